@@ -1,0 +1,62 @@
+/*
+ * Events: what a daemon tells its siblings. One event is a RESP array of bulk strings:
+ *
+ *     version  type  instance  seq  model  epoch  time_ms  key…
+ *
+ * Numbers are decimal text. One Pub/Sub message holds one event or several, end to end. An event of several
+ * keys stands for as many changes, numbered seq, seq+1, … in the order of the keys. `time_ms` is the sender's
+ * wall clock, for people: nothing is decided by it. A receiver skips types and versions it does not know, and
+ * elements past those it knows, so that fleets can be upgraded daemon by daemon.
+ */
+#ifndef HC_PROTO_EVENT_H
+#define HC_PROTO_EVENT_H
+
+#include <stdint.h>
+#include "proto/slice.h"
+
+#define HC_EVENT_VERSION 1
+#define HC_EVENT_MAX_MODEL 255    /* bytes */
+#define HC_EVENT_MAX_INSTANCE 64  /* bytes */
+
+enum hc_event_type {
+	HC_EVENT_SET,         /* keys were written; their seq follow each other */
+	HC_EVENT_DEL,         /* keys were removed */
+	HC_EVENT_EXPIRE,      /* keys' expiry was changed */
+	HC_EVENT_CLEAR_MODEL, /* `model` is at `epoch` now */
+	HC_EVENT_CLEAR_ALL,   /* everything is forgotten */
+	HC_EVENT_HEARTBEAT,   /* the sender lives; keys hold field, value, field, value… about it */
+	HC_EVENT_UNKNOWN,     /* a type of a later version */
+};
+
+struct hc_event {
+	uint32_t version;
+	enum hc_event_type type;
+	struct hc_slice instance;
+	uint64_t seq;
+	struct hc_slice model; /* may be empty */
+	uint64_t epoch;
+	int64_t time_ms;
+	const struct hc_slice *keys;
+	size_t nkeys;
+};
+
+enum hc_event_result {
+	HC_EVENT_OK,
+	HC_EVENT_END,  /* the run is empty */
+	HC_EVENT_BAD,  /* malformed or truncated */
+	HC_EVENT_KEYS, /* more keys than `cap`: call again with room for `nkeys` of them */
+};
+
+/*
+ * Decodes the event at the start of `run`. Slices point into `run`; `keys` is the caller's array of `cap`.
+ * On OK `*used` is the event's length. On KEYS only out->nkeys is set. Never reads past run.len.
+ */
+enum hc_event_result hc_event_decode(struct hc_slice run, struct hc_slice *keys, size_t cap, struct hc_event *out, size_t *used);
+
+/* Encodes; returns the bytes it takes, and writes them when that is <= cap, else nothing. */
+size_t hc_event_encode(char *dst, size_t cap, const struct hc_event *event);
+
+/* "set", "del", "expire", "clear-model", "clear-all", "heartbeat", "unknown". */
+const char *hc_event_type_name(enum hc_event_type type);
+
+#endif

@@ -1,0 +1,254 @@
+-- Every change of a key or a model, in one round trip: a batch of operations, carried out in order, numbered by the
+-- node's sequence, and told to the fleet in one message.
+--
+-- KEYS[1]  the fleet's state at this node: a hash of `inc` (which life of the upstream this is), `seq` (changes so
+--          far), and `m:<model>` (the model's epoch; none is 0)
+-- KEYS[i]  the key of operation i-1
+-- ARGV     channel, instance, time_ms, a new incarnation in case there is none; then for each operation eight:
+--          kind    S set, D delete, E expire, P persist, C clear the model, A everything was or will be cleared
+--          flags   letters: n only if absent, x only if present, k keep the expiry, g return the old value;
+--                  f frame it in any case, r never; for E: N X G L as EXPIRE's NX XX GT LT
+--          model   of the value written, or the one to clear ('' stands for default)
+--          raw     the model that a raw value under this key belongs to
+--          expiry  '' none, P<ms> from now, A<ms> absolute by this server's clock
+--          length  of the value before its codec, and
+--          sum     its checksum, as the frame wants them
+--          value
+-- Returns  incarnation, then for each operation: {code, seq, epoch, pttl, old} with code 1 done, 0 not (condition,
+--          or no such key), seq 0 when nothing changed, pttl as PTTL gives it (-2 when not asked for), old the
+--          stored value (frame included) or false; or an error.
+local MAGIC = '\245hc\1'
+local DEFAULT = 'default'
+local state = KEYS[1]
+local channel, instance, time_ms = ARGV[1], ARGV[2], ARGV[3]
+
+local head = redis.call('HMGET', state, 'inc', 'seq')
+local inc = tonumber(head[1])
+local seq = tonumber(head[2]) or 0
+local seq_before = seq
+if not inc then
+	inc = tonumber(ARGV[4])
+	redis.call('HSET', state, 'inc', ARGV[4])
+end
+
+local epochs = {}
+local function epoch_of(model)
+	if model == '' then
+		model = DEFAULT
+	end
+	local epoch = epochs[model]
+	if not epoch then
+		epoch = tonumber(redis.call('HGET', state, 'm:' .. model)) or 0
+		epochs[model] = epoch
+	end
+	return epoch
+end
+
+-- Whether the key holds anything a reader would be given. A value of another type than string counts.
+local function is_live(key, raw_model)
+	local start = redis.pcall('GETRANGE', key, 0, 286)
+	if type(start) == 'table' then
+		return true
+	end
+	if #start >= 32 and string.sub(start, 1, 4) == MAGIC then
+		local _, _, model_len, _, frame_inc, epoch = struct.unpack('<BBHI8I4I4', start, 5)
+		return frame_inc == inc and epoch == epoch_of(string.sub(start, 33, 32 + model_len))
+	end
+	if start == '' and redis.call('EXISTS', key) == 0 then
+		return false
+	end
+	return epoch_of(raw_model) == 0
+end
+
+local function failed(reply)
+	return type(reply) == 'table' and reply.err ~= nil
+end
+
+local function has(flags, letter)
+	return string.find(flags, letter, 1, true) ~= nil
+end
+
+local function stored_form(flags, model, length, sum, value)
+	local epoch = epoch_of(model)
+	if has(flags, 'r') or not (has(flags, 'f') or epoch > 0) then
+		return value
+	end
+	return MAGIC .. struct.pack('<BBHI8I4I4I4I4', 1, 0, #model, seq + 1, inc, epoch, tonumber(length), tonumber(sum)) ..
+	    model .. value
+end
+
+local function set(key, flags, model, raw_model, expiry, length, sum, value)
+	local old, live = false, nil
+	if has(flags, 'n') or has(flags, 'x') or has(flags, 'k') or has(flags, 'g') then
+		live = is_live(key, raw_model)
+	end
+	if live and has(flags, 'g') then
+		old = redis.pcall('GET', key)
+		if failed(old) then
+			return old
+		end
+	end
+	if (has(flags, 'n') and live) or (has(flags, 'x') and not live) then
+		return {0, 0, 0, -2, old}
+	end
+	local command = {'SET', key, stored_form(flags, model, length, sum, value)}
+	local pttl, ask = -1, false
+	if has(flags, 'k') and live then
+		command[4], ask = 'KEEPTTL', true
+	elseif expiry ~= '' then
+		command[4], command[5] = 'PX', string.sub(expiry, 2)
+		if string.sub(expiry, 1, 1) == 'A' then
+			command[4], ask = 'PXAT', true
+		else
+			pttl = tonumber(command[5])
+		end
+	end
+	local done = redis.pcall(unpack(command))
+	if failed(done) then
+		return done
+	end
+	if ask then
+		pttl = redis.call('PTTL', key)
+	end
+	seq = seq + 1
+	return {1, seq, epoch_of(model), pttl, old}
+end
+
+local function del(key, flags, raw_model)
+	local live, old = is_live(key, raw_model), false
+	if live and has(flags, 'g') then
+		old = redis.pcall('GET', key)
+		if failed(old) then
+			return old
+		end
+	end
+	if redis.call('DEL', key) == 0 then
+		return {0, 0, 0, -2, false}
+	end
+	seq = seq + 1
+	return {live and 1 or 0, seq, 0, -2, old}
+end
+
+local function expire(key, flags, raw_model, expiry)
+	if not is_live(key, raw_model) then
+		return {0, 0, 0, -2, false}
+	end
+	local old = false
+	if has(flags, 'g') then
+		old = redis.pcall('GET', key)
+		if failed(old) then
+			return old
+		end
+	end
+	local now = redis.call('PTTL', key)
+	local ttl = tonumber(string.sub(expiry, 2))
+	if string.sub(expiry, 1, 1) == 'A' then
+		local time = redis.call('TIME')
+		ttl = ttl - (time[1] * 1000 + math.floor(time[2] / 1000))
+	end
+	if (has(flags, 'N') and now >= 0) or (has(flags, 'X') and now < 0) or
+	    (has(flags, 'G') and (now < 0 or ttl <= now)) or (has(flags, 'L') and now >= 0 and ttl >= now) then
+		return {0, 0, 0, now, old}
+	end
+	if string.sub(expiry, 1, 1) == 'A' then
+		redis.call('PEXPIREAT', key, string.sub(expiry, 2))
+	else
+		redis.call('PEXPIRE', key, string.sub(expiry, 2))
+	end
+	seq = seq + 1
+	return {1, seq, 0, redis.call('PTTL', key), old}
+end
+
+local function persist(key, flags, raw_model)
+	if not is_live(key, raw_model) then
+		return {0, 0, 0, -2, false}
+	end
+	local old = false
+	if has(flags, 'g') then
+		old = redis.pcall('GET', key)
+		if failed(old) then
+			return old
+		end
+	end
+	if redis.call('PERSIST', key) == 0 then
+		return {0, 0, 0, -1, old}
+	end
+	seq = seq + 1
+	return {1, seq, 0, -1, old}
+end
+
+local function clear_model(model)
+	if model == '' then
+		model = DEFAULT
+	end
+	local epoch = redis.pcall('HINCRBY', state, 'm:' .. model, 1)
+	if failed(epoch) then
+		return epoch
+	end
+	epochs[model] = epoch
+	seq = seq + 1
+	return {1, seq, epoch, -2, false}
+end
+
+local function bulk(text)
+	return '$' .. #text .. '\r\n' .. text .. '\r\n'
+end
+
+-- Neighbouring changes alike in type, model and epoch share an event: their numbers follow each other.
+local events, open = {}, nil
+local function close_event()
+	if open then
+		local count = 7 + #open.keys
+		events[#events + 1] = '*' .. count .. '\r\n' .. bulk('1') .. bulk(open.type) .. bulk(instance) ..
+		    bulk(string.format('%.0f', open.seq)) .. bulk(open.model) .. bulk(string.format('%.0f', open.epoch)) ..
+		    bulk(time_ms) .. table.concat(open.keys)
+		open = nil
+	end
+end
+
+local TYPES = {S = 'set', D = 'del', E = 'expire', P = 'expire', C = 'clear-model', A = 'clear-all'}
+local function tell(kind, model, key, result)
+	local name = TYPES[kind]
+	if not open or open.type ~= name or open.model ~= model or open.epoch ~= result[3] then
+		close_event()
+		open = {type = name, model = model, epoch = result[3], seq = result[2], keys = {}}
+	end
+	if kind == 'C' or kind == 'A' then
+		close_event()
+	else
+		open.keys[#open.keys + 1] = bulk(key)
+	end
+end
+
+local results = {inc}
+for i = 2, #KEYS do
+	local at = 4 + (i - 2) * 8
+	local kind, flags, model, raw_model = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+	local key, expiry, result = KEYS[i], ARGV[at + 5], nil
+	if kind == 'S' then
+		result = set(key, flags, model, raw_model, expiry, ARGV[at + 6], ARGV[at + 7], ARGV[at + 8])
+	elseif kind == 'D' then
+		result = del(key, flags, raw_model)
+	elseif kind == 'E' then
+		result = expire(key, flags, raw_model, expiry)
+	elseif kind == 'P' then
+		result = persist(key, flags, raw_model)
+	elseif kind == 'C' then
+		result = clear_model(model)
+	else
+		seq = seq + 1
+		result = {1, seq, 0, -2, false}
+	end
+	if not failed(result) and result[2] > 0 then
+		tell(kind, model, key, result)
+	end
+	results[#results + 1] = result
+end
+close_event()
+
+if #events > 0 then
+	-- A server out of memory refuses this, and still deletes: the fleet must hear of it all the same.
+	redis.pcall('HSET', state, 'seq', string.format('%.0f', seq))
+	redis.call('PUBLISH', channel, table.concat(events))
+end
+return results
