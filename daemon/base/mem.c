@@ -1,0 +1,90 @@
+/*
+ * Allocation on top of libc's, with a switch for fault tests. Any thread; owns the fault counter.
+ */
+#include <malloc.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/mem.h"
+
+#define CHUNK_HEADER sizeof(size_t) /* what glibc keeps in front of each block */
+
+/* Allocations left until the one that fails; 0 or less: none will. */
+static _Atomic long fail_after;
+
+static bool
+faulty(void)
+{
+	if (atomic_load_explicit(&fail_after, memory_order_relaxed) <= 0)
+		return false;
+	return atomic_fetch_sub_explicit(&fail_after, 1, memory_order_relaxed) == 1;
+}
+
+void *
+hc_malloc(size_t size)
+{
+	return faulty() ? NULL : malloc(size);
+}
+
+void *
+hc_calloc(size_t n, size_t size)
+{
+	return faulty() ? NULL : calloc(n, size);
+}
+
+void *
+hc_calloc_aligned(size_t align, size_t size)
+{
+	void *ptr;
+
+	if (faulty() || posix_memalign(&ptr, align, size) != 0)
+		return NULL;
+	return memset(ptr, 0, size);
+}
+
+void *
+hc_realloc(void *ptr, size_t size)
+{
+	return faulty() ? NULL : realloc(ptr, size);
+}
+
+char *
+hc_strdup(const char *str)
+{
+	return hc_strndup(str, strlen(str));
+}
+
+char *
+hc_strndup(const char *ptr, size_t len)
+{
+	if (len == SIZE_MAX)
+		return NULL;
+	char *copy = hc_malloc(len + 1);
+	if (copy == NULL)
+		return NULL;
+	if (len > 0)
+		memcpy(copy, ptr, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+void
+hc_free(void *ptr)
+{
+	free(ptr);
+}
+
+size_t
+hc_mem_footprint(const void *ptr)
+{
+	/* Older declarations take a plain pointer; nothing is written through it. */
+	return ptr == NULL ? 0 : malloc_usable_size((void *)(uintptr_t)ptr) + CHUNK_HEADER;
+}
+
+void
+hc_mem_fail_after(long n)
+{
+	atomic_store_explicit(&fail_after, n, memory_order_relaxed);
+}

@@ -1,0 +1,26 @@
+/*
+ * Allocation, with a switch for fault tests: after hc_mem_fail_after(n), the n-th allocation from then on
+ * (and only that one) returns NULL. Any thread. Callers handle NULL; sizes given by clients fail softly.
+ */
+#ifndef HC_BASE_MEM_H
+#define HC_BASE_MEM_H
+
+#include <stddef.h>
+
+void *hc_malloc(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
+void *hc_calloc(size_t n, size_t size) __attribute__((malloc, alloc_size(1, 2), warn_unused_result));
+/* Zeroed, at an address that is a multiple of `align`, a power of two. hc_free() frees it. */
+void *hc_calloc_aligned(size_t align, size_t size) __attribute__((malloc, warn_unused_result));
+void *hc_realloc(void *ptr, size_t size) __attribute__((alloc_size(2), warn_unused_result));
+char *hc_strdup(const char *str) __attribute__((malloc, warn_unused_result));
+/* A NUL-terminated copy of `len` bytes. */
+char *hc_strndup(const char *ptr, size_t len) __attribute__((malloc, warn_unused_result));
+void hc_free(void *ptr);
+
+/* Bytes the allocator spends on `ptr`, its own header included. */
+size_t hc_mem_footprint(const void *ptr);
+
+/* 0 switches the faults off. */
+void hc_mem_fail_after(long n);
+
+#endif
