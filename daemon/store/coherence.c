@@ -1,0 +1,154 @@
+/*
+ * Copies of an upstream's entries: tickets for what is on its way, and what makes them worthless.
+ * Any thread; owns nothing: the stamps are the shards'.
+ *
+ * For one key, and for those that share its stamp, this is what holds:
+ *
+ *     fill_begin ──────── fill_end      kept if no begin or end of a write, end of another fill,
+ * change or invalidation fell between, and no write is under way write_begin ─────── write_end kept
+ * if nothing of that kind fell between
+ *
+ * The check and the insertion happen under one hold of the shard's lock, as does each of those
+ * events.
+ */
+#include <assert.h>
+#include "store/shard.h"
+
+static bool
+ticket_good(
+    const struct hc_store *store, const struct hc_stamp *stamp, const struct hc_ticket *ticket)
+{
+	return stamp->stamp == ticket->stamp && hc_store_generation(store) == ticket->generation;
+}
+
+/* Under the lock: `entry` came in time. It is as old as its ticket, whenever it was created. */
+static enum hc_status
+keep(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
+    const struct hc_ticket *ticket, int64_t now_ms, struct hc_garbage *garbage)
+{
+	entry->generation = ticket->generation;
+	return hc_shard_replace(store, shard, key, entry, now_ms, garbage);
+}
+
+/* Outside of the lock. */
+static enum hc_status
+finish(struct hc_store *store, struct hc_key key, struct hc_entry *entry, enum hc_status status,
+    struct hc_garbage *garbage)
+{
+	hc_garbage_free(store, garbage);
+	if (status == HC_OK && entry != NULL)
+		hc_budget_fit(
+		    store, hc_shard_index(store, key.hash), hc_entry_footprint(entry), entry);
+	return status;
+}
+
+void
+hc_store_fill_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+
+	hc_shard_lock(store, shard);
+	ticket->stamp = hc_shard_stamp(shard, key)->stamp;
+	ticket->generation = hc_store_generation(store);
+	hc_shard_unlock(store, shard);
+}
+
+bool
+hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+
+	hc_shard_lock(store, shard);
+	bool good = ticket_good(store, hc_shard_stamp(shard, key), ticket);
+	hc_shard_unlock(store, shard);
+	return good;
+}
+
+enum hc_status
+hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, int64_t now_ms)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_garbage garbage = {0};
+	enum hc_status status = HC_STALE;
+
+	hc_shard_lock(store, shard);
+	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
+	if (ticket_good(store, stamp, ticket) && stamp->writers == 0)
+		status = entry == NULL ? HC_OK
+				       : keep(store, shard, key, entry, ticket, now_ms, &garbage);
+	stamp->stamp++;
+	hc_shard_unlock(store, shard);
+	return finish(store, key, entry, status, &garbage);
+}
+
+void
+hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_garbage garbage = {0};
+
+	hc_shard_lock(store, shard);
+	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
+	stamp->writers++;
+	ticket->stamp = ++stamp->stamp;
+	ticket->generation = hc_store_generation(store);
+	hc_shard_drop(store, shard, key, &garbage);
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &garbage);
+}
+
+enum hc_status
+hc_store_write_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, int64_t now_ms)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_garbage garbage = {0};
+	enum hc_status status = HC_STALE;
+
+	hc_shard_lock(store, shard);
+	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
+	assert(stamp->writers > 0);
+	stamp->writers--;
+	hc_shard_drop(store, shard, key, &garbage);
+	if (ticket_good(store, stamp, ticket) && stamp->writers == 0)
+		status = entry == NULL ? HC_OK
+				       : keep(store, shard, key, entry, ticket, now_ms, &garbage);
+	/* Fills asked for while it was under way may have read what it has replaced. */
+	stamp->stamp++;
+	hc_shard_unlock(store, shard);
+	return finish(store, key, entry, status, &garbage);
+}
+
+bool
+hc_store_writing(struct hc_store *store, struct hc_key key)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+
+	hc_shard_lock(store, shard);
+	bool writing = hc_shard_stamp(shard, key)->writers > 0;
+	hc_shard_unlock(store, shard);
+	return writing;
+}
+
+void
+hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_garbage garbage = {0};
+
+	hc_shard_lock(store, shard);
+	struct hc_entry *entry = *hc_table_find(&shard->table, key);
+	if (entry != NULL && (version == 0 || entry->version < version))
+		hc_shard_drop(store, shard, key, &garbage);
+	/* Also when the copy stays: what is on its way may be older than the event. */
+	hc_shard_stamp(shard, key)->stamp++;
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &garbage);
+}
+
+void
+hc_store_forget_all(struct hc_store *store)
+{
+	atomic_fetch_add_explicit(&store->generation, 1, memory_order_acq_rel);
+}

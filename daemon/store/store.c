@@ -1,0 +1,441 @@
+/*
+ * The store: its life, reads, and the changes for when this daemon is the only authority. Any
+ * thread; owns the shards, and through their tables one reference to each entry.
+ */
+#include <assert.h>
+#include "base/mem.h"
+#include "store/shard.h"
+
+#define DEFAULT_SHARDS 16u
+#define MAX_SHARDS 64u
+
+_Thread_local const struct hc_store *hc_store_exclusive;
+
+/* ---- life ---- */
+
+static enum hc_status
+shard_init(struct hc_shard *shard)
+{
+	shard->soonest_ms = shard->sweep_soonest_ms = HC_NO_EXPIRY;
+	hc_evict_init(&shard->evict);
+	shard->stamps = hc_calloc(HC_STAMPS, sizeof(*shard->stamps));
+	if (shard->stamps == NULL)
+		return HC_NOMEM;
+	if (hc_table_init(&shard->table) == HC_OK)
+		return HC_OK;
+	hc_free(shard->stamps);
+	return HC_NOMEM;
+}
+
+static void
+shard_fini(struct hc_shard *shard)
+{
+	for (struct hc_entry *entry = shard->evict.head; entry != NULL;) {
+		struct hc_entry *next = entry->queue_next;
+		hc_entry_unref(entry);
+		entry = next;
+	}
+	hc_table_fini(&shard->table);
+	hc_free(shard->stamps);
+}
+
+static unsigned
+log2_of(uint32_t power)
+{
+	return (unsigned)__builtin_ctz(power);
+}
+
+static struct hc_store *
+alloc_store(uint32_t nshards)
+{
+	struct hc_store *store = hc_calloc_aligned(HC_CACHE_LINE, sizeof(*store));
+
+	if (store == NULL)
+		return NULL;
+	store->shards = hc_calloc_aligned(HC_CACHE_LINE, nshards * sizeof(*store->shards));
+	if (store->shards == NULL) {
+		hc_free(store);
+		return NULL;
+	}
+	return store;
+}
+
+enum hc_status
+hc_store_create(const struct hc_store_config *config, struct hc_store **out)
+{
+	uint32_t nshards = config->shards == 0 ? DEFAULT_SHARDS : config->shards;
+	uint32_t max_models = config->max_models == 0 ? 1 : config->max_models;
+	struct hc_store *store;
+
+	if (nshards > MAX_SHARDS || (nshards & (nshards - 1)) != 0)
+		return HC_INVALID;
+	store = alloc_store(nshards);
+	if (store == NULL)
+		return HC_NOMEM;
+	store->shard_shift = 64 - log2_of(nshards);
+	atomic_store(&store->max_bytes, config->max_bytes);
+	if (hc_models_create(max_models, &store->models) != HC_OK)
+		goto destroy_store;
+	for (; store->nshards < nshards; store->nshards++) {
+		if (shard_init(&store->shards[store->nshards]) != HC_OK)
+			goto destroy_store;
+	}
+	*out = store;
+	return HC_OK;
+
+destroy_store:
+	hc_store_destroy(store);
+	return HC_NOMEM;
+}
+
+void
+hc_store_destroy(struct hc_store *store)
+{
+	if (store == NULL)
+		return;
+	assert(hc_store_exclusive != store);
+	for (uint32_t i = 0; i < store->nshards; i++)
+		shard_fini(&store->shards[i]);
+	hc_models_destroy(store->models);
+	hc_free(store->shards);
+	hc_free(store);
+}
+
+struct hc_models *
+hc_store_models(struct hc_store *store)
+{
+	return store->models;
+}
+
+void
+hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
+{
+	struct hc_store_stats stats = {
+	    .bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed),
+	    .max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed),
+	};
+
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		hc_shard_lock(store, shard);
+		stats.entries += shard->table.count;
+		stats.table_bytes +=
+		    hc_table_bytes(&shard->table) + hc_mem_footprint(shard->stamps);
+		stats.evicted += shard->evicted;
+		stats.expired += shard->expired;
+		stats.reclaimed += shard->reclaimed;
+		hc_shard_unlock(store, shard);
+	}
+	*out = stats;
+}
+
+void
+hc_store_set_limit(struct hc_store *store, uint64_t max_bytes)
+{
+	atomic_store_explicit(&store->max_bytes, max_bytes, memory_order_relaxed);
+	hc_budget_fit(store, 0, 0, NULL);
+}
+
+/* ---- reads ---- */
+
+static void
+count_hit(struct hc_entry *entry, int64_t now_ms)
+{
+	uint32_t now_s = (uint32_t)(now_ms / 1000);
+	uint32_t hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
+
+	/* One writer at a time, the lock's holder: no read-modify-write needed. refs, beside it, is
+	 * dirty anyway. */
+	atomic_store_explicit(&entry->hits, hits + 1, memory_order_relaxed);
+	if (atomic_load_explicit(&entry->accessed_s, memory_order_relaxed) != now_s)
+		atomic_store_explicit(&entry->accessed_s, now_s, memory_order_relaxed);
+	hc_evict_hit(entry);
+}
+
+/* Gives the lock back. Apart from the reads, which have no garbage otherwise. */
+static __attribute__((noinline, cold)) void
+reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link)
+{
+	struct hc_garbage garbage = {0};
+
+	hc_shard_reclaim(store, shard, link, &garbage);
+	hc_shard_settle(shard, 2, &garbage);
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &garbage);
+}
+
+static inline enum hc_status
+read_entry(
+    struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_entry **link, *entry;
+
+	hc_shard_lock(store, shard);
+	link = hc_table_find(&shard->table, key);
+	entry = *link;
+	if (entry == NULL) {
+		hc_shard_unlock(store, shard);
+		return HC_MISS;
+	}
+	if (!hc_entry_valid(store, entry, now_ms)) {
+		reclaim_met(store, shard, link);
+		return HC_MISS;
+	}
+	hc_entry_ref(entry);
+	if (trace)
+		count_hit(entry, now_ms);
+	hc_shard_unlock(store, shard);
+	*out = entry;
+	return HC_OK;
+}
+
+enum hc_status
+hc_store_get(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out)
+{
+	return read_entry(store, key, now_ms, true, out);
+}
+
+enum hc_status
+hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out)
+{
+	return read_entry(store, key, now_ms, false, out);
+}
+
+/* ---- changes ---- */
+
+static enum hc_status
+check_condition(enum hc_store_condition condition, const struct hc_entry *expected,
+    const struct hc_entry *present)
+{
+	switch (condition) {
+	case HC_STORE_ANY:
+		return HC_OK;
+	case HC_STORE_ABSENT:
+		return present == NULL ? HC_OK : HC_MISS;
+	case HC_STORE_PRESENT:
+		return present != NULL ? HC_OK : HC_MISS;
+	case HC_STORE_SAME:
+		return present == expected ? HC_OK : HC_CONFLICT;
+	}
+	return HC_INVALID;
+}
+
+static void
+give_old(struct hc_entry *present, struct hc_entry **old)
+{
+	if (old == NULL)
+		return;
+	if (present != NULL)
+		hc_entry_ref(present);
+	*old = present;
+}
+
+/* The change itself, once it is known to happen: an expired or cleared entry is gone at once, which
+ * is no error. */
+static enum hc_status
+overwrite(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
+    int64_t now_ms, struct hc_garbage *garbage)
+{
+	hc_shard_stamp(shard, key)->stamp++;
+	enum hc_status status = hc_shard_replace(store, shard, key, entry, now_ms, garbage);
+	return status == HC_STALE ? HC_OK : status;
+}
+
+enum hc_status
+hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry,
+    const struct hc_store_put *how, int64_t now_ms, struct hc_entry **old)
+{
+	static const struct hc_store_put any = {.condition = HC_STORE_ANY};
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_garbage garbage = {0};
+	struct hc_entry *present;
+	enum hc_status status;
+
+	if (how == NULL)
+		how = &any;
+	hc_shard_lock(store, shard);
+	present = hc_shard_find(store, shard, key, now_ms, &garbage);
+	give_old(present, old);
+	status = check_condition(how->condition, how->expected, present);
+	if (status == HC_OK) {
+		if (how->keep_ttl && present != NULL)
+			atomic_store_explicit(&entry->expire_ms,
+			    atomic_load_explicit(&present->expire_ms, memory_order_relaxed),
+			    memory_order_relaxed);
+		status = overwrite(store, shard, key, entry, now_ms, &garbage);
+	}
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &garbage);
+	if (status == HC_OK)
+		hc_budget_fit(
+		    store, hc_shard_index(store, key.hash), hc_entry_footprint(entry), entry);
+	return status;
+}
+
+enum hc_status
+hc_store_del(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **old)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_garbage garbage = {0};
+	struct hc_entry *present;
+
+	hc_shard_lock(store, shard);
+	present = hc_shard_find(store, shard, key, now_ms, &garbage);
+	give_old(present, old);
+	/* Even when nothing is here: a copy may be on its way from a slower tier. */
+	hc_shard_stamp(shard, key)->stamp++;
+	if (present != NULL)
+		hc_shard_drop(store, shard, key, &garbage);
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &garbage);
+	return present != NULL ? HC_OK : HC_MISS;
+}
+
+/* Redis's rules: no expiry is later than any. */
+static bool
+expire_applies(unsigned flags, int64_t present_ms, int64_t expire_ms)
+{
+	bool has = present_ms != HC_NO_EXPIRY;
+
+	if (expire_ms == HC_NO_EXPIRY && !has)
+		return false;
+	if ((flags & HC_EXPIRE_NX) != 0 && has)
+		return false;
+	if ((flags & HC_EXPIRE_XX) != 0 && !has)
+		return false;
+	if ((flags & HC_EXPIRE_GT) != 0 && expire_ms <= present_ms)
+		return false;
+	return (flags & HC_EXPIRE_LT) == 0 || expire_ms < present_ms;
+}
+
+/* Under the lock; the entry is there and the change applies. */
+static void
+change_expiry(struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry,
+    struct hc_key key, int64_t expire_ms, int64_t now_ms, struct hc_garbage *garbage)
+{
+	hc_shard_stamp(shard, key)->stamp++;
+	if (expire_ms <= now_ms) {
+		hc_shard_drop(store, shard, key, garbage);
+		return;
+	}
+	atomic_store_explicit(&entry->expire_ms, expire_ms, memory_order_relaxed);
+	hc_shard_expires(shard, expire_ms);
+}
+
+enum hc_status
+hc_store_expire(struct hc_store *store, struct hc_key key, unsigned flags, int64_t expire_ms,
+    int64_t now_ms, struct hc_entry **old)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_garbage garbage = {0};
+	enum hc_status status = HC_MISS;
+	struct hc_entry *present;
+
+	hc_shard_lock(store, shard);
+	present = hc_shard_find(store, shard, key, now_ms, &garbage);
+	give_old(present, old);
+	if (present != NULL) {
+		int64_t present_ms =
+		    atomic_load_explicit(&present->expire_ms, memory_order_relaxed);
+		status = expire_applies(flags, present_ms, expire_ms) ? HC_OK : HC_UNCHANGED;
+	}
+	if (status == HC_OK)
+		change_expiry(store, shard, present, key, expire_ms, now_ms, &garbage);
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &garbage);
+	return status;
+}
+
+/* ---- several shards at once ---- */
+
+static void
+lock_many(struct hc_store *store, uint64_t shards)
+{
+	for (; shards != 0; shards &= shards - 1)
+		hc_shard_lock(store, &store->shards[__builtin_ctzll(shards)]);
+}
+
+static void
+unlock_many(struct hc_store *store, uint64_t shards)
+{
+	for (; shards != 0; shards &= shards - 1)
+		hc_shard_unlock(store, &store->shards[__builtin_ctzll(shards)]);
+}
+
+static struct hc_key
+key_of(const struct hc_entry *entry)
+{
+	return (struct hc_key){entry->data, entry->key_len, entry->hash};
+}
+
+/* Under the locks: whether the condition holds for all. */
+static enum hc_status
+check_all(struct hc_store *store, struct hc_entry *const *entries, size_t n,
+    enum hc_store_condition condition, int64_t now_ms, struct hc_garbage *garbage)
+{
+	for (size_t i = 0; i < n && condition != HC_STORE_ANY; i++) {
+		struct hc_key key = key_of(entries[i]);
+		struct hc_entry *present =
+		    hc_shard_find(store, hc_shard_of(store, key), key, now_ms, garbage);
+		if (check_condition(condition, NULL, present) != HC_OK)
+			return HC_MISS;
+	}
+	return HC_OK;
+}
+
+enum hc_status
+hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_t n,
+    enum hc_store_condition condition, int64_t now_ms)
+{
+	uint64_t max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
+	uint64_t shards = 0, bytes = 0;
+	struct hc_garbage garbage = {0};
+	enum hc_status status;
+
+	assert(condition != HC_STORE_SAME);
+	for (size_t i = 0; i < n; i++) {
+		size_t footprint = hc_entry_footprint(entries[i]);
+		if (footprint > max_bytes / HC_ENTRY_SHARE)
+			return HC_LIMIT;
+		bytes += footprint;
+		shards |= (uint64_t)1 << hc_shard_index(store, entries[i]->hash);
+	}
+	lock_many(store, shards);
+	status = check_all(store, entries, n, condition, now_ms, &garbage);
+	for (size_t i = 0; i < n && status == HC_OK; i++) {
+		struct hc_key key = key_of(entries[i]);
+		overwrite(store, hc_shard_of(store, key), key, entries[i], now_ms, &garbage);
+	}
+	unlock_many(store, shards);
+	hc_garbage_free(store, &garbage);
+	if (status == HC_OK && n > 0)
+		hc_budget_fit(store, hc_shard_index(store, entries[0]->hash), bytes, NULL);
+	return status;
+}
+
+static uint64_t
+all_shards(const struct hc_store *store)
+{
+	return UINT64_MAX >> (64 - store->nshards);
+}
+
+void
+hc_store_exclusive_begin(struct hc_store *store)
+{
+	assert(hc_store_exclusive == NULL); /* one store at a time, not nested */
+	lock_many(store, all_shards(store));
+	hc_store_exclusive = store;
+}
+
+void
+hc_store_exclusive_end(struct hc_store *store)
+{
+	struct hc_garbage garbage = store->deferred;
+
+	assert(hc_store_exclusive == store);
+	store->deferred = (struct hc_garbage){0};
+	hc_store_exclusive = NULL;
+	unlock_many(store, all_shards(store));
+	hc_garbage_free(store, &garbage);
+}

@@ -1,0 +1,300 @@
+/*
+ * The memory tier: a sharded table of immutable, reference-counted entries under one byte budget.
+ * All threads share it. Each shard has one lock, held for nanoseconds, never across I/O, a callback
+ * or a log line.
+ *
+ *     store ── shard[] ── table of entries, eviction queue, stamps          (shard lock)
+ *       │
+ *       └──── models (lock-free look-ups), generation, byte count           (atomics)
+ *
+ * Who holds an entry: the table one reference, and whoever got it from here one each, given back by
+ * hc_entry_unref(). An entry's bytes never change; an overwrite puts another entry in its place.
+ *
+ * Valid is an entry whose epoch is its model's, whose generation is the store's, and whose expiry
+ * is ahead. What is not valid is not there: every function treats it as missing, and reclaims it
+ * when it meets it.
+ *
+ * Coherence with an upstream. A stamp is a slot in a table of counters hashed by key; whatever may
+ * make a copy of the key outdated bumps it. A copy on its way (a fill, the value of a write) takes
+ * a ticket before it sets out, and is kept only if its ticket is good still when it arrives.
+ */
+#ifndef HC_STORE_STORE_H
+#define HC_STORE_STORE_H
+
+#include <stdint.h>
+#include "base/clock.h"
+#include "base/status.h"
+#include "proto/slice.h"
+#include "store/models.h"
+
+struct hc_store;
+
+struct hc_key {
+	const char *ptr;
+	size_t len;
+	uint64_t hash; /* hc_hash of the bytes */
+};
+
+struct hc_key
+hc_key(struct hc_slice bytes);
+
+/* ---- entries ---- */
+
+#define HC_ENTRY_HOT_MAX 3
+
+struct hc_entry {
+	/* constant from insertion on */
+	uint64_t hash;
+	uint64_t version; /* seq of the write upstream; 0 when unknown, as for raw values and
+			     without upstream */
+	uint32_t key_len;
+	uint32_t value_len;
+	uint32_t model;
+	uint32_t epoch;
+	uint32_t generation;
+	/* atomic */
+	_Atomic uint32_t refs;
+	/* written under the shard lock, read by anyone: absolute wall ms or HC_NO_EXPIRY */
+	_Atomic int64_t expire_ms;
+	/* written under the shard lock, read by anyone; see the accessors below */
+	_Atomic uint32_t hits;
+	_Atomic uint32_t accessed_s; /* wall seconds of the last hit */
+	uint32_t
+	    created_s; /* wall seconds of the insertion; 0: not inserted. Constant from then on */
+	_Atomic uint8_t hot; /* 0 … HC_ENTRY_HOT_MAX */
+	/* the store's own: under the shard lock while it is in the table */
+	struct hc_entry *next; /* in its slot of the table; later, among those to be freed */
+	struct hc_entry *queue_prev, *queue_next;
+	char data[]; /* key, then value */
+};
+
+static inline struct hc_slice
+hc_entry_key(const struct hc_entry *entry)
+{
+	return hc_slice(entry->data, entry->key_len);
+}
+
+static inline struct hc_slice
+hc_entry_value(const struct hc_entry *entry)
+{
+	return hc_slice(entry->data + entry->key_len, entry->value_len);
+}
+
+/* Where to write the value of an entry that has not been inserted yet. */
+static inline char *
+hc_entry_value_ptr(struct hc_entry *entry)
+{
+	return entry->data + entry->key_len;
+}
+
+/* Whole seconds since it was inserted, since it was last hit (or inserted); 0 when it never was. */
+uint32_t
+hc_entry_age_s(const struct hc_entry *entry, int64_t now_ms);
+uint32_t
+hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms);
+/* Hits since it was inserted; how dear it is to eviction, 0 … HC_ENTRY_HOT_MAX. */
+uint32_t
+hc_entry_hits(const struct hc_entry *entry);
+unsigned
+hc_entry_hotness(const struct hc_entry *entry);
+
+/*
+ * An entry of that key with room for `value_len` bytes, one reference (the caller's), model
+ * default, the store's present generation, the model's present epoch, no expiry. NULL when out of
+ * memory or too long. The caller fills in value, model, epoch, version and expiry before it inserts
+ * it, which it may do once.
+ */
+struct hc_entry *
+hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len);
+void
+hc_entry_ref(struct hc_entry *entry);
+void
+hc_entry_unref(struct hc_entry *entry); /* NULL is fine */
+/* Bytes it is charged with: allocator's overhead and its share of the table included. */
+size_t
+hc_entry_footprint(const struct hc_entry *entry);
+
+/* ---- the store ---- */
+
+struct hc_store_config {
+	uint64_t max_bytes; /* 0: keep nothing */
+	uint32_t shards;    /* power of two up to 64; 0: the default */
+	uint32_t max_models;
+};
+
+struct hc_store_stats {
+	uint64_t entries; /* those invalid but not reclaimed yet included */
+	uint64_t bytes;   /* of all entries' footprints */
+	uint64_t table_bytes;
+	uint64_t max_bytes;
+	uint64_t evicted;
+	uint64_t expired;   /* reclaimed because their time was over */
+	uint64_t reclaimed; /* … because their model or everything had been cleared */
+};
+
+enum hc_status
+hc_store_create(const struct hc_store_config *config, struct hc_store **out);
+/* No other thread may be inside. Entries still referenced outside survive until their unref. */
+void
+hc_store_destroy(struct hc_store *store);
+struct hc_models *
+hc_store_models(struct hc_store *store);
+void
+hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
+/* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
+void
+hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
+
+/* HC_OK: a valid entry, *out has a reference; HC_MISS. A hit counts for eviction. No allocation. */
+enum hc_status
+hc_store_get(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
+/* The same, but leaves no trace: for EXPLAIN, OBJECT and the like. */
+enum hc_status
+hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
+
+/* ---- changes, when this daemon is the only authority (no upstream) ---- */
+
+enum hc_store_condition {
+	HC_STORE_ANY,
+	HC_STORE_ABSENT,  /* only when the key is not there (NX) */
+	HC_STORE_PRESENT, /* only when it is (XX) */
+	HC_STORE_SAME, /* only when the present entry is `expected` (NULL: none): compare-and-swap
+			*/
+};
+
+struct hc_store_put {
+	enum hc_store_condition condition;
+	struct hc_entry *expected; /* borrowed */
+	bool keep_ttl;             /* the new entry takes over the present one's expiry */
+};
+
+/*
+ * Inserts `entry` (the store takes a reference of its own) in place of what is there. `old`, when
+ * not NULL, gets the entry that was there before with a reference, or NULL, whatever the status.
+ * HC_OK; HC_MISS: the condition did not hold; HC_CONFLICT: SAME did not; HC_LIMIT: larger than an
+ * eighth of the budget (what was there is removed); HC_NOMEM. Evicts others as needed before it
+ * returns. An entry that is not valid any more (expired, or its model was cleared since it was
+ * created) takes the place of the old one and is gone at once: HC_OK, and the key is not there.
+ * `how` may be NULL: HC_STORE_ANY.
+ */
+enum hc_status
+hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry,
+    const struct hc_store_put *how, int64_t now_ms, struct hc_entry **old);
+
+/*
+ * All or none: with HC_STORE_ABSENT none is inserted when one of the keys is there (HC_MISS), with
+ * PRESENT when one is not. Of two entries of one key the later stays. HC_LIMIT: one is too large,
+ * nothing changed. No SAME.
+ */
+enum hc_status
+hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_t n,
+    enum hc_store_condition condition, int64_t now_ms);
+
+/* HC_OK: it was there and is gone; HC_MISS. `old` as above. */
+enum hc_status
+hc_store_del(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **old);
+
+enum hc_store_expire {
+	HC_EXPIRE_ANY,
+	HC_EXPIRE_NX = 1, /* only when it has no expiry */
+	HC_EXPIRE_XX = 2, /* only when it has one */
+	HC_EXPIRE_GT = 4, /* only when the new one is later; no expiry counts as infinite */
+	HC_EXPIRE_LT = 8, /* only when it is earlier */
+};
+
+/*
+ * Sets the expiry (HC_NO_EXPIRY: takes it away). Flags may be ORed as Redis allows. A time not
+ * after now_ms removes the entry. HC_OK; HC_MISS; HC_UNCHANGED: the condition did not hold, or
+ * there was no expiry to take.
+ */
+enum hc_status
+hc_store_expire(struct hc_store *store, struct hc_key key, unsigned flags, int64_t expire_ms,
+    int64_t now_ms, struct hc_entry **old);
+
+/* Between these, on one thread, nothing else changes or reads the store: all shard locks are held.
+ * For EXEC. */
+void
+hc_store_exclusive_begin(struct hc_store *store);
+void
+hc_store_exclusive_end(struct hc_store *store);
+
+/* ---- copies of an upstream's entries ---- */
+
+struct hc_ticket {
+	uint32_t stamp;
+	uint32_t generation;
+};
+
+/* Before a fill is asked for. */
+void
+hc_store_fill_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket);
+/* True while nothing has made what a fill under that ticket may bring outdated: another reader may
+ * join it. */
+bool
+hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket);
+/*
+ * The fill has come (`entry`), or came to nothing (NULL). Kept when the ticket is good and no local
+ * write of the key is under way: HC_OK. Otherwise HC_STALE (or HC_LIMIT, HC_NOMEM): answer from it,
+ * it is not kept. Either way the stamp moves on, so that no later read joins a fill that was asked
+ * for before this one came.
+ */
+enum hc_status
+hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, int64_t now_ms);
+
+/* A write is on its way upstream: the present copy goes, fills under way are not kept. Pairs with
+ * write_end. */
+void
+hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket);
+/*
+ * It was answered: `entry` is what the key holds now (NULL: nothing, or not known). Kept when
+ * nothing came between and no other write of the key is under way: HC_OK; else HC_STALE, and no
+ * copy is left.
+ */
+enum hc_status
+hc_store_write_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, int64_t now_ms);
+/* True while a write of the key (or of one that shares its stamp) is under way. */
+bool
+hc_store_writing(struct hc_store *store, struct hc_key key);
+
+/* The key changed elsewhere: the copy goes unless it is of that version or a later one (0: goes in
+ * any case). */
+void
+hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version);
+/* Everything is forgotten, fills and writes under way included. O(1); memory comes back by
+ * sweeping. */
+void
+hc_store_forget_all(struct hc_store *store);
+
+/* ---- walking and upkeep ---- */
+
+/*
+ * SCAN: at least `count` table slots on from *cursor (0 to begin; 0 again when done), valid entries
+ * appended to the caller's list with a reference each. What stays in the store for the whole walk
+ * is seen at least once.
+ */
+struct hc_entry_list {
+	struct hc_entry **items;
+	size_t n;
+	size_t cap;
+};
+enum hc_status
+hc_store_scan(struct hc_store *store, uint64_t *cursor, size_t count, int64_t now_ms,
+    struct hc_entry_list *list);
+/* Gives the references back and frees the array. */
+void
+hc_entry_list_fini(struct hc_entry_list *list);
+
+/* Valid entries. Exact when nothing is waiting to be reclaimed, else counted by walking. */
+uint64_t
+hc_store_count(struct hc_store *store, int64_t now_ms);
+
+/*
+ * Reclaims what is not valid, for about `budget_us`. One thread at a time. Returns true when it
+ * stopped for the time and another call is worth while at once.
+ */
+bool
+hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
+
+#endif

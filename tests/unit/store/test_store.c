@@ -1,0 +1,603 @@
+/*
+ * The store's functions, one by one.
+ */
+#include "support.h"
+
+#define NOW 1000000
+
+static struct hc_store *store;
+
+static void
+setup(void)
+{
+	store = store_of(1 << 20, 4);
+}
+
+static void
+teardown(void)
+{
+	hc_store_destroy(store);
+}
+
+/* Inserts; returns the status. */
+static enum hc_status
+put_how(const char *key, const char *value, const struct hc_store_put *how, int64_t expire_ms)
+{
+	struct hc_entry *entry = entry_str(store, key, value);
+	atomic_store(&entry->expire_ms, expire_ms);
+	enum hc_status status = hc_store_put(store, key_str(key), entry, how, NOW, NULL);
+	hc_entry_unref(entry);
+	return status;
+}
+
+static void
+put(const char *key, const char *value)
+{
+	ck_assert_int_eq(put_how(key, value, NULL, HC_NO_EXPIRY), HC_OK);
+}
+
+static bool
+holds_at(const char *key, const char *value, int64_t now_ms)
+{
+	struct hc_entry *entry;
+
+	if (hc_store_peek(store, key_str(key), now_ms, &entry) != HC_OK)
+		return value == NULL;
+	bool same = value != NULL && hc_slice_eq(hc_entry_value(entry), hc_slice_str(value));
+	hc_entry_unref(entry);
+	return same;
+}
+
+/* NULL: it is not there. */
+static bool
+holds(const char *key, const char *value)
+{
+	return holds_at(key, value, NOW);
+}
+
+static uint64_t
+entries(void)
+{
+	struct hc_store_stats stats;
+
+	hc_store_stats(store, &stats);
+	return stats.entries;
+}
+
+static uint64_t
+bytes(void)
+{
+	struct hc_store_stats stats;
+
+	hc_store_stats(store, &stats);
+	return stats.bytes;
+}
+
+START_TEST(create_odd_shards_is_invalid)
+{
+	struct hc_store_config config = {.max_bytes = 1, .shards = 3, .max_models = 1};
+	struct hc_store *none;
+
+	ck_assert_int_eq(hc_store_create(&config, &none), HC_INVALID);
+	config.shards = 128;
+	ck_assert_int_eq(hc_store_create(&config, &none), HC_INVALID);
+}
+END_TEST
+
+START_TEST(get_binary_and_empty_keys_hits)
+{
+	struct hc_key keys[] = {hc_key(hc_slice("a\0b", 3)), hc_key(hc_slice("a\0c", 3)), hc_key(hc_slice("", 0)),
+	    hc_key(hc_slice(NULL, 0))};
+	struct hc_entry *entry;
+
+	for (size_t i = 0; i < 3; i++) {
+		entry = hc_entry_create(store, keys[i], 1);
+		*hc_entry_value_ptr(entry) = (char)i;
+		ck_assert_int_eq(hc_store_put(store, keys[i], entry, NULL, NOW, NULL), HC_OK);
+		hc_entry_unref(entry);
+	}
+	for (size_t i = 0; i < 4; i++) {
+		ck_assert_int_eq(hc_store_get(store, keys[i], NOW, &entry), HC_OK);
+		ck_assert_int_eq(*hc_entry_value(entry).ptr, i < 3 ? (int)i : 2);
+		hc_entry_unref(entry);
+	}
+}
+END_TEST
+
+START_TEST(get_hit_counts_and_peek_does_not)
+{
+	struct hc_entry *entry;
+
+	put("k", "v");
+	ck_assert_int_eq(hc_store_get(store, key_str("k"), NOW + 5000, &entry), HC_OK);
+	ck_assert_uint_eq(hc_entry_hits(entry), 1);
+	ck_assert_uint_eq(hc_entry_hotness(entry), 1);
+	ck_assert_uint_eq(hc_entry_idle_s(entry, NOW + 7000), 2);
+	ck_assert_uint_eq(hc_entry_age_s(entry, NOW + 7000), 7);
+	ck_assert_uint_eq(hc_entry_age_s(entry, 0), 0);
+	hc_entry_unref(entry);
+	ck_assert_int_eq(hc_store_peek(store, key_str("k"), NOW + 9000, &entry), HC_OK);
+	ck_assert_uint_eq(hc_entry_hits(entry), 1);
+	ck_assert_uint_eq(hc_entry_idle_s(entry, NOW + 7000), 2);
+	hc_entry_unref(entry);
+}
+END_TEST
+
+START_TEST(get_expired_entry_misses_and_reclaims)
+{
+	struct hc_entry *entry;
+	struct hc_store_stats stats;
+
+	put_how("k", "v", NULL, NOW + 10);
+	ck_assert(holds_at("k", "v", NOW + 9));
+	ck_assert_int_eq(hc_store_get(store, key_str("k"), NOW + 10, &entry), HC_MISS);
+	hc_store_stats(store, &stats);
+	ck_assert_uint_eq(stats.entries, 0);
+	ck_assert_uint_eq(stats.bytes, 0);
+	ck_assert_uint_eq(stats.expired, 1);
+	ck_assert_uint_eq(stats.reclaimed, 0);
+}
+END_TEST
+
+START_TEST(get_cleared_model_misses_other_stays)
+{
+	struct hc_models *models = hc_store_models(store);
+	struct hc_entry *entry = entry_str(store, "k", "v");
+	struct hc_store_stats stats;
+
+	ck_assert_int_eq(hc_models_intern(models, HC_SLICE("m"), &entry->model), HC_OK);
+	hc_store_put(store, key_str("k"), entry, NULL, NOW, NULL);
+	put("other", "v");
+	hc_models_bump(models, entry->model);
+	hc_entry_unref(entry);
+	ck_assert(holds("k", NULL));
+	ck_assert(holds("other", "v"));
+	hc_store_stats(store, &stats);
+	ck_assert_uint_eq(stats.reclaimed, 1);
+	ck_assert_uint_eq(stats.expired, 0);
+}
+END_TEST
+
+START_TEST(entry_referenced_survives_overwrite_and_destroy)
+{
+	struct hc_entry *entry;
+
+	put("k", "old");
+	ck_assert_int_eq(hc_store_get(store, key_str("k"), NOW, &entry), HC_OK);
+	put("k", "new");
+	hc_store_destroy(store);
+	ck_assert(hc_slice_eq(hc_entry_value(entry), HC_SLICE("old")));
+	hc_entry_unref(entry);
+	setup();
+}
+END_TEST
+
+START_TEST(put_conditions_hold_or_change_nothing)
+{
+	struct hc_store_put absent = {.condition = HC_STORE_ABSENT};
+	struct hc_store_put present = {.condition = HC_STORE_PRESENT};
+
+	ck_assert_int_eq(put_how("k", "1", &present, HC_NO_EXPIRY), HC_MISS);
+	ck_assert(holds("k", NULL));
+	ck_assert_int_eq(put_how("k", "2", &absent, HC_NO_EXPIRY), HC_OK);
+	ck_assert_int_eq(put_how("k", "3", &absent, HC_NO_EXPIRY), HC_MISS);
+	ck_assert(holds("k", "2"));
+	ck_assert_int_eq(put_how("k", "4", &present, NOW + 5), HC_OK);
+	ck_assert(holds("k", "4"));
+}
+END_TEST
+
+START_TEST(put_absent_over_expired_succeeds)
+{
+	struct hc_store_put absent = {.condition = HC_STORE_ABSENT};
+	struct hc_entry *entry = entry_str(store, "k", "new"), *old = entry;
+
+	put_how("k", "v", NULL, NOW + 5);
+	ck_assert_int_eq(hc_store_put(store, key_str("k"), entry, &absent, NOW + 5, &old), HC_OK);
+	ck_assert_ptr_null(old);
+	hc_entry_unref(entry);
+	ck_assert(holds_at("k", "new", NOW + 5));
+}
+END_TEST
+
+START_TEST(put_same_is_compare_and_swap)
+{
+	struct hc_entry *first;
+	struct hc_store_put same = {.condition = HC_STORE_SAME};
+
+	ck_assert_int_eq(put_how("k", "1", &same, HC_NO_EXPIRY), HC_OK); /* expected none */
+	ck_assert_int_eq(put_how("k", "2", &same, HC_NO_EXPIRY), HC_CONFLICT);
+	hc_store_get(store, key_str("k"), NOW, &first);
+	same.expected = first;
+	ck_assert_int_eq(put_how("k", "3", &same, HC_NO_EXPIRY), HC_OK);
+	ck_assert_int_eq(put_how("k", "4", &same, HC_NO_EXPIRY), HC_CONFLICT);
+	hc_entry_unref(first);
+	ck_assert(holds("k", "3"));
+}
+END_TEST
+
+START_TEST(put_keep_ttl_takes_over_expiry)
+{
+	struct hc_store_put keep = {.keep_ttl = true};
+
+	put_how("k", "1", NULL, NOW + 10);
+	put_how("k", "2", &keep, HC_NO_EXPIRY);
+	ck_assert(holds_at("k", "2", NOW + 9));
+	ck_assert(holds_at("k", NULL, NOW + 10));
+	put_how("k", "3", &keep, NOW + 20); /* none there: its own */
+	ck_assert(holds_at("k", NULL, NOW + 20));
+}
+END_TEST
+
+START_TEST(put_old_is_given_whatever_the_status)
+{
+	struct hc_store_put absent = {.condition = HC_STORE_ABSENT};
+	struct hc_entry *entry = entry_str(store, "k", "2"), *old = NULL;
+
+	put("k", "1");
+	ck_assert_int_eq(hc_store_put(store, key_str("k"), entry, &absent, NOW, &old), HC_MISS);
+	ck_assert(hc_slice_eq(hc_entry_value(old), HC_SLICE("1")));
+	hc_entry_unref(old);
+	ck_assert_int_eq(hc_store_put(store, key_str("k"), entry, NULL, NOW, &old), HC_OK);
+	ck_assert(hc_slice_eq(hc_entry_value(old), HC_SLICE("1")));
+	hc_entry_unref(old);
+	hc_entry_unref(entry);
+}
+END_TEST
+
+START_TEST(put_already_invalid_leaves_nothing)
+{
+	struct hc_entry *late = entry_str(store, "k", "late");
+
+	put("k", "1");
+	ck_assert_int_eq(put_how("k", "2", NULL, NOW), HC_OK);
+	ck_assert(holds("k", NULL));
+	put("k", "1");
+	hc_models_bump(hc_store_models(store), HC_MODEL_DEFAULT);
+	ck_assert_int_eq(hc_store_put(store, key_str("k"), late, NULL, NOW, NULL), HC_OK);
+	hc_entry_unref(late);
+	ck_assert(holds("k", NULL));
+	ck_assert_uint_eq(entries(), 0);
+}
+END_TEST
+
+START_TEST(put_larger_than_an_eighth_is_refused_and_removes)
+{
+	struct hc_key key = key_str("k");
+	struct hc_entry *entry = hc_entry_create(store, key, (1 << 17)), *old;
+
+	put("k", "1");
+	ck_assert_int_eq(hc_store_put(store, key, entry, NULL, NOW, &old), HC_LIMIT);
+	hc_entry_unref(old);
+	hc_entry_unref(entry);
+	ck_assert(holds("k", NULL));
+	ck_assert_uint_eq(bytes(), 0);
+	hc_store_set_limit(store, 0);
+	ck_assert_int_eq(put_how("k", "1", NULL, HC_NO_EXPIRY), HC_LIMIT);
+}
+END_TEST
+
+/* ---- eviction ---- */
+
+static void
+fill_up(unsigned from, unsigned n, size_t value_len)
+{
+	for (unsigned i = from; i < from + n; i++) {
+		char name[16];
+		struct hc_entry *entry;
+		struct hc_store_stats stats;
+
+		snprintf(name, sizeof(name), "fill%u", i);
+		entry = hc_entry_create(store, key_str(name), value_len);
+		memset(hc_entry_value_ptr(entry), 'x', value_len);
+		ck_assert_int_eq(hc_store_put(store, key_str(name), entry, NULL, NOW, NULL), HC_OK);
+		hc_entry_unref(entry);
+		hc_store_stats(store, &stats);
+		ck_assert_uint_le(stats.bytes, stats.max_bytes);
+		ck_assert_int_eq(hc_store_peek(store, key_str(name), NOW, &entry), HC_OK);
+		hc_entry_unref(entry);
+	}
+}
+
+START_TEST(put_over_budget_evicts_before_it_returns)
+{
+	struct hc_store_stats stats;
+
+	fill_up(0, 10000, 200);
+	hc_store_stats(store, &stats);
+	ck_assert_uint_gt(stats.evicted, 5000);
+	ck_assert_uint_gt(stats.bytes, stats.max_bytes - stats.max_bytes / 8);
+	fill_up(20000, 30, 100000); /* each in place of hundreds */
+	fill_up(30000, 10000, 1);
+}
+END_TEST
+
+START_TEST(put_over_budget_spares_what_is_hot)
+{
+	struct hc_entry *entry;
+
+	put("hot", "v");
+	put("cold", "v");
+	for (unsigned i = 0; i < 50; i++) {
+		ck_assert_int_eq(hc_store_get(store, key_str("hot"), NOW, &entry), HC_OK);
+		hc_entry_unref(entry);
+		fill_up(i * 500, 500, 100);
+	}
+	ck_assert(holds("hot", "v"));
+	ck_assert(holds("cold", NULL));
+}
+END_TEST
+
+/* fill_up() checks that the entry just put is there still, though it is the only one that is not hot. */
+START_TEST(put_among_hot_ones_is_not_its_own_victim)
+{
+	hc_store_set_limit(store, 40000);
+	for (unsigned i = 0; i < 100; i++) {
+		fill_up(i, 1, 4000);
+		for (unsigned n = 0; n < 3 * (i + 1); n++) {
+			char name[16];
+			struct hc_entry *entry;
+			snprintf(name, sizeof(name), "fill%u", n % (i + 1));
+			if (hc_store_get(store, key_str(name), NOW, &entry) == HC_OK)
+				hc_entry_unref(entry);
+		}
+	}
+}
+END_TEST
+
+START_TEST(set_limit_smaller_is_reached_by_sweeping)
+{
+	struct hc_store_stats stats;
+
+	fill_up(0, 4000, 100);
+	hc_store_set_limit(store, 10000);
+	hc_store_stats(store, &stats);
+	ck_assert_uint_ge(stats.evicted, 64);
+	ck_assert_uint_gt(stats.bytes, 10000); /* not all at once */
+	while (hc_store_sweep(store, NOW, 0))
+		continue;
+	hc_store_stats(store, &stats);
+	ck_assert_uint_le(stats.bytes, 10000);
+	ck_assert_uint_gt(stats.entries, 0);
+}
+END_TEST
+
+/* ---- put_many, del, expire ---- */
+
+START_TEST(put_many_is_all_or_none)
+{
+	const char *names[] = {"a", "b", "c", "d", "e", "f", "a"};
+	struct hc_entry *many[7];
+
+	for (int i = 0; i < 7; i++)
+		many[i] = entry_str(store, names[i], i == 6 ? "last" : "first");
+	put("f", "there");
+	ck_assert_int_eq(hc_store_put_many(store, many, 7, HC_STORE_ABSENT, NOW), HC_MISS);
+	ck_assert_int_eq(hc_store_put_many(store, many, 7, HC_STORE_PRESENT, NOW), HC_MISS);
+	ck_assert_uint_eq(entries(), 1);
+	hc_store_del(store, key_str("f"), NOW, NULL);
+	ck_assert_int_eq(hc_store_put_many(store, many, 7, HC_STORE_ABSENT, NOW), HC_OK);
+	ck_assert_uint_eq(entries(), 6);
+	ck_assert(holds("a", "last"));
+	for (int i = 0; i < 7; i++)
+		hc_entry_unref(many[i]);
+	ck_assert_int_eq(hc_store_put_many(store, NULL, 0, HC_STORE_ANY, NOW), HC_OK);
+}
+END_TEST
+
+START_TEST(put_many_one_too_large_changes_nothing)
+{
+	struct hc_entry *many[2] = {entry_str(store, "a", "new"), hc_entry_create(store, key_str("b"), 1 << 18)};
+
+	put("a", "old");
+	ck_assert_int_eq(hc_store_put_many(store, many, 2, HC_STORE_ANY, NOW), HC_LIMIT);
+	ck_assert(holds("a", "old"));
+	hc_entry_unref(many[0]);
+	hc_entry_unref(many[1]);
+}
+END_TEST
+
+START_TEST(del_removes_once_and_gives_old)
+{
+	struct hc_entry *old;
+
+	put("k", "v");
+	ck_assert_int_eq(hc_store_del(store, key_str("k"), NOW, &old), HC_OK);
+	ck_assert(hc_slice_eq(hc_entry_value(old), HC_SLICE("v")));
+	hc_entry_unref(old);
+	ck_assert_int_eq(hc_store_del(store, key_str("k"), NOW, &old), HC_MISS);
+	ck_assert_ptr_null(old);
+	put_how("k", "v", NULL, NOW + 5);
+	ck_assert_int_eq(hc_store_del(store, key_str("k"), NOW + 5, NULL), HC_MISS);
+}
+END_TEST
+
+START_TEST(expire_flags_follow_redis)
+{
+	static const struct {
+		unsigned flags;
+		int64_t present, wanted;
+		enum hc_status status;
+	} rows[] = {
+	    {HC_EXPIRE_ANY, HC_NO_EXPIRY, NOW + 5, HC_OK},
+	    {HC_EXPIRE_ANY, HC_NO_EXPIRY, HC_NO_EXPIRY, HC_UNCHANGED},
+	    {HC_EXPIRE_ANY, NOW + 5, HC_NO_EXPIRY, HC_OK},
+	    {HC_EXPIRE_NX, HC_NO_EXPIRY, NOW + 5, HC_OK},
+	    {HC_EXPIRE_NX, NOW + 9, NOW + 5, HC_UNCHANGED},
+	    {HC_EXPIRE_XX, HC_NO_EXPIRY, NOW + 5, HC_UNCHANGED},
+	    {HC_EXPIRE_XX, NOW + 9, NOW + 5, HC_OK},
+	    {HC_EXPIRE_GT, NOW + 9, NOW + 10, HC_OK},
+	    {HC_EXPIRE_GT, NOW + 9, NOW + 9, HC_UNCHANGED},
+	    {HC_EXPIRE_GT, HC_NO_EXPIRY, NOW + 9, HC_UNCHANGED},
+	    {HC_EXPIRE_LT, NOW + 9, NOW + 8, HC_OK},
+	    {HC_EXPIRE_LT, NOW + 9, NOW + 9, HC_UNCHANGED},
+	    {HC_EXPIRE_LT, HC_NO_EXPIRY, NOW + 9, HC_OK},
+	    {HC_EXPIRE_XX | HC_EXPIRE_LT, HC_NO_EXPIRY, NOW + 9, HC_UNCHANGED},
+	    {HC_EXPIRE_XX | HC_EXPIRE_GT, NOW + 9, NOW + 10, HC_OK},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct hc_entry *old;
+		put_how("k", "v", NULL, rows[i].present);
+		ck_assert_msg(
+		    hc_store_expire(store, key_str("k"), rows[i].flags, rows[i].wanted, NOW, &old) == rows[i].status,
+		    "row %zu", i);
+		int64_t left = rows[i].status == HC_OK ? rows[i].wanted : rows[i].present;
+		ck_assert_int_eq(atomic_load(&old->expire_ms), left);
+		hc_entry_unref(old);
+	}
+	ck_assert_int_eq(hc_store_expire(store, key_str("no"), 0, NOW + 1, NOW, NULL), HC_MISS);
+}
+END_TEST
+
+START_TEST(expire_in_the_past_removes)
+{
+	put("k", "v");
+	ck_assert_int_eq(hc_store_expire(store, key_str("k"), 0, NOW, NOW, NULL), HC_OK);
+	ck_assert_uint_eq(entries(), 0);
+	put("k", "v");
+	ck_assert_int_eq(hc_store_expire(store, key_str("k"), HC_EXPIRE_GT, NOW, NOW, NULL), HC_UNCHANGED);
+	ck_assert(holds("k", "v"));
+}
+END_TEST
+
+START_TEST(exclusive_own_calls_do_not_block)
+{
+	struct hc_entry *entry;
+	uint64_t cursor = 0;
+	struct hc_entry_list list = {0};
+
+	fill_up(0, 3000, 100);
+	hc_store_exclusive_begin(store);
+	put("k", "v");
+	ck_assert(holds("k", "v"));
+	fill_up(10000, 6000, 100); /* evicts */
+	ck_assert_int_eq(hc_store_get(store, key_str("fill15999"), NOW, &entry), HC_OK);
+	hc_entry_unref(entry);
+	hc_store_del(store, key_str("fill15999"), NOW, NULL);
+	ck_assert_int_eq(hc_store_scan(store, &cursor, 100, NOW, &list), HC_OK);
+	hc_entry_list_fini(&list);
+	ck_assert_uint_eq(hc_store_count(store, NOW), entries());
+	hc_store_forget_all(store);
+	hc_store_sweep(store, NOW, INT32_MAX);
+	ck_assert_uint_eq(bytes(), 0);
+	hc_store_exclusive_end(store);
+	put("k", "again");
+	ck_assert(holds("k", "again"));
+}
+END_TEST
+
+/* ---- walking ---- */
+
+START_TEST(count_is_exact_with_expired_and_cleared)
+{
+	ck_assert_uint_eq(hc_store_count(store, NOW), 0);
+	fill_up(0, 500, 1);
+	ck_assert_uint_eq(hc_store_count(store, NOW), 500);
+	put_how("x", "v", NULL, NOW + 5);
+	ck_assert_uint_eq(hc_store_count(store, NOW), 501);
+	ck_assert_uint_eq(hc_store_count(store, NOW + 5), 500);
+	hc_store_sweep(store, NOW, INT32_MAX);
+	put_how("y", "v", NULL, NOW + 7);
+	hc_store_sweep(store, NOW, INT32_MAX);
+	ck_assert_uint_eq(hc_store_count(store, NOW + 6), 501);
+	ck_assert_uint_eq(hc_store_count(store, NOW + 7), 500);
+	hc_store_expire(store, key_str("fill7"), 0, NOW + 8, NOW, NULL);
+	ck_assert_uint_eq(hc_store_count(store, NOW + 8), 499);
+	hc_models_bump(hc_store_models(store), HC_MODEL_DEFAULT);
+	ck_assert_uint_eq(hc_store_count(store, NOW), 0);
+	put("z", "v");
+	ck_assert_uint_eq(hc_store_count(store, NOW), 1);
+	hc_store_forget_all(store);
+	ck_assert_uint_eq(hc_store_count(store, NOW), 0);
+}
+END_TEST
+
+START_TEST(sweep_reclaims_within_many_small_budgets)
+{
+	struct hc_store_stats stats;
+
+	for (int i = 0; i < 4000; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "s%d", i);
+		put_how(name, "v", NULL, i % 4 == 0 ? NOW + 5 : HC_NO_EXPIRY);
+	}
+	int calls = 0, again = 0;
+	for (; entries() > 3000; calls++) {
+		again += hc_store_sweep(store, NOW + 5, 0);
+		ck_assert_int_lt(calls, 4000);
+	}
+	ck_assert_int_gt(calls, 20); /* each a small piece */
+	ck_assert_int_gt(again, calls / 2);
+	hc_store_stats(store, &stats);
+	ck_assert_uint_eq(stats.expired, 1000);
+	for (int i = 0; i < 100; i++)
+		ck_assert(!hc_store_sweep(store, NOW + 5, 0)); /* nothing left */
+	hc_store_forget_all(store);
+	size_t before = stats.table_bytes;
+	hc_store_sweep(store, NOW, INT32_MAX);
+	hc_store_sweep(store, NOW, INT32_MAX);
+	hc_store_stats(store, &stats);
+	ck_assert_uint_eq(stats.bytes, 0);
+	ck_assert_uint_eq(stats.reclaimed, 3000);
+	ck_assert_uint_lt(stats.table_bytes, before); /* the table shrinks too */
+}
+END_TEST
+
+START_TEST(scan_small_store_ends_in_few_calls)
+{
+	struct hc_entry_list list = {0};
+	uint64_t cursor = 0;
+	int calls = 0;
+
+	put("a", "1");
+	put("b", "2");
+	put_how("gone", "3", NULL, NOW + 1);
+	do
+		ck_assert_int_eq(hc_store_scan(store, &cursor, 10, NOW + 1, &list), HC_OK);
+	while (++calls < 10 && cursor != 0);
+	ck_assert_int_le(calls, 2);
+	ck_assert_uint_eq(list.n, 2);
+	hc_entry_list_fini(&list);
+	cursor = UINT64_MAX; /* anybody's number */
+	hc_store_scan(store, &cursor, 0, NOW, &list);
+	hc_entry_list_fini(&list);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("store");
+	TCase *tcase = tcase_create("store");
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, create_odd_shards_is_invalid);
+	tcase_add_test(tcase, get_binary_and_empty_keys_hits);
+	tcase_add_test(tcase, get_hit_counts_and_peek_does_not);
+	tcase_add_test(tcase, get_expired_entry_misses_and_reclaims);
+	tcase_add_test(tcase, get_cleared_model_misses_other_stays);
+	tcase_add_test(tcase, entry_referenced_survives_overwrite_and_destroy);
+	tcase_add_test(tcase, put_conditions_hold_or_change_nothing);
+	tcase_add_test(tcase, put_absent_over_expired_succeeds);
+	tcase_add_test(tcase, put_same_is_compare_and_swap);
+	tcase_add_test(tcase, put_keep_ttl_takes_over_expiry);
+	tcase_add_test(tcase, put_old_is_given_whatever_the_status);
+	tcase_add_test(tcase, put_already_invalid_leaves_nothing);
+	tcase_add_test(tcase, put_larger_than_an_eighth_is_refused_and_removes);
+	tcase_add_test(tcase, put_over_budget_evicts_before_it_returns);
+	tcase_add_test(tcase, put_over_budget_spares_what_is_hot);
+	tcase_add_test(tcase, put_among_hot_ones_is_not_its_own_victim);
+	tcase_add_test(tcase, set_limit_smaller_is_reached_by_sweeping);
+	tcase_add_test(tcase, put_many_is_all_or_none);
+	tcase_add_test(tcase, put_many_one_too_large_changes_nothing);
+	tcase_add_test(tcase, del_removes_once_and_gives_old);
+	tcase_add_test(tcase, expire_flags_follow_redis);
+	tcase_add_test(tcase, expire_in_the_past_removes);
+	tcase_add_test(tcase, exclusive_own_calls_do_not_block);
+	tcase_add_test(tcase, count_is_exact_with_expired_and_cleared);
+	tcase_add_test(tcase, sweep_reclaims_within_many_small_budgets);
+	tcase_add_test(tcase, scan_small_store_ends_in_few_calls);
+	suite_add_tcase(suite, tcase);
+	return run_suite(suite);
+}

@@ -1,0 +1,293 @@
+/*
+ * Several threads on one small store, doing everything at once, for a fixed number of operations
+ * each. Checked: values are whole and belong to their key, none is older than what its reader had
+ * seen before (one writer a key), exclusive use is exclusive, and the accounts are even when all is
+ * over. Run it under ThreadSanitizer.
+ */
+#include <pthread.h>
+#include "support.h"
+
+#define THREADS 4
+#define KEYS 200
+#define OPS 40000
+#define NOW 1000000
+
+static struct hc_store *store;
+static uint32_t models[3];
+static _Atomic int failures;
+static int inside; /* plain on purpose: the exclusive lock is what protects it */
+static int visits;
+
+struct worker {
+	pthread_t thread;
+	struct rng rng;
+	uint32_t id;
+	uint64_t newest[KEYS]; /* the highest number this thread has seen in each key's values */
+	uint64_t number;
+};
+
+/* Key, writer, number, and the number again. */
+struct value {
+	uint32_t key;
+	uint32_t writer;
+	uint64_t number;
+	uint64_t again;
+};
+
+static struct hc_key
+make_key(uint32_t i, char name[16])
+{
+	snprintf(name, 16, "t%u", i);
+	return key_str(name);
+}
+
+static void
+wrong_if(bool wrong)
+{
+	if (wrong)
+		atomic_fetch_add(&failures, 1);
+}
+
+static void
+check_value(struct worker *w, uint32_t i, const struct hc_entry *entry)
+{
+	struct value value;
+
+	wrong_if(entry->value_len != sizeof(value));
+	memcpy(&value, hc_entry_value(entry).ptr, sizeof(value));
+	wrong_if(value.key != i || value.writer != i % THREADS || value.number != value.again);
+	wrong_if(value.number < w->newest[i]); /* reads of a key never go back */
+	w->newest[i] = value.number;
+}
+
+static struct hc_entry *
+make_entry(struct worker *w, uint32_t i, struct hc_key key)
+{
+	struct value value = {.key = i, .writer = w->id, .number = ++w->number};
+	struct hc_entry *entry = hc_entry_create(store, key, sizeof(value));
+
+	value.again = value.number;
+	memcpy(hc_entry_value_ptr(entry), &value, sizeof(value));
+	entry->model = models[i % 3];
+	entry->epoch = hc_models_epoch(hc_store_models(store), entry->model);
+	if (i % 7 == 0)
+		atomic_store(&entry->expire_ms, NOW + 1 + rng_below(&w->rng, 50));
+	return entry;
+}
+
+static void
+read_one(struct worker *w, uint32_t i, struct hc_key key)
+{
+	struct hc_entry *entry;
+
+	if (hc_store_get(store, key, NOW + rng_below(&w->rng, 40), &entry) != HC_OK)
+		return;
+	check_value(w, i, entry);
+	hc_entry_unref(entry);
+}
+
+/* Only its own keys: i % THREADS == id. */
+static void
+write_one(struct worker *w, uint32_t i, struct hc_key key)
+{
+	struct hc_entry *entry = make_entry(w, i, key), *old = NULL;
+	struct hc_ticket ticket;
+
+	switch (rng_below(&w->rng, 5)) {
+	case 0:
+		hc_store_put(store, key, entry, NULL, NOW, &old);
+		break;
+	case 1:
+		hc_store_put_many(store, &entry, 1, HC_STORE_ABSENT, NOW);
+		break;
+	case 2:
+		hc_store_fill_begin(store, key, &ticket);
+		hc_store_fill_end(store, key, &ticket, entry, NOW);
+		break;
+	case 3:
+		hc_store_write_begin(store, key, &ticket);
+		wrong_if(!hc_store_writing(store, key));
+		hc_store_write_end(store, key, &ticket, entry, NOW);
+		break;
+	default:
+		hc_store_expire(store, key, 0, NOW + rng_below(&w->rng, 100), NOW, &old);
+		break;
+	}
+	if (old != NULL)
+		check_value(w, i, old);
+	hc_entry_unref(old);
+	hc_entry_unref(entry);
+}
+
+static void
+use_alone(struct worker *w)
+{
+	struct hc_entry *entries[3];
+	char name[16];
+
+	hc_store_exclusive_begin(store);
+	wrong_if(inside++ != 0);
+	visits++;
+	for (uint32_t n = 0; n < 3; n++) {
+		uint32_t i = rng_below(&w->rng, KEYS / THREADS) * THREADS + w->id;
+		entries[n] = make_entry(w, i, make_key(i, name));
+		read_one(w, i, make_key(i, name));
+	}
+	hc_store_put_many(store, entries, 3, HC_STORE_ANY, NOW);
+	for (uint32_t n = 0; n < 3; n++)
+		hc_entry_unref(entries[n]);
+	wrong_if(--inside != 0);
+	hc_store_exclusive_end(store);
+}
+
+static void
+scan_some(struct worker *w)
+{
+	struct hc_entry_list list = {0};
+	uint64_t cursor = rng_next(&w->rng);
+
+	wrong_if(hc_store_scan(store, &cursor, 20, NOW, &list) != HC_OK);
+	for (size_t n = 0; n < list.n; n++) {
+		char name[16] = {0};
+		memcpy(name, list.items[n]->data, list.items[n]->key_len);
+		uint32_t i = (uint32_t)atoi(name + 1);
+		struct value value;
+		memcpy(&value, hc_entry_value(list.items[n]).ptr, sizeof(value));
+		wrong_if(value.key != i || value.number != value.again);
+	}
+	hc_entry_list_fini(&list);
+}
+
+static void
+upkeep(struct worker *w)
+{
+	struct hc_store_stats stats;
+
+	if (w->id == 0)
+		hc_store_sweep(store, NOW + 20, 50);
+	else if (w->id == 1)
+		hc_store_set_limit(store, 3000 + rng_below(&w->rng, 2000));
+	hc_store_stats(store, &stats);
+	hc_store_count(store, NOW);
+}
+
+static void *
+work(void *arg)
+{
+	struct worker *w = arg;
+
+	for (int n = 0; n < OPS; n++) {
+		char name[16];
+		uint32_t dice = rng_below(&w->rng, 1000), i = rng_below(&w->rng, KEYS);
+		uint32_t own = i / THREADS * THREADS + w->id;
+		if (dice < 500)
+			read_one(w, i, make_key(i, name));
+		else if (dice < 850)
+			write_one(w, own, make_key(own, name));
+		else if (dice < 900)
+			hc_store_del(store, make_key(i, name), NOW, NULL);
+		else if (dice < 940)
+			hc_store_invalidate(store, make_key(i, name), 0);
+		else if (dice < 960)
+			scan_some(w);
+		else if (dice < 970)
+			use_alone(w);
+		else if (dice < 980)
+			hc_models_bump(hc_store_models(store), models[i % 3]);
+		else if (dice < 981)
+			hc_store_forget_all(store);
+		else
+			upkeep(w);
+	}
+	return NULL;
+}
+
+START_TEST(threads_doing_everything_see_whole_values)
+{
+	static struct worker workers[THREADS];
+	uint64_t seed = test_seed();
+	struct hc_store_stats stats;
+
+	store = store_of(4000, 4);
+	for (int m = 0; m < 3; m++) {
+		char name[2] = {(char)('a' + m), 0};
+		hc_models_intern(hc_store_models(store), hc_slice_str(name), &models[m]);
+	}
+	for (uint32_t t = 0; t < THREADS; t++) {
+		workers[t].id = t;
+		workers[t].rng.state = seed + t;
+		pthread_create(&workers[t].thread, NULL, work, &workers[t]);
+	}
+	for (int t = 0; t < THREADS; t++)
+		pthread_join(workers[t].thread, NULL);
+	ck_assert_int_eq(atomic_load(&failures), 0);
+	ck_assert_int_gt(visits, 0);
+	hc_store_stats(store, &stats);
+	ck_assert_uint_gt(stats.evicted, 0);
+	for (uint32_t i = 0; i < KEYS; i++) {
+		char name[16];
+		ck_assert(!hc_store_writing(store, make_key(i, name)));
+	}
+	hc_store_forget_all(store);
+	hc_store_sweep(store, NOW, INT32_MAX);
+	hc_store_sweep(store, NOW, INT32_MAX);
+	hc_store_stats(store, &stats);
+	ck_assert_uint_eq(stats.entries, 0);
+	ck_assert_uint_eq(stats.bytes, 0);
+	hc_store_destroy(store);
+}
+END_TEST
+
+/* Sums are kept under exclusive use only; a lost update would show. */
+static void *
+add_ones(void *arg)
+{
+	(void)arg;
+	for (int n = 0; n < 3000; n++) {
+		struct hc_key key = key_str("sum");
+		struct hc_entry *old = NULL, *entry = hc_entry_create(store, key, sizeof(int));
+		int sum = 0;
+		hc_store_exclusive_begin(store);
+		if (hc_store_get(store, key, NOW, &old) == HC_OK)
+			memcpy(&sum, hc_entry_value(old).ptr, sizeof(sum));
+		sum++;
+		memcpy(hc_entry_value_ptr(entry), &sum, sizeof(sum));
+		hc_store_put(store, key, entry, NULL, NOW, NULL);
+		hc_store_exclusive_end(store);
+		hc_entry_unref(old);
+		hc_entry_unref(entry);
+	}
+	return NULL;
+}
+
+START_TEST(threads_exclusive_loses_no_update)
+{
+	pthread_t threads[3];
+	struct hc_entry *entry;
+	int sum;
+
+	store = store_of(1 << 20, 64);
+	for (int t = 0; t < 3; t++)
+		pthread_create(&threads[t], NULL, add_ones, NULL);
+	for (int t = 0; t < 3; t++)
+		pthread_join(threads[t], NULL);
+	ck_assert_int_eq(hc_store_get(store, key_str("sum"), NOW, &entry), HC_OK);
+	memcpy(&sum, hc_entry_value(entry).ptr, sizeof(sum));
+	ck_assert_int_eq(sum, 9000);
+	hc_entry_unref(entry);
+	hc_store_destroy(store);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("store_threads");
+	TCase *tcase = tcase_create("store_threads");
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase, threads_doing_everything_see_whole_values);
+	tcase_add_test(tcase, threads_exclusive_loses_no_update);
+	suite_add_tcase(suite, tcase);
+	return run_suite(suite);
+}
