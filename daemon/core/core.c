@@ -1,0 +1,261 @@
+/*
+ * The core's life, what its parts share, and the sweep. Functions say in core.h which threads may call them.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "core/internal.h"
+
+#define SWEEP_INTERVAL_MS 100
+#define SWEEP_BUDGET_US 5000 /* a twentieth of a core at most */
+
+static enum hc_status
+fail(char *why, size_t cap, const char *what, enum hc_status status)
+{
+	snprintf(why, cap, "%s", what);
+	return status;
+}
+
+static enum hc_status
+create_fleet_side(struct hc_core *core, char *why, size_t cap)
+{
+	struct hc_settings *s = core->settings;
+	const char *reason = NULL;
+
+	enum hc_status status = hc_url_parse(s->upstream_url, &core->url, &reason);
+	if (status == HC_INVALID) {
+		snprintf(why, cap, "upstream.url: %s", reason);
+		return status;
+	}
+	if (status != HC_OK)
+		return fail(why, cap, "out of memory", status);
+	if (strlen(s->upstream_prefix) >= sizeof(core->prefix_text))
+		return fail(why, cap, "upstream.prefix is too long", HC_INVALID);
+	memcpy(core->prefix_text, s->upstream_prefix, strlen(s->upstream_prefix) + 1);
+	core->prefix = hc_slice_str(core->prefix_text);
+
+	struct hc_fleet_config config = {
+	    .name = s->fleet_name,
+	    .instance = s->fleet_instance,
+	    .address = s->listen_tcp[0] != '\0' ? s->listen_tcp : s->listen_unix,
+	    .lease_ms = s->fleet_lease,
+	};
+	if (hc_fleet_create(&config, &core->fleet) != HC_OK)
+		return fail(why, cap, "out of memory, or fleet.name or fleet.instance is too long", HC_NOMEM);
+	if (hc_outage_create(&core->outage) != HC_OK)
+		return fail(why, cap, "out of memory", HC_NOMEM);
+	return HC_OK;
+}
+
+enum hc_status
+hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, size_t why_cap)
+{
+	struct hc_core *core = hc_calloc(1, sizeof(*core));
+	const char *reason = NULL;
+
+	if (core == NULL)
+		return fail(why, why_cap, "out of memory", HC_NOMEM);
+	core->settings = settings;
+	core->n_workers = (unsigned)settings->server_workers;
+	atomic_store(&core->links_since_ms, hc_clock_mono_ms());
+	struct hc_store_config config = {
+	    .max_bytes = settings->memory_enabled ? (uint64_t)settings->memory_max_bytes : 0,
+	    .max_models = (uint32_t)settings->model_max,
+	};
+	enum hc_status status = hc_key_models_create(settings->model_templates, &core->key_models, &reason);
+	if (status != HC_OK) {
+		snprintf(why, why_cap, "model.templates: %s", reason != NULL ? reason : "out of memory");
+		goto fail;
+	}
+	status = hc_store_create(&config, &core->store);
+	if (status != HC_OK) {
+		snprintf(why, why_cap, "out of memory for the memory tier");
+		goto fail;
+	}
+	core->models = hc_store_models(core->store);
+	if (settings->upstream_url[0] != '\0') {
+		status = create_fleet_side(core, why, why_cap);
+		if (status != HC_OK)
+			goto fail;
+	}
+	*out = core;
+	return HC_OK;
+
+fail:
+	hc_core_destroy(core);
+	return status;
+}
+
+void
+hc_core_destroy(struct hc_core *core)
+{
+	if (core == NULL)
+		return;
+	if (core->fleet != NULL)
+		hc_url_fini(&core->url);
+	hc_outage_destroy(core->outage);
+	hc_fleet_destroy(core->fleet);
+	hc_key_models_destroy(core->key_models);
+	hc_store_destroy(core->store);
+	hc_free(core);
+}
+
+static void
+on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct hc_core *core = arg;
+
+	(void)fd;
+	(void)what;
+	(void)hc_store_sweep(core->store, hc_clock_wall_ms(), SWEEP_BUDGET_US);
+}
+
+enum hc_status
+hc_core_start(struct hc_core *core, struct event_base *base, struct hc_stats *stats)
+{
+	struct timeval interval = {SWEEP_INTERVAL_MS / 1000, (SWEEP_INTERVAL_MS % 1000) * 1000};
+
+	core->base = base;
+	core->sweep_timer = event_new(base, -1, EV_PERSIST, on_sweep, core);
+	if (core->sweep_timer == NULL || event_add(core->sweep_timer, &interval) != 0)
+		return HC_NOMEM;
+	if (core->fleet != NULL)
+		return hc_sync_create(core, base, stats);
+	return HC_OK;
+}
+
+void
+hc_core_stop(struct hc_core *core)
+{
+	hc_sync_destroy(core);
+	if (core->sweep_timer != NULL)
+		event_free(core->sweep_timer);
+	core->sweep_timer = NULL;
+}
+
+void
+hc_core_apply_settings(struct hc_core *core)
+{
+	if (core->settings->memory_enabled)
+		hc_store_set_limit(core->store, (uint64_t)core->settings->memory_max_bytes);
+}
+
+struct hc_store *
+hc_core_store(struct hc_core *core)
+{
+	return core->store;
+}
+
+struct hc_models *
+hc_core_models(struct hc_core *core)
+{
+	return core->models;
+}
+
+struct hc_settings *
+hc_core_settings(struct hc_core *core)
+{
+	return core->settings;
+}
+
+struct hc_fleet *
+hc_core_fleet(struct hc_core *core)
+{
+	return core->fleet;
+}
+
+bool
+hc_core_is_fleet(const struct hc_core *core)
+{
+	return core->fleet != NULL;
+}
+
+enum hc_status
+hc_core_model_of_key(struct hc_core *core, struct hc_slice key, uint32_t *model)
+{
+	struct hc_slice name;
+
+	if (hc_key_models_match(core->key_models, key, &name) != HC_OK) {
+		*model = HC_MODEL_DEFAULT;
+		return HC_OK;
+	}
+	return hc_models_intern(core->models, name, model);
+}
+
+/* Uniform in [0, n), good enough to spread expiries. */
+static uint64_t
+spread(uint64_t n)
+{
+	static _Thread_local uint64_t state;
+
+	if (state == 0 && hc_random(&state, sizeof(state)) != 0)
+		state = (uint64_t)hc_clock_mono_us() | 1;
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return n == 0 ? 0 : state % n;
+}
+
+bool
+hc_core_caps_ttl(const struct hc_core *core)
+{
+	return core->settings->ttl_local_max > 0;
+}
+
+int64_t
+hc_core_local_expiry(const struct hc_core *core, int64_t pttl, int64_t from_ms)
+{
+	int64_t cap = core->settings->ttl_local_max;
+	int64_t expiry = pttl < 0 || pttl > HC_NO_EXPIRY - from_ms ? HC_NO_EXPIRY : from_ms + pttl;
+
+	if (cap > 0) {
+		uint64_t most = (uint64_t)(cap / 100 * core->settings->ttl_jitter);
+		int64_t capped = from_ms + cap - (int64_t)spread(most + 1);
+		if (capped < expiry)
+			expiry = capped;
+	}
+	return expiry;
+}
+
+bool
+hc_core_settled(const struct hc_core *core)
+{
+	return core->fleet == NULL || atomic_load(&core->links_settled) >= core->n_workers;
+}
+
+void
+hc_core_link_config(const struct hc_core *core, const char *name, struct hc_link_config *out)
+{
+	const struct hc_settings *s = core->settings;
+
+	*out = (struct hc_link_config){
+	    .url = &core->url,
+	    .name = name,
+	    .connect_timeout_ms = s->upstream_connect_timeout,
+	    .timeout_ms = s->upstream_timeout,
+	    .backoff_min_ms = s->upstream_backoff_min,
+	    .backoff_max_ms = s->upstream_backoff_max,
+	};
+}
+
+void
+hc_core_status(struct hc_core *core, struct hc_core_status *out)
+{
+	*out = (struct hc_core_status){.upstream_shown = "", .event_lag_us = -1};
+	if (core->fleet == NULL)
+		return;
+	out->upstream = atomic_load(&core->links_up) >= core->n_workers ? HC_UPSTREAM_UP : HC_UPSTREAM_DOWN;
+	out->upstream_for_ms = hc_clock_mono_ms() - atomic_load(&core->links_since_ms);
+	out->upstream_shown = core->url.shown;
+	out->connects = atomic_load(&core->link_connects);
+	out->failures = atomic_load(&core->link_failures);
+	out->timeouts = atomic_load(&core->link_timeouts);
+	out->queued_writes = hc_outage_count(core->outage);
+	out->incarnation = atomic_load(&core->incarnation);
+	out->seq = hc_fleet_seq(core->fleet);
+	out->event_lag_us = hc_fleet_event_lag_us(core->fleet);
+	hc_sync_status(core, out);
+}

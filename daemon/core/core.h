@@ -1,0 +1,177 @@
+/*
+ * The core: what a read and a write mean, whichever tiers there are. Commands above know none of the tiers.
+ *
+ *   embedded                          fleet
+ *   read:  memory, else nothing       memory, else fetched from the upstream (one fetch for all waiters)
+ *   write: memory                     the upstream's script, then memory; upstream down: memory and the outage list
+ *
+ * The way of a read:      lookup ─ hit ──────────────────────────────────────────→ answer
+ *                            └ miss → fetch → [link] → reply → kept if its ticket is good → answer all waiters
+ * The way of a write:     write → ticket, batch → end of the loop's turn → [link] EVALSHA → reply → kept if … → answer
+ * The way of an event:    [event link] → fleet (decode, own ones dropped) → store invalidates → (answers miss)
+ *
+ * Threads: hc_core is shared, and its functions say who may call them; hc_core_worker belongs to one worker.
+ *
+ *   core ─┬─ store (memory, models)          shared
+ *         ├─ outage list                     shared, own lock
+ *         ├─ sync: control link, event link  main thread
+ *         └─ worker[] ─ link, fetches, batch each on its worker's thread
+ */
+#ifndef HC_CORE_CORE_H
+#define HC_CORE_CORE_H
+
+#include <event2/event.h>
+#include <hiredis/hiredis.h>
+#include <stdint.h>
+#include "base/settings.h"
+#include "base/stats.h"
+#include "base/status.h"
+#include "core/op.h"
+#include "store/store.h"
+
+struct hc_core;
+struct hc_core_worker;
+struct hc_fleet;
+
+/* ---- life ---- */
+
+/*
+ * Makes the store and, when upstream.url is set, what the fleet needs. Settings outlive the core. On failure a sentence
+ * for the operator is in `why`.
+ */
+enum hc_status hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, size_t why_cap);
+void hc_core_destroy(struct hc_core *core);
+
+/* Main thread: timers, and the links that keep the fleet in step, on the main loop. */
+enum hc_status hc_core_start(struct hc_core *core, struct event_base *base, struct hc_stats *stats);
+/* Main thread: tells siblings that we leave, gives the links up. Workers may run still. */
+void hc_core_stop(struct hc_core *core);
+
+/* One per worker, made before its thread runs; its link starts at hc_core_worker_start(), on the thread. */
+enum hc_status hc_core_worker_create(struct hc_core *core, struct event_base *base, unsigned index, struct hc_stats *stats,
+    struct hc_core_worker **out);
+void hc_core_worker_start(struct hc_core_worker *worker);
+/* Waiters and groups under way are answered (HC_DOWN). */
+void hc_core_worker_destroy(struct hc_core_worker *worker);
+
+/*
+ * True once every link has been up or has failed once: before that a miss would be blamed on an upstream nobody
+ * has asked. Always true when embedded. Any thread.
+ */
+bool hc_core_settled(const struct hc_core *core);
+
+/* Settings that may change at run time did: takes them over. Main thread. */
+void hc_core_apply_settings(struct hc_core *core);
+
+/* ---- what others need to know; any thread ---- */
+
+struct hc_store *hc_core_store(struct hc_core *core);
+struct hc_models *hc_core_models(struct hc_core *core);
+struct hc_settings *hc_core_settings(struct hc_core *core);
+struct hc_fleet *hc_core_fleet(struct hc_core *core); /* NULL when embedded */
+bool hc_core_is_fleet(const struct hc_core *core);
+
+enum hc_upstream_state { HC_UPSTREAM_OFF, HC_UPSTREAM_UP, HC_UPSTREAM_DOWN };
+
+struct hc_core_status {
+	enum hc_upstream_state upstream;   /* down when any worker's link is */
+	int64_t upstream_for_ms;           /* it has been so for */
+	enum hc_upstream_state event_link; /* up: events are received, nothing is missed */
+	int64_t event_link_for_ms;
+	const char *upstream_shown; /* the URL without secrets, "" when embedded */
+	uint64_t connects, failures, timeouts; /* of all links */
+	uint64_t queued_writes;
+	uint32_t incarnation;
+	uint64_t seq; /* the last one heard of */
+	int64_t event_lag_us; /* from PUBLISH of the own heartbeat to its arrival; -1 unknown */
+};
+void hc_core_status(struct hc_core *core, struct hc_core_status *out);
+
+/* The model of a key that is written without naming one, and of raw values: by template, else default. */
+enum hc_status hc_core_model_of_key(struct hc_core *core, struct hc_slice key, uint32_t *model);
+
+/* ---- a worker's own ---- */
+
+struct hc_core *hc_core_of(struct hc_core_worker *worker);
+struct hc_stats *hc_core_worker_stats(struct hc_core_worker *worker);
+/* The wall clock at the start of what the worker is doing now. */
+int64_t hc_core_now_ms(const struct hc_core_worker *worker);
+/* To be called at the start of each turn of work: reads the clock. */
+void hc_core_tick(struct hc_core_worker *worker);
+
+/* Settings that may change at run time: takes them over. */
+void hc_core_worker_apply_settings(struct hc_core_worker *worker);
+
+/* ---- reads ---- */
+
+#define HC_READ_QUIET 1u     /* leaves no trace in the eviction's view of the key */
+#define HC_READ_EXACT_TTL 2u /* the entry's expiry must be the key's own, not a cap of this daemon's */
+
+/*
+ * HC_OK: *entry has a reference. HC_MISS: nothing, for certain or for now (upstream down). HC_PENDING: ask by
+ * hc_core_fetch(). Never blocks, never allocates.
+ */
+enum hc_status hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry);
+
+/*
+ * Someone who waits for a fetch. status: HC_OK with `entry` (borrowed for the call), HC_MISS, HC_WRONGTYPE, HC_DOWN,
+ * HC_TIMEOUT, HC_ERROR. pttl: what is left of the key's life, as PTTL gives it (-2 unknown), with HC_WRONGTYPE too.
+ */
+struct hc_waiter;
+typedef void hc_waiter_fn(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *entry, int64_t pttl);
+struct hc_waiter {
+	hc_waiter_fn *fn;
+	void *arg;
+	struct hc_waiter *next;
+};
+
+/* HC_PENDING: waiter->fn will be called, once. Otherwise it will not: HC_DOWN, HC_NOMEM. */
+enum hc_status hc_core_fetch(struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_waiter *waiter);
+
+/* ---- writes ---- */
+
+/*
+ * HC_OK: carried out, each op is answered. HC_PENDING: the group and all it points at must stay until group->done is
+ * called. (The statuses of single ops are in the ops.)
+ */
+enum hc_status hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group);
+
+/* Everything of the own prefix is forgotten, here, upstream, at siblings. Answers into group->ops[0] (CLEAR_ALL). */
+enum hc_status hc_core_flush(struct hc_core_worker *worker, struct hc_op_group *group);
+
+/* ---- walking the keys ---- */
+
+struct hc_scan {
+	/* asked */
+	uint64_t cursor;
+	struct hc_slice pattern; /* borrowed until done; empty ptr: all */
+	struct hc_slice type;    /* the same */
+	size_t count;
+	bool to_the_end; /* count only: walk on to the end, keep no keys */
+	/* answered */
+	enum hc_status status;
+	uint64_t next; /* cursor to go on with; 0: done */
+	struct hc_slice *keys; /* allocated, as is what they point at; see hc_scan_fini */
+	size_t n;              /* keys, or with to_the_end how many there are */
+	/* under way */
+	void (*done)(void *arg);
+	void *arg;
+	struct hc_core_worker *worker;
+	char upstream_cursor[24];
+	size_t cap;
+};
+/* As hc_core_write(). */
+enum hc_status hc_core_scan(struct hc_core_worker *worker, struct hc_scan *scan);
+void hc_scan_fini(struct hc_scan *scan);
+
+/* ---- anything else ---- */
+
+/*
+ * Sends a command on as it stands, but for the arguments at `keys` (indices, ascending), which get the prefix.
+ * HC_PENDING: fn will be called with the upstream's answer (see hc_link_reply_fn). HC_DOWN, HC_NOMEM.
+ */
+typedef void hc_forward_fn(void *arg, enum hc_status status, const redisReply *reply);
+enum hc_status hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, const size_t *keys,
+    size_t n_keys, hc_forward_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,147 @@
+/*
+ * What the files of the core share among themselves. Nobody else includes this.
+ */
+#ifndef HC_CORE_INTERNAL_H
+#define HC_CORE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "base/out.h"
+#include "core/core.h"
+#include "core/key_model.h"
+#include "core/outage.h"
+#include "fleet/fleet.h"
+#include "upstream/link.h"
+#include "upstream/url.h"
+
+#define HC_PREFIX_MAX 1024 /* bytes of upstream.prefix */
+
+enum hc_frame_mode { HC_FRAME_AUTO, HC_FRAME_ALWAYS, HC_FRAME_NEVER };      /* upstream.frame's choices */
+enum hc_down_mode { HC_DOWN_QUEUE, HC_DOWN_REFUSE };                        /* upstream.writes_when_down's */
+
+struct hc_sync;
+
+struct hc_core {
+	/* constant after create */
+	struct hc_settings *settings;
+	struct hc_store *store;
+	struct hc_models *models;
+	struct hc_key_models *key_models;
+	struct hc_fleet *fleet; /* these are NULL when embedded */
+	struct hc_outage *outage;
+	struct hc_sync *sync;
+	struct hc_url url;
+	struct hc_slice prefix;
+	char prefix_text[HC_PREFIX_MAX];
+	unsigned n_workers;
+
+	/* atomics */
+	_Atomic bool coherent; /* the event link misses nothing: copies may be kept */
+	_Atomic uint32_t incarnation; /* 0: not known yet */
+	_Atomic uint32_t links_up;      /* workers' links that are */
+	_Atomic uint32_t links_settled; /* … that have been up or failed once */
+	_Atomic int64_t links_since_ms; /* monotonic: last change between all up and not */
+	_Atomic uint64_t link_connects, link_failures, link_timeouts;
+
+	/* main thread */
+	struct event *sweep_timer;
+	struct event_base *base;
+};
+
+struct hc_fetch;
+struct hc_batch;
+
+struct hc_core_worker {
+	struct hc_core *core;
+	struct event_base *base;
+	struct hc_stats *stats;
+	int64_t now_ms;
+	unsigned index;
+	char name[32];
+	/* fleet only */
+	struct hc_link *link;
+	struct hc_fetch **fetches; /* table of those under way, chained, by hash */
+	struct hc_batch *batch;    /* ops of this turn */
+	struct event *flush;       /* runs at the end of the turn in which it was made active */
+	char write_sha[41];        /* of the write script, as the server gave it; "" not yet */
+	uint64_t timeouts_seen;    /* of the link, added to the core's count already */
+	bool was_up;
+	bool settled;
+};
+
+#define HC_FETCH_SLOTS 1024 /* power of two */
+
+/* The same for the worker's links and the main thread's. */
+void hc_core_link_config(const struct hc_core *core, const char *name, struct hc_link_config *out);
+
+/* Expiry of a local copy whose key has `pttl` left (as PTTL gives it) since `from_ms`: capped and jittered. */
+int64_t hc_core_local_expiry(const struct hc_core *core, int64_t pttl, int64_t from_ms);
+/* True when what is kept here may live shorter than the key. */
+bool hc_core_caps_ttl(const struct hc_core *core);
+
+/* read.c */
+/*
+ * The stored form of a key's value to an entry: frame taken off, checked. HC_OK; HC_MISS: not valid (stale epoch, another
+ * life, raw under a cleared model, damaged); HC_NOMEM. The entry has no expiry yet.
+ */
+enum hc_status hc_core_entry_from_stored(struct hc_core_worker *worker, struct hc_key key, struct hc_slice stored,
+    struct hc_entry **out);
+
+/* write_local.c: carries an op out on the memory tier alone. */
+void hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms);
+/* The entry a SET makes, with its model, epoch and (local) expiry; NULL when out of memory. */
+struct hc_entry *hc_core_op_entry(struct hc_core *core, const struct hc_op *op, int64_t now_ms);
+/* MSET's way: all or none. False when the group is of another kind. */
+bool hc_core_apply_local_group(struct hc_core *core, struct hc_op_group *group, int64_t now_ms);
+
+/* write_upstream.c */
+/* Takes the group's ops up; without memory for it they are answered at once, and group->left is 0. */
+void hc_core_batch_add(struct hc_core_worker *worker, struct hc_op_group *group);
+void hc_core_batch_flush(struct hc_core_worker *worker); /* sends what has been added */
+enum hc_status hc_core_batch_init(struct hc_core_worker *worker);
+void hc_core_batch_fini(struct hc_core_worker *worker);
+/* An op that the upstream will not be asked for: decided here, or refused. */
+void hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op);
+/* Counts the op as answered, and its group when it was the last. */
+void hc_core_op_answered(struct hc_op *op);
+
+/* script.c: argv of the write script */
+struct hc_script_call;
+enum hc_status hc_script_call_create(const struct hc_core *core, size_t ops, struct hc_script_call **out);
+void hc_script_call_destroy(struct hc_script_call *call);
+/* Adds one op. `key` without prefix (ignored for clears). */
+enum hc_status hc_script_call_add(struct hc_script_call *call, const struct hc_op *op);
+/* Sends it by the script's SHA, or with the script itself when that is "". */
+enum hc_status hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const char *sha, hc_link_reply_fn *fn, void *arg);
+
+/* What the script answered for one op. */
+struct hc_script_result {
+	bool done;
+	uint64_t seq;
+	uint32_t epoch;
+	int64_t pttl;
+	struct hc_slice old; /* stored form; ptr NULL: none. Points into the reply */
+	struct hc_slice error; /* ptr NULL: none */
+};
+/* HC_OK; HC_ERROR: not what the script returns. */
+enum hc_status hc_script_result(const redisReply *reply, size_t op, struct hc_script_result *out);
+/* The incarnation a reply of the script begins with; 0 when it does not. */
+uint32_t hc_script_incarnation(const redisReply *reply);
+
+/* flush.c: takes away all keys of the prefix over a link, telling the fleet before and after. */
+struct hc_flush;
+typedef void hc_flush_fn(void *arg, enum hc_status status);
+/* HC_PENDING: fn will be called once. Else HC_DOWN, HC_NOMEM. */
+enum hc_status hc_flush_start(struct hc_core *core, struct hc_link *link, hc_flush_fn *fn, void *arg);
+
+/* The glob for keys of the own prefix that go on like `pattern`; allocated, with a NUL behind its *len bytes. */
+char *hc_core_prefix_pattern(const struct hc_core *core, struct hc_slice pattern, size_t *len);
+
+/* sync.c */
+enum hc_status hc_sync_create(struct hc_core *core, struct event_base *base, struct hc_stats *stats);
+void hc_sync_destroy(struct hc_core *core);
+void hc_sync_status(struct hc_core *core, struct hc_core_status *out);
+/* Any thread: another life of the upstream was seen; local copies must go and epochs be read anew. */
+void hc_sync_request(struct hc_core *core);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * Walking the keys: this store's when embedded, the upstream's in a fleet. One thread: the worker's.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include "base/mem.h"
+#include "base/num.h"
+#include "core/internal.h"
+#include "proto/lua_scripts.h"
+
+void
+hc_scan_fini(struct hc_scan *scan)
+{
+	if (scan->keys != NULL) {
+		for (size_t i = 0; i < scan->n; i++)
+			hc_free((void *)(uintptr_t)scan->keys[i].ptr);
+	}
+	hc_free(scan->keys);
+	scan->keys = NULL;
+	scan->n = 0;
+}
+
+static bool
+add_key(struct hc_scan *scan, struct hc_slice key)
+{
+	if (scan->to_the_end) {
+		scan->n++;
+		return true;
+	}
+	if (scan->n == scan->cap) {
+		size_t cap = scan->cap == 0 ? 16 : scan->cap * 2;
+		struct hc_slice *keys = hc_realloc(scan->keys, cap * sizeof(*keys));
+		if (keys == NULL)
+			return false;
+		scan->keys = keys;
+		scan->cap = cap;
+	}
+	char *copy = hc_malloc(key.len + 1);
+	if (copy == NULL)
+		return false;
+	memcpy(copy, key.ptr, key.len);
+	scan->keys[scan->n++] = hc_slice(copy, key.len);
+	return true;
+}
+
+static bool
+wanted(const struct hc_scan *scan, struct hc_slice key)
+{
+	return scan->pattern.ptr == NULL || hc_glob(scan->pattern, key, false);
+}
+
+/* ---- embedded ---- */
+
+static void
+scan_store(struct hc_core_worker *worker, struct hc_scan *scan)
+{
+	struct hc_entry_list list = {0};
+
+	scan->next = scan->cursor;
+	scan->status = hc_store_scan(worker->core->store, &scan->next, scan->count, worker->now_ms, &list);
+	bool strings = scan->type.ptr == NULL || hc_slice_is(scan->type, "string");
+	for (size_t i = 0; scan->status == HC_OK && strings && i < list.n; i++) {
+		if (wanted(scan, hc_entry_key(list.items[i])) && !add_key(scan, hc_entry_key(list.items[i])))
+			scan->status = HC_NOMEM;
+	}
+	hc_entry_list_fini(&list);
+}
+
+/* ---- fleet ---- */
+
+static enum hc_status ask(struct hc_scan *scan);
+
+/* What the script could not know: whether a raw value's model has been cleared. */
+static bool
+is_live(struct hc_scan *scan, struct hc_slice key, char kind)
+{
+	struct hc_core *core = scan->worker->core;
+	uint32_t model;
+
+	if (kind != 'r')
+		return true;
+	return hc_core_model_of_key(core, key, &model) == HC_OK && hc_models_epoch(core->models, model) == 0;
+}
+
+static bool
+take_page(struct hc_scan *scan, const redisReply *reply)
+{
+	const struct hc_core *core = scan->worker->core;
+	struct hc_slice own = hc_fleet_own_prefix(core->fleet);
+
+	for (size_t i = 1; i + 1 < reply->elements; i += 2) {
+		const redisReply *key = reply->element[i], *kind = reply->element[i + 1];
+		if (key->type != REDIS_REPLY_STRING || kind->type != REDIS_REPLY_STRING || kind->len != 1)
+			continue;
+		struct hc_slice full = hc_slice(key->str, (size_t)key->len);
+		bool is_own = full.len >= own.len && memcmp(full.ptr, own.ptr, own.len) == 0;
+		if (is_own || full.len < core->prefix.len)
+			continue;
+		struct hc_slice name = hc_slice(full.ptr + core->prefix.len, full.len - core->prefix.len);
+		if (is_live(scan, name, kind->str[0]) && !add_key(scan, name))
+			return false;
+	}
+	return true;
+}
+
+static void
+on_page(void *arg, enum hc_status status, const redisReply *reply)
+{
+	struct hc_scan *scan = arg;
+
+	scan->status = status;
+	if (status == HC_OK &&
+	    (reply->type != REDIS_REPLY_ARRAY || reply->elements < 1 || reply->element[0]->type != REDIS_REPLY_STRING ||
+		!hc_num_u64(hc_slice(reply->element[0]->str, (size_t)reply->element[0]->len), &scan->next)))
+		scan->status = HC_ERROR;
+	if (scan->status == HC_OK && !take_page(scan, reply))
+		scan->status = HC_NOMEM;
+	if (scan->status == HC_OK && scan->to_the_end && scan->next != 0) {
+		scan->cursor = scan->next;
+		scan->status = ask(scan);
+		if (scan->status == HC_OK)
+			return;
+	}
+	scan->done(scan->arg);
+}
+
+static enum hc_status
+ask(struct hc_scan *scan)
+{
+	struct hc_core *core = scan->worker->core;
+	char count[24];
+	size_t pattern_len;
+	char *pattern =
+	    hc_core_prefix_pattern(core, scan->pattern.ptr != NULL ? scan->pattern : HC_SLICE("*"), &pattern_len);
+
+	if (pattern == NULL)
+		return HC_NOMEM;
+	snprintf(scan->upstream_cursor, sizeof(scan->upstream_cursor), "%" PRIu64, scan->cursor);
+	snprintf(count, sizeof(count), "%zu", scan->count);
+	const struct hc_slice argv[] = {HC_SLICE("EVAL"), hc_slice(hc_lua_scan, hc_lua_scan_len), HC_SLICE("1"),
+	    hc_fleet_state_key(core->fleet), hc_slice_str(scan->upstream_cursor), hc_slice(pattern, pattern_len),
+	    hc_slice_str(count), scan->type.ptr != NULL ? scan->type : HC_SLICE("")};
+	hc_core_batch_flush(scan->worker);
+	enum hc_status status = hc_link_send(scan->worker->link, argv, sizeof(argv) / sizeof(argv[0]), on_page, scan);
+	hc_free(pattern);
+	return status;
+}
+
+enum hc_status
+hc_core_scan(struct hc_core_worker *worker, struct hc_scan *scan)
+{
+	scan->worker = worker;
+	scan->next = 0;
+	if (worker->core->fleet == NULL) {
+		scan_store(worker, scan);
+		return HC_OK;
+	}
+	scan->status = ask(scan);
+	return scan->status == HC_OK ? HC_PENDING : HC_OK;
+}

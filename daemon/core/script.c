@@ -1,0 +1,266 @@
+/*
+ * The call of the write script: arguments from ops. The order of arguments is told at the head of
+ * proto/lua/write.lua. On whichever thread the link is.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "core/internal.h"
+#include "proto/frame.h"
+#include "proto/lua_scripts.h"
+
+#define ARGS_HEAD 4   /* channel, instance, time, incarnation */
+#define ARGS_PER_OP 8
+
+/* What an op's arguments need of their own memory. */
+struct op_text {
+	char flags[8];
+	char expiry[24];
+	char length[24];
+	char sum[16];
+};
+
+struct hc_script_call {
+	const struct hc_core *core;
+	size_t cap, n;
+	struct hc_slice *argv; /* [0] EVALSHA [1] script [2] count [3] state key, then cap keys, then the arguments */
+	struct hc_slice *args;
+	struct op_text *texts;
+	char **keys; /* with their prefix */
+	char count[24], time[24], incarnation[16];
+};
+
+enum hc_status
+hc_script_call_create(const struct hc_core *core, size_t ops, struct hc_script_call **out)
+{
+	struct hc_script_call *call = hc_calloc(1, sizeof(*call));
+	if (call == NULL)
+		return HC_NOMEM;
+	call->core = core;
+	call->cap = ops;
+	call->argv = hc_calloc(4 + ops + ARGS_HEAD + ops * ARGS_PER_OP, sizeof(*call->argv));
+	call->args = hc_calloc(ARGS_HEAD + ops * ARGS_PER_OP, sizeof(*call->args));
+	call->texts = hc_calloc(ops, sizeof(*call->texts));
+	call->keys = hc_calloc(ops, sizeof(*call->keys));
+	if (call->argv == NULL || call->args == NULL || call->texts == NULL || call->keys == NULL) {
+		hc_script_call_destroy(call);
+		return HC_NOMEM;
+	}
+	*out = call;
+	return HC_OK;
+}
+
+void
+hc_script_call_destroy(struct hc_script_call *call)
+{
+	if (call == NULL)
+		return;
+	for (size_t i = 0; call->keys != NULL && i < call->n; i++)
+		hc_free(call->keys[i]);
+	hc_free(call->keys);
+	hc_free(call->texts);
+	hc_free(call->args);
+	hc_free(call->argv);
+	hc_free(call);
+}
+
+static const char *
+kind_letter(enum hc_op_kind kind)
+{
+	static const char *const letters[] = {
+		[HC_OP_SET] = "S",
+		[HC_OP_DEL] = "D",
+		[HC_OP_EXPIRE] = "E",
+		[HC_OP_PERSIST] = "P",
+		[HC_OP_CLEAR_MODEL] = "C",
+		[HC_OP_CLEAR_ALL] = "A",
+	};
+	return letters[kind];
+}
+
+/*
+ * A value goes raw when a reader would know its model from the key alone. (The script frames it even then once that
+ * model has been cleared, since raw stands for epoch 0.)
+ */
+static char
+frame_flag(const struct hc_core *core, const struct hc_op *op, uint32_t raw_model)
+{
+	int64_t mode = core->settings->upstream_frame;
+
+	if (hc_frame_looks_framed(op->value))
+		return 'f';
+	if (mode == HC_FRAME_NEVER)
+		return 'r';
+	if (mode == HC_FRAME_ALWAYS || op->model != HC_MODEL_DEFAULT || raw_model != HC_MODEL_DEFAULT)
+		return 'f';
+	return '\0';
+}
+
+static void
+put_flags(const struct hc_core *core, const struct hc_op *op, uint32_t raw_model, char *dst)
+{
+	static const struct {
+		unsigned flag;
+		char letter;
+	} expire_letters[] = {{HC_EXPIRE_NX, 'N'}, {HC_EXPIRE_XX, 'X'}, {HC_EXPIRE_GT, 'G'}, {HC_EXPIRE_LT, 'L'}};
+
+	if (op->kind == HC_OP_SET) {
+		if (op->condition == HC_STORE_ABSENT)
+			*dst++ = 'n';
+		if (op->condition == HC_STORE_PRESENT)
+			*dst++ = 'x';
+		if (op->ttl == HC_TTL_KEEP)
+			*dst++ = 'k';
+		char frame = frame_flag(core, op, raw_model);
+		if (frame != '\0')
+			*dst++ = frame;
+	}
+	for (size_t i = 0; op->kind == HC_OP_EXPIRE && i < sizeof(expire_letters) / sizeof(expire_letters[0]); i++) {
+		if (op->expire_flags & expire_letters[i].flag)
+			*dst++ = expire_letters[i].letter;
+	}
+	if (op->want_old)
+		*dst++ = 'g';
+	*dst = '\0';
+}
+
+static void
+put_expiry(const struct hc_core *core, const struct hc_op *op, char *dst, size_t cap)
+{
+	int64_t standard = core->settings->ttl_default;
+
+	if (op->ttl == HC_TTL_RELATIVE)
+		snprintf(dst, cap, "P%" PRId64, op->ttl_ms);
+	else if (op->ttl == HC_TTL_ABSOLUTE)
+		snprintf(dst, cap, "A%" PRId64, op->ttl_ms);
+	else if (op->kind == HC_OP_SET && op->ttl == HC_TTL_NONE && standard > 0)
+		snprintf(dst, cap, "P%" PRId64, standard);
+	else
+		dst[0] = '\0';
+}
+
+static struct hc_slice
+model_name(const struct hc_core *core, uint32_t id)
+{
+	return id == HC_MODEL_DEFAULT ? HC_SLICE("") : hc_models_name(core->models, id);
+}
+
+static enum hc_status
+prefixed_key(const struct hc_core *core, const struct hc_op *op, char **out, struct hc_slice *key)
+{
+	if (op->kind == HC_OP_CLEAR_MODEL || op->kind == HC_OP_CLEAR_ALL) {
+		*key = hc_fleet_state_key(core->fleet);
+		return HC_OK;
+	}
+	char *copy = hc_malloc(core->prefix.len + op->key.len + 1);
+	if (copy == NULL)
+		return HC_NOMEM;
+	memcpy(copy, core->prefix.ptr, core->prefix.len);
+	memcpy(copy + core->prefix.len, op->key.ptr, op->key.len);
+	*out = copy;
+	*key = hc_slice(copy, core->prefix.len + op->key.len);
+	return HC_OK;
+}
+
+enum hc_status
+hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
+{
+	const struct hc_core *core = call->core;
+	struct op_text *text = &call->texts[call->n];
+	struct hc_slice *args = &call->args[ARGS_HEAD + call->n * ARGS_PER_OP];
+	uint32_t raw_model = HC_MODEL_DEFAULT;
+
+	assert(call->n < call->cap);
+	enum hc_status status = prefixed_key(core, op, &call->keys[call->n], &call->argv[4 + call->n]);
+	if (status != HC_OK)
+		return status;
+	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL)
+		(void)hc_core_model_of_key((struct hc_core *)(uintptr_t)core, hc_slice(op->key.ptr, op->key.len), &raw_model);
+	put_flags(core, op, raw_model, text->flags);
+	put_expiry(core, op, text->expiry, sizeof(text->expiry));
+	args[0] = hc_slice_str(kind_letter(op->kind));
+	args[1] = hc_slice_str(text->flags);
+	args[2] = model_name(core, op->model);
+	args[3] = model_name(core, raw_model);
+	args[4] = hc_slice_str(text->expiry);
+	args[5] = args[6] = args[7] = HC_SLICE("");
+	if (op->kind == HC_OP_SET) {
+		snprintf(text->length, sizeof(text->length), "%zu", op->value.len);
+		snprintf(text->sum, sizeof(text->sum), "%" PRIu32, hc_checksum(op->value.ptr, op->value.len));
+		args[5] = hc_slice_str(text->length);
+		args[6] = hc_slice_str(text->sum);
+		args[7] = op->value;
+	}
+	call->n++;
+	return HC_OK;
+}
+
+static uint32_t
+new_incarnation(void)
+{
+	uint32_t candidate = 0;
+
+	while (candidate == 0 && hc_random(&candidate, sizeof(candidate)) == 0)
+		continue;
+	return candidate;
+}
+
+enum hc_status
+hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const char *sha, hc_link_reply_fn *fn, void *arg)
+{
+	const struct hc_core *core = call->core;
+	size_t n_args = ARGS_HEAD + call->n * ARGS_PER_OP;
+
+	snprintf(call->count, sizeof(call->count), "%zu", call->n + 1);
+	snprintf(call->time, sizeof(call->time), "%" PRId64, hc_clock_wall_ms());
+	snprintf(call->incarnation, sizeof(call->incarnation), "%" PRIu32, new_incarnation());
+	call->args[0] = hc_fleet_channel(core->fleet);
+	call->args[1] = hc_fleet_instance(core->fleet);
+	call->args[2] = hc_slice_str(call->time);
+	call->args[3] = hc_slice_str(call->incarnation);
+
+	bool whole = sha[0] == '\0';
+	call->argv[0] = whole ? HC_SLICE("EVAL") : HC_SLICE("EVALSHA");
+	call->argv[1] = whole ? hc_slice(hc_lua_write, hc_lua_write_len) : hc_slice_str(sha);
+	call->argv[2] = hc_slice_str(call->count);
+	call->argv[3] = hc_fleet_state_key(core->fleet);
+	memcpy(&call->argv[4 + call->n], call->args, n_args * sizeof(*call->args));
+	return hc_link_send(link, call->argv, 4 + call->n + n_args, fn, arg);
+}
+
+uint32_t
+hc_script_incarnation(const redisReply *reply)
+{
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 || reply->element[0]->type != REDIS_REPLY_INTEGER)
+		return 0;
+	return (uint32_t)reply->element[0]->integer;
+}
+
+enum hc_status
+hc_script_result(const redisReply *reply, size_t op, struct hc_script_result *out)
+{
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements <= op + 1)
+		return HC_ERROR;
+	const redisReply *r = reply->element[op + 1];
+	*out = (struct hc_script_result){.pttl = -2};
+	if (r->type == REDIS_REPLY_ERROR) {
+		out->error = hc_slice(r->str, (size_t)r->len);
+		return HC_OK;
+	}
+	if (r->type != REDIS_REPLY_ARRAY || r->elements < 4)
+		return HC_ERROR;
+	for (size_t i = 0; i < 4; i++) {
+		if (r->element[i]->type != REDIS_REPLY_INTEGER)
+			return HC_ERROR;
+	}
+	out->done = r->element[0]->integer == 1;
+	out->seq = (uint64_t)r->element[1]->integer;
+	out->epoch = (uint32_t)r->element[2]->integer;
+	out->pttl = r->element[3]->integer;
+	if (r->elements > 4 && r->element[4]->type == REDIS_REPLY_STRING)
+		out->old = hc_slice(r->element[4]->str, (size_t)r->element[4]->len);
+	return HC_OK;
+}

@@ -1,0 +1,178 @@
+/*
+ * A worker's part of the core: its link to the upstream, and what hangs on it. One thread: the worker's.
+ */
+#include <stdio.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "core/internal.h"
+#include "proto/lua_scripts.h"
+
+static void
+settle(struct hc_core_worker *worker)
+{
+	if (!worker->settled) {
+		worker->settled = true;
+		atomic_fetch_add(&worker->core->links_settled, 1);
+	}
+}
+
+static void
+on_loaded(void *arg, enum hc_status status, const redisReply *reply)
+{
+	struct hc_core_worker *worker = arg;
+
+	if (status == HC_OK && reply->type == REDIS_REPLY_STRING && reply->len == 40)
+		memcpy(worker->write_sha, reply->str, 41);
+}
+
+static void
+on_up(void *arg, struct hc_link *link)
+{
+	struct hc_core_worker *worker = arg;
+	struct hc_core *core = worker->core;
+	const struct hc_slice load[] = {HC_SLICE("SCRIPT"), HC_SLICE("LOAD"), hc_slice(hc_lua_write, hc_lua_write_len)};
+
+	if (atomic_fetch_add(&core->links_up, 1) + 1 == core->n_workers)
+		atomic_store(&core->links_since_ms, hc_clock_mono_ms());
+	atomic_fetch_add(&core->link_connects, 1);
+	worker->write_sha[0] = '\0';
+	(void)hc_link_send(link, load, 3, on_loaded, worker);
+	worker->was_up = true;
+	settle(worker);
+}
+
+static void
+on_down(void *arg, struct hc_link *link, const char *why)
+{
+	struct hc_core_worker *worker = arg;
+	struct hc_core *core = worker->core;
+	struct hc_link_stats stats;
+
+	(void)why;
+	hc_link_stats(link, &stats);
+	atomic_fetch_add(&core->link_failures, 1);
+	atomic_fetch_add(&core->link_timeouts, stats.timeouts - worker->timeouts_seen);
+	worker->timeouts_seen = stats.timeouts;
+	if (worker->was_up && atomic_fetch_sub(&core->links_up, 1) == core->n_workers)
+		atomic_store(&core->links_since_ms, hc_clock_mono_ms());
+	worker->was_up = false;
+	settle(worker);
+}
+
+static enum hc_status
+create_link(struct hc_core_worker *worker)
+{
+	struct hc_link_config config;
+	struct hc_link_owner owner = {.arg = worker, .on_up = on_up, .on_down = on_down};
+
+	worker->fetches = hc_calloc(HC_FETCH_SLOTS, sizeof(struct hc_fetch *));
+	if (worker->fetches == NULL)
+		return HC_NOMEM;
+	enum hc_status status = hc_core_batch_init(worker);
+	if (status != HC_OK)
+		return status;
+	snprintf(worker->name, sizeof(worker->name), "harcad-worker-%u", worker->index);
+	hc_core_link_config(worker->core, worker->name, &config);
+	return hc_link_create(worker->base, &config, &owner, &worker->link);
+}
+
+enum hc_status
+hc_core_worker_create(struct hc_core *core, struct event_base *base, unsigned index, struct hc_stats *stats,
+    struct hc_core_worker **out)
+{
+	struct hc_core_worker *worker = hc_calloc(1, sizeof(*worker));
+	if (worker == NULL)
+		return HC_NOMEM;
+	worker->core = core;
+	worker->base = base;
+	worker->index = index;
+	worker->stats = stats;
+	hc_core_tick(worker);
+	if (core->fleet != NULL) {
+		enum hc_status status = create_link(worker);
+		if (status != HC_OK) {
+			hc_core_worker_destroy(worker);
+			return status;
+		}
+	}
+	*out = worker;
+	return HC_OK;
+}
+
+void
+hc_core_worker_start(struct hc_core_worker *worker)
+{
+	if (worker->link != NULL)
+		hc_link_start(worker->link);
+}
+
+void
+hc_core_worker_destroy(struct hc_core_worker *worker)
+{
+	if (worker == NULL)
+		return;
+	hc_link_destroy(worker->link);
+	hc_core_batch_fini(worker);
+	hc_free(worker->fetches);
+	hc_free(worker);
+}
+
+void
+hc_core_worker_apply_settings(struct hc_core_worker *worker)
+{
+	if (worker->link != NULL)
+		hc_link_set_timeout(worker->link, worker->core->settings->upstream_timeout);
+}
+
+struct hc_core *
+hc_core_of(struct hc_core_worker *worker)
+{
+	return worker->core;
+}
+
+struct hc_stats *
+hc_core_worker_stats(struct hc_core_worker *worker)
+{
+	return worker->stats;
+}
+
+int64_t
+hc_core_now_ms(const struct hc_core_worker *worker)
+{
+	return worker->now_ms;
+}
+
+void
+hc_core_tick(struct hc_core_worker *worker)
+{
+	worker->now_ms = hc_clock_wall_ms();
+}
+
+enum hc_status
+hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, const size_t *keys, size_t n_keys,
+    hc_forward_fn *fn, void *arg)
+{
+	const struct hc_core *core = worker->core;
+	size_t bytes = 0;
+
+	if (core->fleet == NULL || !hc_link_is_up(worker->link))
+		return HC_DOWN;
+	for (size_t i = 0; i < n_keys; i++)
+		bytes += core->prefix.len + argv[keys[i]].len;
+	struct hc_slice *copy = hc_malloc(argc * sizeof(*copy) + bytes + 1);
+	if (copy == NULL)
+		return HC_NOMEM;
+	char *at = (char *)(copy + argc);
+	memcpy(copy, argv, argc * sizeof(*copy));
+	for (size_t i = 0; i < n_keys; i++) {
+		struct hc_slice key = argv[keys[i]];
+		copy[keys[i]] = hc_slice(at, core->prefix.len + key.len);
+		at = mempcpy(at, core->prefix.ptr, core->prefix.len);
+		at = mempcpy(at, key.ptr, key.len);
+	}
+	/* What the connection asked before must reach the upstream before. */
+	hc_core_batch_flush(worker);
+	enum hc_status status = hc_link_send(worker->link, copy, argc, fn, arg);
+	hc_free(copy);
+	return status == HC_OK ? HC_PENDING : status;
+}

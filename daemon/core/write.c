@@ -1,0 +1,133 @@
+/*
+ * Writes: where a group of ops goes. One thread: the worker's.
+ *
+ *     write ─ embedded ────────────────→ memory, at once
+ *        ├ fleet, link up ─ tickets ───→ the batch of this turn (write_upstream.c)
+ *        └ fleet, link down ─ queue ───→ memory, and the outage list: upstream it is made up for later
+ *                            └ refuse ─→ error
+ */
+#include "base/mem.h"
+#include "core/internal.h"
+
+void
+hc_op_group_fini(struct hc_op_group *group)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		struct hc_op *op = &group->ops[i];
+		hc_entry_unref(op->old);
+		hc_entry_unref(op->entry);
+		hc_free(op->error);
+		op->old = op->entry = NULL;
+		op->error = NULL;
+	}
+}
+
+void
+hc_core_op_answered(struct hc_op *op)
+{
+	struct hc_op_group *group = op->group;
+
+	if (--group->left == 0)
+		group->done(group->arg);
+}
+
+/*
+ * What only the upstream can know is not guessed while it is down: whether a key is there (conditions), what it held, when it
+ * expires.
+ */
+static bool
+needs_upstream(const struct hc_op *op)
+{
+	switch (op->kind) {
+	case HC_OP_SET:
+		return op->condition != HC_STORE_ANY || op->want_old || op->ttl == HC_TTL_KEEP;
+	case HC_OP_DEL:
+		return op->want_old;
+	case HC_OP_EXPIRE:
+		return op->expire_flags != HC_EXPIRE_ANY;
+	default:
+		return false;
+	}
+}
+
+static enum hc_status
+remember(struct hc_core *core, const struct hc_op *op)
+{
+	switch (op->kind) {
+	case HC_OP_CLEAR_MODEL:
+		return hc_outage_add_model(core->outage, op->model);
+	case HC_OP_CLEAR_ALL:
+		hc_outage_add_all(core->outage);
+		return HC_OK;
+	default:
+		return hc_outage_add_key(core->outage, op->key, (uint64_t)core->settings->upstream_queue_max);
+	}
+}
+
+void
+hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
+{
+	struct hc_core *core = worker->core;
+
+	if (core->settings->upstream_writes_when_down == HC_DOWN_REFUSE || needs_upstream(op)) {
+		hc_stats_count(worker->stats, writes_refused);
+		op->status = HC_DOWN;
+		return;
+	}
+	op->status = remember(core, op);
+	if (op->status != HC_OK) {
+		hc_stats_count(worker->stats, writes_refused);
+		return;
+	}
+	hc_stats_count(worker->stats, writes_while_down);
+	/* Fills that other workers have under way carry what is older than this. */
+	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL && op->kind != HC_OP_EXPIRE && op->kind != HC_OP_PERSIST)
+		hc_store_invalidate(core->store, op->key, 0);
+	hc_core_apply_local(core, op, worker->now_ms);
+}
+
+static void
+begin(struct hc_core_worker *worker, struct hc_op *op)
+{
+	struct hc_core *core = worker->core;
+
+	op->sent_ms = worker->now_ms;
+	op->status = HC_PENDING;
+	if (op->kind == HC_OP_CLEAR_MODEL || op->kind == HC_OP_CLEAR_ALL)
+		return;
+	hc_store_write_begin(core->store, op->key, &op->ticket);
+	op->begun = true;
+	if (op->kind == HC_OP_SET) /* without memory for it, no copy is kept */
+		op->entry = hc_core_op_entry(core, op, worker->now_ms);
+}
+
+static enum hc_status
+write_upstream(struct hc_core_worker *worker, struct hc_op_group *group)
+{
+	group->left = group->n;
+	for (size_t i = 0; i < group->n; i++) {
+		group->ops[i].group = group;
+		begin(worker, &group->ops[i]);
+	}
+	hc_core_batch_add(worker, group);
+	return group->left == 0 ? HC_OK : HC_PENDING;
+}
+
+enum hc_status
+hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
+{
+	struct hc_core *core = worker->core;
+
+	if (core->fleet == NULL) {
+		if (hc_core_apply_local_group(core, group, worker->now_ms))
+			return HC_OK;
+		for (size_t i = 0; i < group->n; i++)
+			hc_core_apply_local(core, &group->ops[i], worker->now_ms);
+		return HC_OK;
+	}
+	if (hc_link_is_up(worker->link))
+		return write_upstream(worker, group);
+	for (size_t i = 0; i < group->n; i++)
+		hc_core_op_while_down(worker, &group->ops[i]);
+	return HC_OK;
+}

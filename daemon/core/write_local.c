@@ -1,0 +1,129 @@
+/*
+ * Writes on the memory tier alone: embedded, and while the upstream is down. Any worker.
+ */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "core/internal.h"
+
+/* When the op's expiry falls due, by the local clock. */
+static int64_t
+expiry_of(const struct hc_core *core, const struct hc_op *op, int64_t now_ms)
+{
+	int64_t ttl = op->ttl_ms;
+
+	switch (op->ttl) {
+	case HC_TTL_ABSOLUTE:
+		return op->ttl_ms;
+	case HC_TTL_KEEP:
+		return HC_NO_EXPIRY;
+	case HC_TTL_NONE:
+		ttl = core->settings->ttl_default;
+		if (op->kind != HC_OP_SET || ttl == 0)
+			return HC_NO_EXPIRY;
+		break;
+	case HC_TTL_RELATIVE:
+		break;
+	}
+	return ttl > HC_NO_EXPIRY - now_ms ? HC_NO_EXPIRY : now_ms + ttl;
+}
+
+struct hc_entry *
+hc_core_op_entry(struct hc_core *core, const struct hc_op *op, int64_t now_ms)
+{
+	struct hc_entry *entry = hc_entry_create(core->store, op->key, op->value.len);
+	if (entry == NULL)
+		return NULL;
+	if (op->value.len > 0)
+		memcpy(hc_entry_value_ptr(entry), op->value.ptr, op->value.len);
+	entry->model = op->model;
+	entry->epoch = hc_models_epoch(core->models, op->model);
+	int64_t expiry = expiry_of(core, op, now_ms);
+	if (hc_core_caps_ttl(core)) {
+		int64_t left = expiry == HC_NO_EXPIRY ? -1 : expiry > now_ms ? expiry - now_ms : 0;
+		expiry = hc_core_local_expiry(core, left, now_ms);
+	}
+	atomic_store(&entry->expire_ms, expiry);
+	return entry;
+}
+
+static void
+set(struct hc_core *core, struct hc_op *op, int64_t now_ms)
+{
+	struct hc_store_put how = {.condition = op->condition, .keep_ttl = op->ttl == HC_TTL_KEEP};
+	struct hc_entry *entry = hc_core_op_entry(core, op, now_ms);
+
+	if (entry == NULL) {
+		op->status = HC_NOMEM;
+		return;
+	}
+	op->status = hc_store_put(core->store, op->key, entry, &how, now_ms, op->want_old ? &op->old : NULL);
+	hc_entry_unref(entry);
+}
+
+void
+hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
+{
+	struct hc_entry **old = op->want_old ? &op->old : NULL;
+
+	switch (op->kind) {
+	case HC_OP_SET:
+		set(core, op, now_ms);
+		break;
+	case HC_OP_DEL:
+		op->status = hc_store_del(core->store, op->key, now_ms, old);
+		break;
+	case HC_OP_EXPIRE:
+		op->status = hc_store_expire(
+		    core->store, op->key, op->expire_flags, expiry_of(core, op, now_ms), now_ms, old);
+		break;
+	case HC_OP_PERSIST:
+		op->status = hc_store_expire(core->store, op->key, HC_EXPIRE_ANY, HC_NO_EXPIRY, now_ms, old);
+		break;
+	case HC_OP_CLEAR_MODEL:
+		op->epoch = hc_models_bump(core->models, op->model);
+		op->status = HC_OK;
+		break;
+	case HC_OP_CLEAR_ALL:
+		hc_store_forget_all(core->store);
+		op->status = HC_OK;
+		break;
+	}
+}
+
+static bool
+is_mset(const struct hc_op_group *group)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		const struct hc_op *op = &group->ops[i];
+		if (op->kind != HC_OP_SET || op->want_old || op->ttl == HC_TTL_KEEP ||
+		    op->condition != group->ops[0].condition)
+			return false;
+	}
+	return group->n > 1;
+}
+
+bool
+hc_core_apply_local_group(struct hc_core *core, struct hc_op_group *group, int64_t now_ms)
+{
+	enum hc_status status = HC_OK;
+
+	if (!is_mset(group))
+		return false;
+	struct hc_entry **entries = hc_calloc(group->n, sizeof(*entries));
+	if (entries == NULL)
+		status = HC_NOMEM;
+	for (size_t i = 0; status == HC_OK && i < group->n; i++) {
+		entries[i] = hc_core_op_entry(core, &group->ops[i], now_ms);
+		if (entries[i] == NULL)
+			status = HC_NOMEM;
+	}
+	if (status == HC_OK)
+		status = hc_store_put_many(core->store, entries, group->n, group->ops[0].condition, now_ms);
+	for (size_t i = 0; i < group->n; i++) {
+		group->ops[i].status = status;
+		if (entries != NULL)
+			hc_entry_unref(entries[i]);
+	}
+	hc_free(entries);
+	return true;
+}

@@ -1,0 +1,291 @@
+/*
+ * The batch: writes of one turn of the loop, sent as one call of the write script. One thread: the worker's.
+ *
+ *     add, add, … → end of the turn → flush → EVALSHA → reply → each op: copy kept if its ticket is good → group done
+ *                                       └ NOSCRIPT → EVAL, with the script
+ *                                       └ no answer → as while the upstream is down
+ *
+ * Groups stay whole: the script carries a call out as one.
+ */
+#include <assert.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "core/internal.h"
+
+struct hc_batch {
+	struct hc_core_worker *worker;
+	struct hc_op **ops; /* the groups' */
+	size_t n, cap;
+	size_t bytes;
+};
+
+#define BATCH_BYTES_MAX (1u << 20) /* values of a call; a group may be more */
+
+static struct hc_batch *
+batch_create(struct hc_core_worker *worker)
+{
+	struct hc_batch *batch = hc_calloc(1, sizeof(*batch));
+	if (batch != NULL)
+		batch->worker = worker;
+	return batch;
+}
+
+static void
+batch_destroy(struct hc_batch *batch)
+{
+	if (batch == NULL)
+		return;
+	hc_free(batch->ops);
+	hc_free(batch);
+}
+
+/* ---- the answer ---- */
+
+static void
+take_old(struct hc_core_worker *worker, struct hc_op *op, struct hc_slice stored)
+{
+	if (!op->want_old || stored.ptr == NULL)
+		return;
+	if (hc_core_entry_from_stored(worker, op->key, stored, &op->old) != HC_OK)
+		op->old = NULL;
+}
+
+/* The copy a SET leaves here, finished; NULL when none is to be kept. */
+static struct hc_entry *
+copy_to_keep(struct hc_core_worker *worker, struct hc_op *op, const struct hc_script_result *result, bool known)
+{
+	struct hc_core *core = worker->core;
+	struct hc_entry *entry = op->entry;
+
+	if (op->kind != HC_OP_SET || !result->done || entry == NULL || !known || !atomic_load(&core->coherent))
+		return NULL;
+	hc_models_raise(core->models, op->model, result->epoch);
+	entry->epoch = result->epoch;
+	entry->version = result->seq;
+	atomic_store(&entry->expire_ms, hc_core_local_expiry(core, result->pttl, op->sent_ms));
+	return entry;
+}
+
+static void
+settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_script_result *result, bool known)
+{
+	struct hc_core *core = worker->core;
+
+	take_old(worker, op, result->old);
+	op->status = result->done ? HC_OK : HC_MISS;
+	if (op->kind == HC_OP_CLEAR_MODEL && result->done) {
+		op->epoch = result->epoch;
+		if (known)
+			hc_models_raise(core->models, op->model, result->epoch);
+		else
+			hc_models_bump(core->models, op->model);
+	}
+	if (op->begun) {
+		struct hc_entry *copy = copy_to_keep(worker, op, result, known);
+		(void)hc_store_write_end(core->store, op->key, &op->ticket, copy, worker->now_ms);
+		op->begun = false;
+		if (result->seq > 0 && !hc_outage_empty(core->outage))
+			hc_outage_forget_key(core->outage, op->key);
+	}
+	if (result->seq > 0) {
+		hc_fleet_saw_seq(core->fleet, result->seq);
+		hc_stats_count(worker->stats, invalidations_out);
+	}
+	hc_stats_count(worker->stats, upstream_writes);
+}
+
+static void
+fail_op(struct hc_core_worker *worker, struct hc_op *op, struct hc_slice error)
+{
+	if (op->begun) {
+		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, worker->now_ms);
+		op->begun = false;
+	}
+	hc_stats_count(worker->stats, writes_failed);
+	if (error.len >= 9 && memcmp(error.ptr, "WRONGTYPE", 9) == 0) {
+		op->status = HC_WRONGTYPE;
+		return;
+	}
+	op->status = HC_ERROR;
+	op->error = hc_strndup(error.ptr, error.len);
+}
+
+/* Nobody knows whether it was carried out. */
+static void
+lose_op(struct hc_core_worker *worker, struct hc_op *op)
+{
+	if (op->begun) {
+		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, worker->now_ms);
+		op->begun = false;
+	}
+	hc_entry_unref(op->entry);
+	op->entry = NULL;
+	hc_stats_count(worker->stats, writes_failed);
+	hc_core_op_while_down(worker, op);
+}
+
+static void
+answer_all(struct hc_batch *batch)
+{
+	/* Done functions may start new writes: these go to another batch. */
+	for (size_t i = 0; i < batch->n; i++)
+		hc_core_op_answered(batch->ops[i]);
+	batch_destroy(batch);
+}
+
+static enum hc_status send_batch(struct hc_batch *batch, const char *sha);
+
+static bool
+is_noscript(const redisReply *reply)
+{
+	return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0;
+}
+
+static void
+settle_batch(struct hc_batch *batch, const redisReply *reply)
+{
+	struct hc_core_worker *worker = batch->worker;
+	struct hc_core *core = worker->core;
+	uint32_t incarnation = hc_script_incarnation(reply);
+	bool known = incarnation != 0 && incarnation == atomic_load(&core->incarnation);
+
+	if (incarnation != 0 && !known)
+		hc_sync_request(core);
+	for (size_t i = 0; i < batch->n; i++) {
+		struct hc_script_result result;
+		struct hc_slice error = HC_SLICE("ERR the upstream gave an unexpected answer");
+		if (reply->type == REDIS_REPLY_ERROR)
+			error = hc_slice(reply->str, (size_t)reply->len);
+		else if (hc_script_result(reply, i, &result) == HC_OK && result.error.ptr == NULL) {
+			settle_op(worker, batch->ops[i], &result, known);
+			continue;
+		} else if (hc_script_result(reply, i, &result) == HC_OK)
+			error = result.error;
+		fail_op(worker, batch->ops[i], error);
+	}
+}
+
+static void
+on_reply(void *arg, enum hc_status status, const redisReply *reply)
+{
+	struct hc_batch *batch = arg;
+	struct hc_core_worker *worker = batch->worker;
+
+	hc_core_tick(worker);
+	if (status == HC_OK && is_noscript(reply)) {
+		/* SCRIPT FLUSH, or a restart behind a proxy: it goes along this time, which makes it known again. */
+		if (send_batch(batch, "") == HC_OK)
+			return;
+		status = HC_DOWN;
+	}
+	if (status == HC_OK) {
+		settle_batch(batch, reply);
+	} else {
+		for (size_t i = 0; i < batch->n; i++)
+			lose_op(worker, batch->ops[i]);
+	}
+	answer_all(batch);
+}
+
+/* ---- the call ---- */
+
+static enum hc_status
+send_batch(struct hc_batch *batch, const char *sha)
+{
+	struct hc_core_worker *worker = batch->worker;
+	struct hc_script_call *call;
+
+	enum hc_status status = hc_script_call_create(worker->core, batch->n, &call);
+	if (status != HC_OK)
+		return status;
+	for (size_t i = 0; status == HC_OK && i < batch->n; i++)
+		status = hc_script_call_add(call, batch->ops[i]);
+	if (status == HC_OK)
+		status = hc_script_call_send(call, worker->link, sha, on_reply, batch);
+	hc_script_call_destroy(call);
+	return status;
+}
+
+void
+hc_core_batch_flush(struct hc_core_worker *worker)
+{
+	struct hc_batch *batch = worker->batch;
+
+	if (batch == NULL || batch->n == 0)
+		return;
+	worker->batch = NULL;
+	hc_stats_count(worker->stats, upstream_batches);
+	if (send_batch(batch, worker->write_sha) == HC_OK)
+		return;
+	for (size_t i = 0; i < batch->n; i++)
+		lose_op(worker, batch->ops[i]);
+	answer_all(batch);
+}
+
+static void
+on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	hc_core_batch_flush(arg);
+}
+
+static bool
+reserve(struct hc_batch *batch, size_t n)
+{
+	if (batch->n + n <= batch->cap)
+		return true;
+	size_t cap = batch->cap == 0 ? 16 : batch->cap * 2;
+	while (cap < batch->n + n)
+		cap *= 2;
+	struct hc_op **ops = hc_realloc(batch->ops, cap * sizeof(*ops));
+	if (ops == NULL)
+		return false;
+	batch->ops = ops;
+	batch->cap = cap;
+	return true;
+}
+
+void
+hc_core_batch_add(struct hc_core_worker *worker, struct hc_op_group *group)
+{
+	size_t max = (size_t)worker->core->settings->upstream_batch_max;
+	struct hc_batch *batch = worker->batch;
+
+	if (batch != NULL && (batch->n + group->n > max || batch->bytes > BATCH_BYTES_MAX)) {
+		hc_core_batch_flush(worker);
+		batch = worker->batch;
+	}
+	if (batch == NULL)
+		batch = worker->batch = batch_create(worker);
+	if (batch == NULL || !reserve(batch, group->n)) {
+		for (size_t i = 0; i < group->n; i++)
+			fail_op(worker, &group->ops[i], HC_SLICE("OOM out of memory"));
+		group->left = 0;
+		return;
+	}
+	/* Made active from inside this turn, the event runs when what is active now has run. */
+	if (batch->n == 0)
+		event_active(worker->flush, EV_TIMEOUT, 0);
+	for (size_t i = 0; i < group->n; i++) {
+		batch->ops[batch->n++] = &group->ops[i];
+		batch->bytes += group->ops[i].value.len;
+	}
+}
+
+enum hc_status
+hc_core_batch_init(struct hc_core_worker *worker)
+{
+	worker->flush = event_new(worker->base, -1, 0, on_flush, worker);
+	return worker->flush != NULL ? HC_OK : HC_NOMEM;
+}
+
+void
+hc_core_batch_fini(struct hc_core_worker *worker)
+{
+	hc_core_batch_flush(worker);
+	batch_destroy(worker->batch);
+	worker->batch = NULL;
+	if (worker->flush != NULL)
+		event_free(worker->flush);
+}
