@@ -1,0 +1,109 @@
+/*
+ * EXPLAIN: what there is to know of a key, without leaving a trace: a copy in memory does not
+ * become hotter, and one upstream is looked at but not kept here. Worker threads, each for its own
+ * requests.
+ */
+#include "command/handlers.h"
+#include "command/info.h"
+#include "command/pairs.h"
+#include "command/req.h"
+
+/* As PTTL gives it: -1 when it does not expire. */
+static int64_t
+ttl_ms(const struct hc_entry *entry, int64_t now_ms)
+{
+	int64_t expire_ms = atomic_load(&entry->expire_ms);
+
+	if (expire_ms == HC_NO_EXPIRY)
+		return -1;
+	return expire_ms > now_ms ? expire_ms - now_ms : 0;
+}
+
+/* Eight pairs: what is known of an entry wherever it is. */
+#define ENTRY_PAIRS 8
+static void
+reply_entry(struct hc_req *req, const char *tier, const struct hc_entry *entry)
+{
+	const struct hc_models *models = hc_core_models(req->worker->shared->core);
+
+	hc_pair_slice(req, "key", req->argv[1]);
+	hc_pair_str(req, "tier", tier);
+	hc_pair_slice(req, "model", hc_models_name(models, entry->model));
+	hc_pair_int(req, "epoch", entry->epoch);
+	hc_pair_int(req, "version", (int64_t)entry->version);
+	hc_pair_int(req, "bytes_raw", (int64_t)entry->value_len);
+	hc_pair_int(req, "bytes_stored", (int64_t)hc_entry_footprint(entry));
+	hc_pair_int(req, "ttl_ms", ttl_ms(entry, hc_core_now_ms(req->worker->core)));
+}
+
+static void
+reply_in_memory(struct hc_req *req, const struct hc_entry *entry)
+{
+	int64_t now_ms = hc_core_now_ms(req->worker->core);
+
+	hc_reply_map(req, ENTRY_PAIRS + 4);
+	reply_entry(req, "memory", entry);
+	hc_pair_int(req, "age_s", hc_entry_age_s(entry, now_ms));
+	hc_pair_int(req, "idle_s", hc_entry_idle_s(entry, now_ms));
+	hc_pair_int(req, "hits", hc_entry_hits(entry));
+	hc_pair_int(req, "hot", hc_entry_hotness(entry));
+}
+
+static void
+reply_other_type(struct hc_req *req)
+{
+	hc_reply_map(req, 4);
+	hc_pair_slice(req, "key", req->argv[1]);
+	hc_pair_str(req, "tier", "upstream");
+	hc_pair_str(req, "type", "not a string");
+	hc_pair_int(req, "ttl_ms", req->values[0].pttl);
+}
+
+/* Nothing: perhaps because the upstream could not be asked. And what a SET would give it. */
+static void
+reply_nothing(struct hc_req *req)
+{
+	struct hc_core *core = req->worker->shared->core;
+	struct hc_core_status status;
+	uint32_t model;
+
+	if (!hc_req_model_of(req, req->argv[1], &model))
+		return;
+	hc_core_status(core, &status);
+	hc_reply_map(req, 4);
+	hc_pair_slice(req, "key", req->argv[1]);
+	hc_pair_str(req, "tier", "none");
+	hc_pair_slice(req, "model_if_set", hc_models_name(hc_core_models(core), model));
+	hc_pair_str(req, "upstream_state", hc_info_state_name(status.upstream));
+}
+
+static void
+explain_done(struct hc_req *req)
+{
+	const struct hc_req_value *value = &req->values[0];
+
+	if (value->status == HC_WRONGTYPE) {
+		reply_other_type(req);
+	} else if (value->entry == NULL) {
+		reply_nothing(req);
+	} else {
+		hc_reply_map(req, ENTRY_PAIRS);
+		reply_entry(req, "upstream", value->entry);
+	}
+}
+
+void
+hc_cmd_explain(struct hc_req *req)
+{
+	struct hc_core *core = req->worker->shared->core;
+	struct hc_entry *entry;
+
+	if (hc_store_peek(hc_core_store(core), hc_key(req->argv[1]),
+		hc_core_now_ms(req->worker->core), &entry) == HC_OK) {
+		reply_in_memory(req, entry);
+		hc_entry_unref(entry);
+		return;
+	}
+	/* With its own expiry, since what is fetched so is not kept. */
+	hc_req_read(req, &req->argv[1], 1, 1, HC_READ_QUIET | HC_READ_EXACT_TTL, explain_done);
+}

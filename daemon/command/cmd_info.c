@@ -1,0 +1,63 @@
+/*
+ * INFO: which sections are asked for, in the order of the table whatever the order they were named
+ * in. Worker threads, each for its own requests.
+ */
+#include "base/clock.h"
+#include "command/handlers.h"
+#include "command/info.h"
+#include "command/req.h"
+#include "command/text.h"
+
+static const struct section {
+	const char *title;
+	hc_info_fn *write;
+} sections[] = {
+    {"Server", hc_info_server},
+    {"Clients", hc_info_clients},
+    {"Memory", hc_info_memory},
+    {"Stats", hc_info_stats},
+    {"Tiers", hc_info_tiers},
+    {"Upstream", hc_info_upstream},
+    {"Fleet", hc_info_fleet},
+    {"Models", hc_info_models},
+    {"Keyspace", hc_info_keyspace},
+};
+
+#define N_SECTIONS (sizeof(sections) / sizeof(sections[0]))
+
+static bool
+is_asked(const struct hc_req *req, const struct section *section)
+{
+	if (req->argc == 1)
+		return true;
+	for (uint32_t i = 1; i < req->argc; i++) {
+		if (hc_req_arg_is(req, i, section->title) || hc_req_arg_is(req, i, "default") ||
+		    hc_req_arg_is(req, i, "all") || hc_req_arg_is(req, i, "everything"))
+			return true;
+	}
+	return false;
+}
+
+void
+hc_cmd_info(struct hc_req *req)
+{
+	struct hc_text text;
+	struct hc_info info = {
+	    .to = hc_text_begin(req, &text),
+	    .shared = req->worker->shared,
+	    .session = req->session,
+	    .now_ms = hc_clock_wall_ms(),
+	};
+	bool first = true;
+
+	if (info.to == NULL)
+		return;
+	for (size_t i = 0; i < N_SECTIONS; i++) {
+		if (!is_asked(req, &sections[i]))
+			continue;
+		fprintf(info.to, "%s# %s\r\n", first ? "" : "\r\n", sections[i].title);
+		sections[i].write(&info);
+		first = false;
+	}
+	hc_text_reply(req, &text);
+}

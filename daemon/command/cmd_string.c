@@ -1,0 +1,201 @@
+/*
+ * Commands that return strings: GET, MGET, STRLEN, and those that take or touch what they return,
+ * GETDEL and GETEX. Worker threads only; owns nothing.
+ */
+#include "base/stats.h"
+#include "command/expiry.h"
+#include "command/handlers.h"
+#include "command/req.h"
+
+/* ---- GET ---- */
+
+static void
+reply_value(struct hc_req *req, const struct hc_req_value *value)
+{
+	if (value->status == HC_WRONGTYPE)
+		hc_reply_wrongtype(req);
+	else if (value->entry)
+		hc_reply_value(req, value->entry);
+	else
+		hc_reply_null(req);
+}
+
+static void
+get_done(struct hc_req *req)
+{
+	reply_value(req, &req->values[0]);
+}
+
+/* Looked up only now: the entry may have brought the model's name along. */
+static bool
+is_of_model(const struct hc_req *req, const struct hc_entry *entry, struct hc_slice name)
+{
+	const struct hc_models *models = hc_core_models(req->worker->shared->core);
+	uint32_t model;
+
+	return hc_models_find(models, name, &model) == HC_OK && model == entry->model;
+}
+
+static void
+get_of_model_done(struct hc_req *req)
+{
+	const struct hc_req_value *value = &req->values[0];
+
+	if (value->entry && !is_of_model(req, value->entry, req->argv[3])) {
+		hc_stats_count(req->worker->stats, model_mismatches);
+		hc_stats_count(req->worker->stats, misses);
+		hc_reply_null(req);
+		return;
+	}
+	reply_value(req, value);
+}
+
+void
+hc_cmd_get(struct hc_req *req)
+{
+	if (req->argc == 2) {
+		hc_req_read(req, &req->argv[1], 1, 1, HC_REQ_COUNT, get_done);
+		return;
+	}
+	/* Other arguments get the error they get in Redis, which has none. */
+	if (req->argc != 4 || !hc_req_arg_is(req, 2, "model")) {
+		hc_reply_arity_error(req);
+		return;
+	}
+	hc_req_read(req, &req->argv[1], 1, 1, HC_REQ_COUNT, get_of_model_done);
+}
+
+/* ---- MGET, STRLEN ---- */
+
+/* What is no string is nil here, as in Redis. */
+static void
+mget_done(struct hc_req *req)
+{
+	hc_reply_array(req, req->n_values);
+	for (size_t i = 0; i < req->n_values; i++) {
+		if (req->values[i].entry)
+			hc_reply_value(req, req->values[i].entry);
+		else
+			hc_reply_null(req);
+	}
+}
+
+void
+hc_cmd_mget(struct hc_req *req)
+{
+	hc_req_read(req, &req->argv[1], req->argc - 1, 1, HC_REQ_COUNT, mget_done);
+}
+
+static void
+strlen_done(struct hc_req *req)
+{
+	const struct hc_req_value *value = &req->values[0];
+
+	if (value->status == HC_WRONGTYPE)
+		hc_reply_wrongtype(req);
+	else
+		hc_reply_int(req, value->entry ? value->entry->value_len : 0);
+}
+
+void
+hc_cmd_strlen(struct hc_req *req)
+{
+	hc_req_read(req, &req->argv[1], 1, 1, HC_REQ_COUNT, strlen_done);
+}
+
+/* ---- GETDEL, GETEX ---- */
+
+static void
+old_done(struct hc_req *req)
+{
+	const struct hc_op *op = &req->ops[0];
+
+	if (hc_req_op_failed(req, op))
+		return;
+	if (op->old)
+		hc_reply_value(req, op->old);
+	else
+		hc_reply_null(req);
+}
+
+void
+hc_cmd_getdel(struct hc_req *req)
+{
+	struct hc_op *op = hc_req_ops(req, 1);
+
+	if (!op)
+		return;
+	op->kind = HC_OP_DEL;
+	op->key = hc_key(req->argv[1]);
+	op->want_old = true;
+	hc_req_write(req, old_done);
+}
+
+/* GETEX's options: what they ask for last counts; those of different kinds exclude each other. */
+struct getex_options {
+	bool persist;
+	uint32_t expiry_arg; /* 0: none */
+	enum hc_expiry_form form;
+};
+
+static bool
+parse_getex(struct hc_req *req, struct getex_options *options)
+{
+	for (uint32_t i = 2; i < req->argc; i++) {
+		enum hc_expiry_form form;
+
+		if (hc_req_arg_is(req, i, "persist") && !options->expiry_arg) {
+			options->persist = true;
+			continue;
+		}
+		if (!hc_expiry_word(req, i, &form) || options->persist || i + 1 >= req->argc ||
+		    (options->expiry_arg && options->form != form)) {
+			hc_reply_syntax_error(req);
+			return false;
+		}
+		options->form = form;
+		options->expiry_arg = ++i;
+	}
+	return true;
+}
+
+/* Redis looks at the number only when there is a string to return. */
+static void
+getex_fault_done(struct hc_req *req)
+{
+	if (req->values[0].entry)
+		hc_expiry_failed(req, (enum hc_expiry_fault)req->number);
+	else
+		reply_value(req, &req->values[0]);
+}
+
+void
+hc_cmd_getex(struct hc_req *req)
+{
+	struct getex_options options = {0};
+	enum hc_expiry_fault fault = HC_EXPIRY_FINE;
+	struct hc_op asked = {.kind = HC_OP_PERSIST, .want_old = true};
+
+	if (!parse_getex(req, &options))
+		return;
+	if (options.expiry_arg) {
+		asked.kind = HC_OP_EXPIRE;
+		fault = hc_expiry_parse(req, options.expiry_arg, options.form, &asked);
+	}
+	if (fault != HC_EXPIRY_FINE) {
+		req->number = fault;
+		hc_req_read(req, &req->argv[1], 1, 1, 0, getex_fault_done);
+		return;
+	}
+	if (!options.expiry_arg && !options.persist) {
+		hc_req_read(req, &req->argv[1], 1, 1, HC_REQ_COUNT, get_done);
+		return;
+	}
+
+	struct hc_op *op = hc_req_ops(req, 1);
+	if (!op)
+		return;
+	*op = asked;
+	op->key = hc_key(req->argv[1]);
+	hc_req_write(req, old_done);
+}

@@ -1,0 +1,250 @@
+/*
+ * The table of commands, and running one. The table is constant; running is for the session's worker.
+ */
+#include "command/command.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include "base/mem.h"
+#include "base/num.h"
+#include "command/handlers.h"
+#include "command/multi.h"
+#include "command/req.h"
+#include "command/run.h"
+
+static const struct hc_command rows[] = {
+#define HC_COMMAND(name, fn, arity, flags, first, last, step, group, since, syntax, summary)                          \
+	{#name, NULL, fn, arity, flags, first, last, step, group, since, syntax, summary},
+#define HC_SUBCOMMAND(container, name, fn, arity, flags, since, syntax, summary)                                      \
+	{#name, #container, fn, arity, flags, 0, 0, 0, NULL, since, syntax, summary},
+#include "commands.def"
+#undef HC_COMMAND
+#undef HC_SUBCOMMAND
+};
+
+#define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+#define SLOTS 512u /* power of two, several times the number of commands */
+
+static const struct hc_command *slots[SLOTS];
+static pthread_once_t slots_once = PTHREAD_ONCE_INIT;
+
+/* Case does not matter to it, and it is cheap: it runs for each command. */
+static unsigned
+slot_of(const char *name, size_t len)
+{
+	unsigned h = (unsigned)len;
+
+	for (size_t i = 0; i < len; i++)
+		h = h * 31 + ((unsigned char)name[i] | 0x20u);
+	return (h ^ h >> 9) & (SLOTS - 1);
+}
+
+static void
+fill_slots(void)
+{
+	for (size_t i = 0; i < N_ROWS; i++) {
+		if (rows[i].container != NULL)
+			continue;
+		unsigned s = slot_of(rows[i].name, strlen(rows[i].name));
+		while (slots[s] != NULL)
+			s = (s + 1) & (SLOTS - 1);
+		slots[s] = &rows[i];
+	}
+}
+
+const struct hc_command *
+hc_command_find(struct hc_slice name)
+{
+	pthread_once(&slots_once, fill_slots);
+	for (unsigned s = slot_of(name.ptr, name.len); slots[s] != NULL; s = (s + 1) & (SLOTS - 1)) {
+		if (hc_slice_is(name, slots[s]->name))
+			return slots[s];
+	}
+	return NULL;
+}
+
+const struct hc_command *
+hc_subcommand_find(const struct hc_command *container, struct hc_slice name)
+{
+	for (size_t i = 0; i < N_ROWS; i++) {
+		if (rows[i].container != NULL && strcmp(rows[i].container, container->name) == 0 &&
+		    hc_slice_is(name, rows[i].name))
+			return &rows[i];
+	}
+	return NULL;
+}
+
+const struct hc_command *
+hc_command_at(size_t i)
+{
+	return i < N_ROWS ? &rows[i] : NULL;
+}
+
+void
+hc_command_full_name(const struct hc_command *command, char buf[64])
+{
+	snprintf(buf, 64, "%s%s%s", command->container != NULL ? command->container : "",
+	    command->container != NULL ? "|" : "", command->name);
+}
+
+/* ---- the reference page ---- */
+
+static void
+describe_row(FILE *to, const struct hc_command *row)
+{
+	fprintf(to, "| `%s%s%s%s%s` | %s | %s |\n", row->container != NULL ? row->container : "",
+	    row->container != NULL ? " " : "", row->name, row->syntax[0] != '\0' ? " " : "", row->syntax, row->since,
+	    row->summary);
+}
+
+void
+hc_command_describe(FILE *to)
+{
+	const char *group = "";
+
+	fprintf(to, "# Commands\n\nMade from the table of commands by `make docs`.\n");
+	for (size_t i = 0; i < N_ROWS; i++) {
+		if (rows[i].group != NULL && strcmp(rows[i].group, group) != 0) {
+			group = rows[i].group;
+			fprintf(to, "\n## %c%s\n\n| command | since | what it does |\n|---|---|---|\n",
+			    toupper((unsigned char)group[0]), group + 1);
+		}
+		describe_row(to, &rows[i]);
+	}
+}
+
+/* ---- refusals ---- */
+
+static void
+reply_unknown(struct hc_req *req)
+{
+	char args[160];
+	size_t used = 0;
+
+	args[0] = '\0';
+	for (uint32_t i = 1; i < req->argc && used < 128; i++) {
+		int room = 128 - (int)used;
+		int len = req->argv[i].len < (size_t)room ? (int)req->argv[i].len : room;
+		int n = snprintf(args + used, sizeof(args) - used, "'%.*s' ", len, req->argv[i].ptr);
+		used += n > 0 ? (size_t)n : 0;
+	}
+	int len = req->argv[0].len < 128 ? (int)req->argv[0].len : 128;
+	hc_reply_errorf(req, "ERR unknown command '%.*s', with args beginning with: %s", len, req->argv[0].ptr, args);
+}
+
+static void
+reply_unknown_subcommand(struct hc_req *req)
+{
+	char name[32];
+	int len = req->argv[1].len < 128 ? (int)req->argv[1].len : 128;
+
+	snprintf(name, sizeof(name), "%s", req->command->name);
+	for (char *c = name; *c != '\0'; c++)
+		*c = (char)toupper((unsigned char)*c);
+	hc_reply_errorf(req, "ERR unknown subcommand '%.*s'. Try %s HELP.", len, req->argv[1].ptr, name);
+}
+
+static bool
+arity_fits(const struct hc_command *command, uint32_t argc)
+{
+	return command->arity >= 0 ? argc == (uint32_t)command->arity : argc >= (uint32_t)-command->arity;
+}
+
+/* What keeps the command from being run or queued has been replied: true. */
+static bool
+refuse(struct hc_req *req)
+{
+	const struct hc_command *command = req->command;
+
+	if (command == NULL) {
+		reply_unknown(req);
+		return true;
+	}
+	if ((command->flags & HC_CMD_CONTAINER) && req->argc >= 2) {
+		command = hc_subcommand_find(command, req->argv[1]);
+		if (command == NULL) {
+			reply_unknown_subcommand(req);
+			return true;
+		}
+		req->command = command;
+	}
+	if (!arity_fits(command, req->argc)) {
+		hc_reply_arity_error(req);
+		return true;
+	}
+	if (!req->session->authenticated && !(command->flags & HC_CMD_NOAUTH)) {
+		hc_reply_error(req, "NOAUTH Authentication required.");
+		return true;
+	}
+	if (req->session->multi.active && (command->flags & HC_CMD_NOT_IN_MULTI)) {
+		hc_reply_errorf(req, "ERR Command not allowed inside a transaction");
+		return true;
+	}
+	return false;
+}
+
+/* ---- running ---- */
+
+enum hc_status
+hc_command_worker_init(struct hc_command_worker *worker)
+{
+	worker->scratch = hc_calloc(1, sizeof(*worker->scratch));
+	return worker->scratch != NULL ? HC_OK : HC_NOMEM;
+}
+
+void
+hc_command_worker_fini(struct hc_command_worker *worker)
+{
+	hc_free(worker->scratch);
+	worker->scratch = NULL;
+}
+
+/* Whether the command may start beside those that its session waits for. */
+static bool
+may_start(const struct hc_command_worker *worker, const struct hc_session *session, const struct hc_command *command)
+{
+	if (session->n_pending == 0)
+		return true;
+	return command != NULL && (command->flags & HC_CMD_PIPE) && !session->barrier && !session->multi.active &&
+	       session->authenticated && session->n_pending < (unsigned)worker->shared->settings->client_pending_max;
+}
+
+enum hc_run
+hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_slice *argv, uint32_t argc)
+{
+	const struct hc_command *command = hc_command_find(argv[0]);
+	struct hc_req *req = worker->scratch;
+
+	if (!may_start(worker, session, command))
+		return HC_RUN_LATER;
+	hc_stats_count(worker->stats, commands_processed);
+	hc_run_begin(req, worker, session, command, argv, argc, &session->out);
+	if (session->n_pending > 0) {
+		/* Its reply has to wait for others', even if it is there at once. */
+		req = hc_req_park(req);
+		if (req == NULL)
+			return HC_RUN_DONE;
+		req->moved_to = NULL;
+	}
+	if (refuse(req)) {
+		if (session->multi.active)
+			session->multi.failed = true;
+		hc_run_end(req);
+		return HC_RUN_DONE;
+	}
+	atomic_store_explicit(&session->last_command, req->command, memory_order_relaxed);
+	if (session->multi.active && !(req->command->flags & HC_CMD_NOMULTI)) {
+		hc_multi_queue(req);
+		hc_run_end(req);
+		return HC_RUN_DONE;
+	}
+	if ((req->command->flags & HC_CMD_WRITE) && hc_core_is_fleet(worker->shared->core)) {
+		struct hc_req *parked = hc_req_park(req);
+		if (parked == NULL)
+			return HC_RUN_DONE;
+		parked->moved_to = NULL;
+		req = parked;
+	}
+	hc_run_handler(req);
+	return HC_RUN_DONE;
+}

@@ -1,0 +1,40 @@
+/*
+ * The sections of INFO: each a function that writes its `name:value` lines, each line ended by
+ * CRLF. A field's name comes once in all of INFO, as clients make one map of it.
+ *
+ * Any worker thread; they read only what is shared and may be read by all.
+ */
+#ifndef HC_COMMAND_INFO_H
+#define HC_COMMAND_INFO_H
+
+#include <stdio.h>
+#include "command/command.h"
+
+struct hc_info {
+	FILE *to;
+	struct hc_command_shared *shared;
+	const struct hc_session *session; /* of who asks */
+	int64_t now_ms;                   /* wall clock */
+};
+
+typedef void
+hc_info_fn(const struct hc_info *info);
+
+/* info_daemon.c */
+hc_info_fn hc_info_server;
+hc_info_fn hc_info_clients;
+hc_info_fn hc_info_memory;
+hc_info_fn hc_info_stats;
+
+/* info_cache.c */
+hc_info_fn hc_info_tiers;
+hc_info_fn hc_info_upstream;
+hc_info_fn hc_info_fleet;
+hc_info_fn hc_info_models;
+hc_info_fn hc_info_keyspace;
+
+/* "up", "down", "off". */
+const char *
+hc_info_state_name(enum hc_upstream_state state);
+
+#endif

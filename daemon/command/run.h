@@ -1,0 +1,19 @@
+/*
+ * Running handlers: what req.c, command.c and multi.c share. Nobody else includes this.
+ */
+#ifndef HC_COMMAND_RUN_H
+#define HC_COMMAND_RUN_H
+
+#include "command/req.h"
+
+/* Makes `req` ready for a command whose reply goes to `out`. */
+void hc_run_begin(struct hc_req *req, struct hc_command_worker *worker, struct hc_session *session,
+    const struct hc_command *command, const struct hc_slice *argv, uint32_t argc, struct hc_out *out);
+/* Calls the handler, and ends the request unless it has to wait. */
+void hc_run_handler(struct hc_req *req);
+/* Ends a request that has been answered without its handler. */
+void hc_run_end(struct hc_req *req);
+/* A command as a part of EXEC: its reply goes to the parent's. False: out of memory, nothing replied. */
+bool hc_run_child(struct hc_req *parent, const struct hc_command *command, const struct hc_slice *argv, uint32_t argc);
+
+#endif

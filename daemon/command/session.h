@@ -1,0 +1,96 @@
+/*
+ * What the commands know of a connection, and the list of all of them. The network layer embeds a session in each of
+ * its clients; commands never see sockets.
+ *
+ * Threads: a session belongs to its worker. Other threads (CLIENT LIST, CLIENT KILL, INFO) see it through the
+ * registry, under the registry's lock, and touch only what is marked so.
+ */
+#ifndef HC_COMMAND_SESSION_H
+#define HC_COMMAND_SESSION_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include "base/out.h"
+#include "base/status.h"
+#include "proto/slice.h"
+
+#define HC_SESSION_NO_MODEL UINT32_MAX
+#define HC_SESSION_ADDR_MAX 128
+
+struct hc_command;
+struct hc_req;
+struct hc_sessions;
+
+struct hc_session {
+	/* constant after hc_session_open() */
+	uint64_t id;
+	int64_t opened_ms; /* wall clock */
+	int fd;
+	char addr[HC_SESSION_ADDR_MAX];  /* of the peer: "127.0.0.1:4711", or "/path:0" */
+	char laddr[HC_SESSION_ADDR_MAX]; /* ours */
+	bool is_unix;
+	uint32_t bound_model; /* of the listener, or HC_SESSION_NO_MODEL: what RESET goes back to */
+	void *owner;          /* the network layer's */
+	struct hc_sessions *registry;
+
+	/* its worker only */
+	int resp; /* 2 or 3 */
+	bool authenticated;
+	bool close_after_reply; /* QUIT, protocol errors: nothing more is read */
+	uint32_t model;         /* MODEL USE, or HC_SESSION_NO_MODEL: by key */
+	struct hc_out out;      /* replies in order, ready to be sent */
+	struct hc_req *pending_head; /* commands under way, in order; their replies wait for those before */
+	struct hc_req *pending_tail;
+	unsigned n_pending;
+	size_t pending_bytes; /* of replies among them that are ready but have to wait */
+	bool barrier;         /* one of them runs alone: nothing else may start */
+	struct {
+		bool active;
+		bool failed; /* a command was refused while queueing: EXEC aborts */
+		struct hc_queued *head, *tail;
+		unsigned n;
+		size_t bytes;
+	} multi;
+
+	/* under the registry's lock; read by its worker without it, as only the worker writes */
+	char *name;     /* CLIENT SETNAME, or NULL */
+	char *lib_name; /* CLIENT SETINFO */
+	char *lib_ver;
+	struct hc_session *next, *prev;
+
+	/* atomics: written by its worker, read by anyone */
+	_Atomic int64_t active_ms; /* monotonic: last command */
+	_Atomic(const struct hc_command *) last_command;
+	_Atomic uint64_t commands;
+	_Atomic uint64_t bytes_in, bytes_out;
+	_Atomic uint32_t shown_resp; /* of resp, multi.n and the buffers, for CLIENT LIST */
+	_Atomic int32_t shown_multi;
+	_Atomic uint64_t shown_in_buffer, shown_out_buffer;
+	/* written by anyone: its worker closes it */
+	_Atomic bool kill;
+};
+
+/* ---- the registry: any thread ---- */
+
+enum hc_status hc_sessions_create(struct hc_sessions **out);
+void hc_sessions_destroy(struct hc_sessions *sessions);
+
+/* Gives it an id and enters it. The caller has filled in addr, laddr, fd, is_unix, bound_model, owner. */
+void hc_session_open(struct hc_sessions *sessions, struct hc_session *session, struct hc_out_pool *pool);
+/* Takes it out, frees what it holds. Requests under way must have been let go (hc_req_abandon). */
+void hc_session_close(struct hc_session *session);
+/* As after connecting: RESP2, no name, no transaction, the listener's model. `authenticated` as given. */
+void hc_session_reset(struct hc_session *session, bool authenticated);
+
+uint64_t hc_sessions_count(struct hc_sessions *sessions);
+
+/* Sets one of name, lib_name, lib_ver (the field's address) to a copy. Its worker only. */
+enum hc_status hc_session_set_text(struct hc_session *session, char **field, struct hc_slice text);
+
+/*
+ * Calls fn for each session, oldest first, under the lock: fn must be short and must not call into the registry. It
+ * ends early when fn returns false.
+ */
+void hc_sessions_each(struct hc_sessions *sessions, bool (*fn)(struct hc_session *session, void *arg), void *arg);
+
+#endif
