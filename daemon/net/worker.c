@@ -1,0 +1,277 @@
+/*
+ * Workers. Functions say in worker.h which thread may call them.
+ */
+#include "net/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "core/core.h"
+#include "net/client.h"
+#include "net/server.h"
+
+#define TICK_MS 1000
+
+/* ---- what comes by mailbox ---- */
+
+struct adopt_message {
+	struct hc_message message;
+	int fd;
+	uint32_t bound_model;
+};
+
+static void
+deliver_adopt(struct hc_message *message, void *receiver)
+{
+	struct adopt_message *adopt = (struct adopt_message *)message;
+	struct hc_worker *worker = receiver;
+
+	if (worker->draining) {
+		close(adopt->fd);
+		hc_server_client_gone(worker->server);
+	} else {
+		hc_client_open(worker, adopt->fd, adopt->bound_model);
+	}
+	hc_free(adopt);
+}
+
+void
+hc_worker_adopt(struct hc_worker *worker, int fd, uint32_t bound_model)
+{
+	struct adopt_message *adopt = hc_malloc(sizeof(*adopt));
+
+	if (adopt == NULL) {
+		close(fd);
+		hc_server_client_gone(worker->server);
+		return;
+	}
+	*adopt = (struct adopt_message){.message = {.deliver = deliver_adopt}, .fd = fd, .bound_model = bound_model};
+	hc_mailbox_send(worker->mailbox, &adopt->message);
+}
+
+static void
+deliver_reap(struct hc_message *message, void *receiver)
+{
+	struct hc_worker *worker = receiver;
+	struct hc_client *client = worker->clients;
+
+	while (client != NULL) {
+		struct hc_client *next = client->next;
+		if (atomic_load(&client->session.kill))
+			hc_client_close(client);
+		client = next;
+	}
+	hc_free(message);
+}
+
+void
+hc_worker_reap(struct hc_worker *worker)
+{
+	struct hc_message *message = hc_malloc(sizeof(*message));
+
+	if (message == NULL)
+		return; /* its next event closes it */
+	message->deliver = deliver_reap;
+	hc_mailbox_send(worker->mailbox, message);
+}
+
+struct drain_message {
+	struct hc_message message;
+	bool now;
+};
+
+static void
+end_if_done(struct hc_worker *worker)
+{
+	if (worker->draining && worker->clients == NULL)
+		event_base_loopbreak(worker->base);
+}
+
+static void
+deliver_drain(struct hc_message *message, void *receiver)
+{
+	bool now = ((struct drain_message *)message)->now;
+	struct hc_worker *worker = receiver;
+	struct hc_client *client = worker->clients;
+
+	worker->draining = true;
+	hc_core_tick(worker->core);
+	while (client != NULL) {
+		struct hc_client *next = client->next;
+		if (now)
+			hc_client_close(client);
+		else
+			hc_client_drain(client);
+		client = next;
+	}
+	hc_free(message);
+	end_if_done(worker);
+}
+
+void
+hc_worker_drain(struct hc_worker *worker, bool now)
+{
+	struct drain_message *drain = hc_malloc(sizeof(*drain));
+
+	if (drain == NULL)
+		return;
+	*drain = (struct drain_message){.message = {.deliver = deliver_drain}, .now = now};
+	hc_mailbox_send(worker->mailbox, &drain->message);
+}
+
+/* ---- the loop ---- */
+
+static void
+on_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct hc_worker *worker = arg;
+
+	(void)fd;
+	(void)what;
+	while (worker->ready != NULL) {
+		struct hc_client *client = worker->ready;
+		worker->ready = client->ready_next;
+		client->is_ready = false;
+		hc_client_go_on(client);
+	}
+	end_if_done(worker);
+}
+
+static void
+take_limits(struct hc_worker *worker)
+{
+	const struct hc_settings *settings = worker->command.shared->settings;
+
+	worker->limits = (struct hc_resp_limits){
+	    .max_args = (uint32_t)settings->client_args_max,
+	    .max_bulk_bytes = (size_t)settings->client_value_max,
+	    .max_inline_bytes = (size_t)settings->client_inline_max,
+	    .max_request_bytes = (size_t)settings->client_request_max,
+	};
+}
+
+static void
+on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct hc_worker *worker = arg;
+	struct hc_client *client = worker->clients;
+	int64_t now_ms = hc_clock_mono_ms();
+
+	(void)fd;
+	(void)what;
+	take_limits(worker);
+	hc_core_worker_apply_settings(worker->core);
+	while (client != NULL) {
+		struct hc_client *next = client->next;
+		(void)hc_client_check_time(client, now_ms);
+		client = next;
+	}
+	end_if_done(worker);
+}
+
+static void *
+run(void *arg)
+{
+	struct hc_worker *worker = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "worker-%u", worker->index % 1000);
+	(void)pthread_setname_np(pthread_self(), name);
+	hc_core_worker_start(worker->core);
+	event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
+	hc_server_worker_ended(worker->server);
+	return NULL;
+}
+
+/* ---- life ---- */
+
+static enum hc_status
+create_events(struct hc_worker *worker)
+{
+	struct timeval interval = {TICK_MS / 1000, (TICK_MS % 1000) * 1000};
+
+	worker->ready_event = event_new(worker->base, -1, 0, on_ready, worker);
+	worker->tick = event_new(worker->base, -1, EV_PERSIST, on_tick, worker);
+	if (worker->ready_event == NULL || worker->tick == NULL || event_add(worker->tick, &interval) != 0)
+		return HC_NOMEM;
+	return HC_OK;
+}
+
+enum hc_status
+hc_worker_create(struct hc_server *server, unsigned index, struct hc_worker **out)
+{
+	struct hc_command_shared *shared = hc_server_shared(server);
+	struct hc_worker *worker = aligned_alloc(_Alignof(struct hc_worker), sizeof(*worker));
+	enum hc_status status = HC_NOMEM;
+
+	if (worker == NULL)
+		return HC_NOMEM;
+	memset(worker, 0, sizeof(*worker));
+	worker->server = server;
+	worker->index = index;
+	hc_out_pool_init(&worker->pool);
+	hc_stats_register(&worker->stats);
+	worker->command = (struct hc_command_worker){
+	    .shared = shared, .stats = &worker->stats, .pool = &worker->pool, .ready = hc_client_ready};
+	take_limits(worker);
+	worker->read_buffer = hc_malloc(HC_WORKER_READ_BYTES);
+	worker->base = event_base_new();
+	if (worker->read_buffer == NULL || worker->base == NULL)
+		goto fail;
+	status = hc_mailbox_create(worker->base, worker, &worker->mailbox);
+	if (status == HC_OK)
+		status = create_events(worker);
+	if (status == HC_OK)
+		status = hc_core_worker_create(shared->core, worker->base, index, &worker->stats, &worker->core);
+	worker->command.core = worker->core;
+	if (status == HC_OK)
+		status = hc_command_worker_init(&worker->command);
+	if (status != HC_OK)
+		goto fail;
+	*out = worker;
+	return HC_OK;
+
+fail:
+	hc_worker_destroy(worker);
+	return status;
+}
+
+enum hc_status
+hc_worker_start(struct hc_worker *worker)
+{
+	sigset_t all, before;
+
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int rc = pthread_create(&worker->thread, NULL, run, worker);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc == 0 ? HC_OK : HC_ERROR;
+}
+
+void
+hc_worker_destroy(struct hc_worker *worker)
+{
+	if (worker == NULL)
+		return;
+	worker->draining = true; /* whoever is still in the mailbox is turned away */
+	while (worker->clients != NULL)
+		hc_client_close(worker->clients);
+	hc_mailbox_destroy(worker->mailbox);
+	/* Answers whatever still waits, which lets the requests go. */
+	hc_core_worker_destroy(worker->core);
+	hc_command_worker_fini(&worker->command);
+	if (worker->ready_event != NULL)
+		event_free(worker->ready_event);
+	if (worker->tick != NULL)
+		event_free(worker->tick);
+	if (worker->base != NULL)
+		event_base_free(worker->base);
+	hc_out_pool_fini(&worker->pool);
+	hc_free(worker->read_buffer);
+	free(worker);
+}

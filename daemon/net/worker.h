@@ -1,0 +1,66 @@
+/*
+ * A worker: one thread, one event loop, its clients, its part of the core. What comes from other threads comes by mailbox.
+ *
+ *     worker ─┬─ thread, loop, mailbox
+ *             ├─ core worker (link, fetches, batch)
+ *             ├─ command worker (scratch request)
+ *             ├─ reply chunks, read buffer, arguments: shared by its clients, one at a time
+ *             └─ clients
+ */
+#ifndef HC_NET_WORKER_H
+#define HC_NET_WORKER_H
+
+#include <event2/event.h>
+#include <pthread.h>
+#include "base/mailbox.h"
+#include "base/out.h"
+#include "base/stats.h"
+#include "command/command.h"
+#include "proto/resp_request.h"
+
+struct hc_client;
+struct hc_server;
+
+#define HC_WORKER_READ_BYTES 65536
+#define HC_WORKER_ARGS 1024 /* arguments a request may have before its client gets an array of its own */
+
+struct hc_worker {
+	/* constant while the thread runs */
+	struct hc_server *server;
+	unsigned index;
+	pthread_t thread;
+	struct hc_mailbox *mailbox; /* any thread may send */
+
+	/* the thread's */
+	struct event_base *base;
+	struct hc_core_worker *core;
+	struct hc_command_worker command;
+	struct hc_out_pool pool;
+	struct hc_client *clients; /* all */
+	struct hc_client *ready;   /* those whose replies grew while they were not being served */
+	struct event *ready_event;
+	struct event *tick;
+	struct hc_resp_limits limits;
+	bool draining;
+	struct hc_slice args[HC_WORKER_ARGS];
+	char *read_buffer;
+
+	struct hc_stats stats; /* its only writer; read by anyone */
+};
+
+/* Before the thread runs; hc_worker_start() runs it. HC_NOMEM, HC_ERROR. */
+enum hc_status hc_worker_create(struct hc_server *server, unsigned index, struct hc_worker **out);
+enum hc_status hc_worker_start(struct hc_worker *worker);
+/* After the thread ended, or never ran. */
+void hc_worker_destroy(struct hc_worker *worker);
+
+/* ---- any thread ---- */
+
+/* A connection just accepted: the worker owns the descriptor from now on, also when this fails (it is closed). */
+void hc_worker_adopt(struct hc_worker *worker, int fd, uint32_t bound_model);
+/* Looks for clients that are to be killed. */
+void hc_worker_reap(struct hc_worker *worker);
+/* Answers what has been asked, closes all connections, and ends the thread; at once when `now`. */
+void hc_worker_drain(struct hc_worker *worker, bool now);
+
+#endif
