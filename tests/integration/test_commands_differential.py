@@ -1,0 +1,309 @@
+"""Random sequences of commands on strings and keys, valid ones and others, sent to a real Redis and to a harcad: each
+reply must be the same, byte for byte. What depends on the time may differ by a little, and SCAN is compared as the
+set of keys that a whole walk finds.
+
+    HARCAD_DIFF_SEED    the first seed (default: fixed), to repeat what failed
+    HARCAD_DIFF_STEPS   steps of a sequence (default: 600)
+
+A failure is reduced to the fewest steps that still fail, and printed with its seed.
+"""
+
+import os
+import random
+import time
+
+import pytest
+
+from wire import started
+
+SEED = int(os.environ.get("HARCAD_DIFF_SEED", "20240501"))
+STEPS = int(os.environ.get("HARCAD_DIFF_STEPS", "600"))
+TOLERANCE_MS = 10_000
+SHRINK_TRIES = 150
+MAX = 2**63 - 1
+
+KEYS = [b"k%d" % i for i in range(18)] + [b"ns:a", b"ns:b", b"ns:{c}:1", b"k*[x]", b"k\\", b"with space", b"", b"\x00", b"\xff\xfe\r\n",
+                                          b"x" * 300, b"K1", b"default"]
+LISTS = [b"list%d" % i for i in range(3)]
+VALUES = [b"", b"0", b"1", b"-17", b"3.14", b"hello", b"\x00\x01\r\n", b"$-1\r\n", b"\xf5hc\x01", b"\xf5hc\x01\x01" + b"\x00" * 40,
+          b"v" * 70, bytes(range(256)), b"L" * 20_000, bytes(range(256)) * 300]
+BAD_NUMBERS = [b"", b"x", b"1.5", b" 1", b"1 ", b"+1", b"01", b"0x10", b"-", b"1e3", b"%d" % (MAX + 1), b"%d" % -(MAX + 2)]
+EDGE_NUMBERS = [b"0", b"-1", b"%d" % MAX, b"%d" % -(MAX + 1), b"%d" % (MAX // 1000), b"%d" % (MAX // 1000 + 1), b"%d" % -(MAX // 1000 + 1)]
+PATTERNS = [b"*", b"k*", b"k?", b"k1[0-5]", b"k[^1]*", b"ns:*", b"k\\*\\[x\\]", b"*\\\\", b"nothing", b"[", b"K*", b"k[", b"?", b"*1*"]
+SCAN_ALL = b"SCAN*"  # a whole walk, with these options
+
+
+class Generator:
+    """Draws steps: each is a list of commands sent at once, most of them of one command."""
+
+    def __init__(self, seed, now_s, keys):
+        self.random = random.Random(seed)
+        self.now_s = now_s
+        self.keys = keys
+        self.drawn = set()
+
+    def steps(self, n):
+        return [self.step() for _ in range(n)]
+
+    def step(self):
+        kind = self.random.random()
+        if kind < 0.80:
+            return [self.command()]
+        if kind < 0.93:
+            return self.batch(2, 20)
+        return [[b"MULTI"], *self.batch(0, 6), [b"EXEC"] if kind < 0.99 else [b"DISCARD"]]
+
+    def batch(self, low, high):
+        """What several requests make up, or needs one before it, is sent alone only."""
+        commands = []
+        while len(commands) < low or len(commands) < high and self.random.random() < 0.9:
+            command = self.command()
+            if command[0].upper() not in (SCAN_ALL, b"DBSIZE"):
+                commands.append(command)
+        return commands
+
+    def key(self):
+        # Few keys are drawn often, so that commands meet.
+        return self.random.choice(self.keys if self.random.random() < 0.5 else self.keys[:6])
+
+    def value(self):
+        return self.random.choice(VALUES)
+
+    def number(self, *, at, seconds):
+        """An expiry: far enough from all others drawn that what time passes decides nothing."""
+        draw = self.random.random()
+        if draw < 0.05:
+            return self.random.choice(BAD_NUMBERS)
+        if draw < 0.10:
+            return self.random.choice(EDGE_NUMBERS)
+        if draw < 0.16:
+            return b"1" if at else b"-5"
+        while (grid := self.random.randint(1, 50_000)) in self.drawn:
+            pass
+        self.drawn.add(grid)
+        far_s = grid * 1000 + (self.now_s + 500 if at else 0)
+        return b"%d" % (far_s if seconds else far_s * 1000)
+
+    def expiry(self):
+        word = self.random.choice([b"EX", b"PX", b"EXAT", b"PXAT", b"ex", b"Pxat"])
+        return [word, self.number(at=word.upper().endswith(b"AT"), seconds=word.upper().startswith(b"E"))]
+
+    def some(self, *options):
+        """Each of the options with a chance of its own, in any order."""
+        chosen = [option for option in options if self.random.random() < 0.22]
+        self.random.shuffle(chosen)
+        return [word for option in chosen for word in option]
+
+    def command(self):
+        command = getattr(self, self.random.choice(self.COMMANDS))()
+        if self.random.random() < 0.03 and command[0] != b"SCAN":
+            # One argument too few, or too many; of GET, which can take more than in Redis, MULTI would not know at once.
+            more = self.random.random() < 0.5 and command[0] != b"GET"
+            command = command + [b"more"] if more else command[:-1] or command
+        if self.random.random() < 0.1:
+            command = [command[0].lower(), *command[1:]] if command[0] != SCAN_ALL else command
+        return command
+
+    def get(self):
+        return [b"GET", self.key()]
+
+    def set(self):
+        return [b"SET", self.key(), self.value(), *self.some([b"NX"], [b"XX"], [b"GET"], [b"KEEPTTL"], self.expiry(), self.expiry())]
+
+    def set_plain(self):
+        return [b"SET", self.key(), self.value()]
+
+    def set_wrong(self):
+        wrong = self.random.choice([[b"FOO"], [b"EX"], [b"PERSIST"], [b"NX", b"XX"], [b"EX", b"NX"], [b""]])
+        return [b"SET", self.key(), self.value(), *self.some([b"NX"], [b"GET"]), *wrong]
+
+    def setex(self):
+        return [b"SETEX", self.key(), self.number(at=False, seconds=True), self.value()]
+
+    def psetex(self):
+        return [b"PSETEX", self.key(), self.number(at=False, seconds=False), self.value()]
+
+    def setnx(self):
+        return [b"SETNX", self.key(), self.value()]
+
+    def getset(self):
+        return [b"GETSET", self.key(), self.value()]
+
+    def getdel(self):
+        return [b"GETDEL", self.key()]
+
+    def getex(self):
+        return [b"GETEX", self.key(), *self.some(self.expiry(), self.expiry(), [b"PERSIST"], [b"KEEPTTL"])]
+
+    def getex_plain(self):
+        return [b"GETEX", self.key(), *self.random.choice([[b"PERSIST"], self.expiry()])]
+
+    def many(self, command):
+        return [command, *[self.key() for _ in range(self.random.randint(1, 6))]]
+
+    def mget(self):
+        return self.many(b"MGET")
+
+    def mset(self):
+        return [b"MSET", *[each for _ in range(self.random.randint(1, 5)) for each in (self.key(), self.value())]]
+
+    def strlen(self):
+        return [b"STRLEN", self.key()]
+
+    def delete(self):
+        return self.many(self.random.choice([b"DEL", b"UNLINK"]))
+
+    def exists(self):
+        return self.many(self.random.choice([b"EXISTS", b"TOUCH"]))
+
+    def type(self):
+        return [b"TYPE", self.key()]
+
+    def expire(self):
+        command = self.random.choice([b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT"])
+        number = self.number(at=command.endswith(b"AT"), seconds=command.startswith(b"E"))
+        return [command, self.key(), number, *self.some([b"NX"], [b"XX"], [b"GT"], [b"lt"]),
+                *([b"FOO"] if self.random.random() < 0.03 else [])]
+
+    def ttl(self):
+        return [self.random.choice([b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME"]), self.key()]
+
+    def persist(self):
+        return [b"PERSIST", self.key()]
+
+    def scan(self):
+        options = self.some([b"MATCH", self.random.choice(PATTERNS)], [b"COUNT", b"%d" % self.random.randint(1, 50)],
+                            [b"TYPE", self.random.choice([b"string", b"String", b"list", b"x"])])
+        return [SCAN_ALL, *options]
+
+    def scan_wrong(self):
+        wrong = self.random.choice([[b"x"], [b"0", b"FOO"], [b"0", b"COUNT", b"0"], [b"0", b"COUNT", b"x"], [b"0", b"MATCH"],
+                                    [b"1x", b"COUNT", b"x"], [b"-"], [b"99999999999999999999"], [b"0", b"TYPE"]])
+        return [b"SCAN", *wrong]
+
+    def dbsize(self):
+        return [b"DBSIZE"]
+
+    def flush(self):
+        if self.random.random() < 0.7:
+            return self.get()
+        return [self.random.choice([b"FLUSHALL", b"FLUSHDB"]), *self.some([b"ASYNC"], [b"sync"], [b"FOO"])]
+
+    COMMANDS = (["get"] * 4 + ["set"] * 5 + ["set_plain"] * 3 + ["getex", "getex_plain"] * 2 + ["expire"] * 6 + ["ttl"] * 6 +
+                ["set_wrong", "setex", "psetex", "setnx", "getset", "getdel", "mget", "mset", "strlen", "delete", "exists", "type",
+                 "persist", "scan", "scan_wrong", "dbsize", "flush"])
+
+
+# ---- carrying out and comparing ----
+
+
+def execute(conn, step, keys):
+    """The replies to a step's commands."""
+    if step[0][0] == SCAN_ALL:
+        return [walk(conn, step[0][1:])]
+    if step[0][0].upper() == b"DBSIZE":
+        # Redis counts what has expired until somebody looks.
+        conn.ask(b"EXISTS", *keys)
+    return conn.ask_all(step)
+
+
+def walk(conn, options):
+    """All that SCAN finds, as a set; or its error."""
+    found, cursor = set(), b"0"
+    while True:
+        wire, reply = conn.ask(b"SCAN", cursor, *options)
+        if not isinstance(reply, list):
+            return wire, reply
+        cursor = reply[0]
+        found.update(reply[1])
+        if cursor == b"0":
+            return b"", found
+
+
+def is_timed(step):
+    return any(command[0].upper() in (b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME") for command in step)
+
+
+def near(a, b):
+    if isinstance(a, int) and isinstance(b, int):
+        # Seconds or milliseconds: neither is ever near another time that was drawn.
+        return a == b or min(a, b) >= 0 and abs(a - b) <= TOLERANCE_MS
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(near(x, y) for x, y in zip(a, b))
+    return type(a) is type(b) and a == b
+
+
+def same(step, a, b):
+    (a_wire, a_meaning), (b_wire, b_meaning) = a, b
+    if a_wire == b_wire and a_meaning == b_meaning:
+        return True
+    return is_timed(step) and near(a_meaning, b_meaning)
+
+
+def play(redis, harcad, resp, steps, keys):
+    """Runs the steps on both, from scratch. None, or (index of the step, what differed)."""
+    with redis.connect(resp) as a, harcad.connect(resp) as b:
+        for target, conn in ((redis, a), (harcad, b)):
+            assert conn.command("FLUSHALL") == "OK"
+            for key in LISTS if harcad.upstream else []:
+                target.behind("RPUSH", target.prefix.encode() + key, "x")
+        for i, step in enumerate(steps):
+            for command, a_reply, b_reply in zip(step, execute(a, step, keys), execute(b, step, keys)):
+                if not same(step, a_reply, b_reply):
+                    return i, (f"{show(command)} in {' ; '.join(map(show, step))}\n  redis:  {a_reply[0][:300]!r} {brief(a_reply[1])}"
+                               f"\n  harcad: {b_reply[0][:300]!r} {brief(b_reply[1])}")
+    return None
+
+
+def brief(meaning):
+    return sorted(meaning) if isinstance(meaning, set) else ""
+
+
+def show(command):
+    return " ".join(repr(word)[1:] if len(word) < 60 else f"'{repr(word[:8])[2:-1]}…'*{len(word)}" for word in command)
+
+
+def shrink(fails, steps):
+    """Fewer of the steps that fail still: takes out halves, quarters … as long as that goes."""
+    tries, size = 0, max(1, len(steps) // 2)
+    while tries < SHRINK_TRIES:
+        for at in range(0, len(steps), size):
+            fewer = steps[:at] + steps[at + size:]
+            tries += 1
+            if fewer and fails(fewer):
+                steps = fewer
+                break
+            if tries >= SHRINK_TRIES:
+                break
+        else:
+            if size == 1:
+                break
+            size = max(1, size // 2)
+    return steps
+
+
+@pytest.fixture(scope="module")
+def redis():
+    with started("redis") as target:
+        yield target
+
+
+@pytest.fixture(scope="module", params=["embedded", "fleet"])
+def harcad(request):
+    with started(request.param) as target:
+        yield target
+
+
+@pytest.mark.limit(240)
+@pytest.mark.parametrize("resp", [2, 3], ids=["resp2", "resp3"])
+@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
+def test_commands_random_sequence_replies_as_redis(redis, harcad, resp, seed):
+    keys = KEYS + (LISTS if harcad.upstream else [])
+    steps = Generator(seed, int(time.time()), keys[:3] + keys[-3:] + keys[3:-3]).steps(STEPS)
+    failure = play(redis, harcad, resp, steps, keys)
+    if failure is None:
+        return
+    steps = shrink(lambda fewer: play(redis, harcad, resp, fewer, keys), steps[:failure[0] + 1])
+    again = play(redis, harcad, resp, steps, keys)
+    lines = "\n".join("  " + " ; ".join(map(show, step)) for step in steps)
+    pytest.fail(f"seed {seed}, {harcad.name}, RESP{resp}: {(again or failure)[1]}\nafter\n{lines}", pytrace=False)

@@ -1,0 +1,158 @@
+"""INFO: sections, names that scripts and dashboards rely on, and that nothing a client chose breaks its lines."""
+
+import os
+import re
+
+import pytest
+
+from harcad_harness import ROOT
+from wire import WireConn
+
+SECTIONS = ["Server", "Clients", "Memory", "Stats", "Tiers", "Upstream", "Fleet", "Models", "Keyspace"]
+
+
+def text(harcad, *sections):
+    with harcad.raw() as conn:
+        return conn.command("INFO", *sections).decode()
+
+
+def titles(info):
+    return re.findall(r"^# (\w+)\r$", info, re.M)
+
+
+@pytest.mark.parametrize("arguments", [[], ["default"], ["all"], ["EVERYTHING"], ["server", "all"]])
+def test_info_gives_all_sections(harcad, arguments):
+    assert titles(text(harcad, *arguments)) == SECTIONS
+
+
+def test_info_gives_the_sections_asked_for_once(harcad):
+    assert titles(text(harcad, "memory", "SERVER", "memory")) == ["Server", "Memory"]
+    assert text(harcad, "nope") == ""
+    assert titles(text(harcad, "nope", "fleet")) == ["Fleet"]
+
+
+@pytest.mark.parametrize("resp", [2, 3])
+def test_info_has_the_form_redis_gives_it(redis_server, harcad, resp):
+    with WireConn(redis_server.address, resp) as theirs, WireConn(harcad.address, resp) as ours:
+        for command in (["INFO", "nope"], ["INFO", "keyspace"]):
+            expected, _ = theirs.ask(*command)
+            assert ours.ask(*command)[0] == expected
+        wire, _ = ours.ask("INFO")
+        assert wire[:1] == (b"$" if resp == 2 else b"=")
+    for block in text(harcad).split("\r\n\r\n"):
+        lines = block.rstrip("\r\n").split("\r\n")
+        assert lines[0].startswith("# ")
+        assert all(re.fullmatch(r"[a-z0-9_]+:[^\r\n]*", line) for line in lines[1:]), block
+
+
+def test_info_has_every_name_once(harcad):
+    with harcad.raw() as conn:
+        conn.command("SET", "a", "1")
+    names = [line.split(":")[0] for line in text(harcad).split("\r\n") if ":" in line]
+    assert len(names) == len(set(names))
+
+
+def test_info_has_the_names_of_the_contract_and_of_dashboards(harcad):
+    info = harcad.info()
+    for name in ("memory_hits upstream_hits misses memory_entries memory_bytes upstream_state event_link fleet_siblings invalidations_in "
+                 "invalidations_out queued_writes redis_version harcad_version process_id run_id tcp_port uptime_in_seconds connected_clients "
+                 "maxclients used_memory used_memory_rss total_connections_received total_commands_processed keyspace_hits keyspace_misses "
+                 "evicted_keys expired_keys used_memory_human maxmemory").split():
+        assert name in info, name
+    assert (info["process_id"], info["tcp_port"]) == (harcad.pid, harcad.port)
+    assert (info["upstream_state"], info["event_link"], info["fleet_siblings"]) == ("off", "off", 0)
+    assert info["redis_version"] == "7.0.15"
+    assert re.fullmatch(r"[0-9a-f]{40}", str(info["run_id"]))
+    assert info["maxmemory"] == 256 << 20
+    assert 0.5 < info["used_memory_rss"] / harcad.rss() < 2
+
+
+def test_info_has_every_counter_of_the_table(harcad):
+    with open(os.path.join(ROOT, "daemon", "stats.def"), encoding="utf-8") as rows:
+        counters = re.findall(r"^HC_STAT\((\w+),", rows.read(), re.M)
+    assert counters
+    assert set(counters) <= set(harcad.info("stats"))
+
+
+def test_info_counts(harcad):
+    with harcad.raw() as conn:
+        before = harcad.info()
+        conn.command("SET", "a", "x" * 1000)
+        conn.command("GET", "a")
+        conn.command("GET", "a")
+        conn.command("GET", "absent")
+        conn.command("SET", "a")
+        after = harcad.info()
+    grown = {name: after[name] - before[name] for name in after if isinstance(after[name], int)}
+    assert (grown["memory_hits"], grown["misses"], grown["keyspace_hits"], grown["keyspace_misses"]) == (2, 1, 2, 1)
+    assert grown["errors_replied"] == 1
+    assert grown["memory_entries"] == 1
+    assert grown["memory_bytes"] > 1000
+    assert grown["total_commands_processed"] >= 5
+    assert grown["total_connections_received"] == 1
+    assert after["db0"].startswith("keys=1,")
+    assert after["connected_clients"] == 2
+
+
+# ---- models ----
+
+
+HOSTILE = [b"plain/model:7@b", b"comma,name", b"new\r\nline:1", b"equals=bytes=9", b"back\\slash", b"sp ace", b"\x00\xff", b"# Server"]
+
+
+def test_info_models_cannot_be_broken_by_names(harcad):
+    with harcad.raw() as conn:
+        for i, name in enumerate(HOSTILE):
+            assert conn.command("SET", f"k{i}", "v", "MODEL", name) == "OK"
+        info = conn.command("INFO", "models").decode("ascii")
+    lines = info.split("\r\n")
+    shown = [line for line in lines if line.startswith("model_")]
+    assert len(shown) == len(HOSTILE) + 1
+    names = set()
+    for line in shown:
+        match = re.fullmatch(r"model_\d+:name=([^,= ]+),epoch=\d+,clears=\d+,entries=\d+,bytes=\d+", line)
+        assert match, line
+        names.add(match[1])
+    assert re.sub(r"\s", "", "plain/model:7@b") in names
+    unescaped = {re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes([int(m[1], 16)]), name.encode()) for name in names}
+    assert unescaped == set(HOSTILE) | {b"default"}
+    assert titles(info) == ["Models"]
+
+
+def test_info_models_shows_the_largest_hundred(harcad):
+    with harcad.raw() as conn:
+        for i in range(350):
+            size = (i * 7919) % 350  # every size once, in no order
+            conn.send(conn.encode("SET", f"k{i}", "v" * (size * 64), "MODEL", f"m{size}"))
+        for _ in range(350):
+            assert conn.read_reply() == "OK"
+    info = harcad.info("models")
+    assert (info["models"], info["models_shown"]) == (351, 100)
+    found = [info[f"model_{i}"].split(",")[0] for i in range(100)]
+    assert set(found) == {f"name=m{size}" for size in range(250, 350)}
+    sizes = [int(info[f"model_{i}"].rsplit("=", 1)[1]) for i in range(100)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert "model_100" not in info
+
+
+def test_redis_py_reads_info(harcad):
+    with harcad.client() as client:
+        client.execute_command("SET", "a", "1", "MODEL", "m,=1")
+        info = client.info()
+        assert info["redis_version"] == "7.0.15"
+        assert info["db0"]["keys"] == 1
+        models = {info[f"model_{i}"]["name"]: info[f"model_{i}"] for i in range(info["models_shown"])}
+        assert models["m\\x2c\\x3d1"]["entries"] == 1
+        assert client.info("memory")["used_memory"] > 0
+
+
+def test_info_of_a_fleet(make_redis, make_harcad):
+    redis = make_redis(requirepass="up")
+    url = f"redis://:up@127.0.0.1:{redis.port}/0"
+    one, two = make_harcad(upstream=url), make_harcad(upstream=url)
+    for harcad in (one, two):
+        info = harcad.wait_info(upstream_state="up", event_link="up", fleet_siblings=1)
+        assert info["upstream_url"] == f"redis://***@127.0.0.1:{redis.port}/0"
+        assert info["queued_writes"] == 0
+        assert info["fleet_name"] == "harca"
+        assert info["fleet_instance"]
