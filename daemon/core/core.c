@@ -37,6 +37,12 @@ create_fleet_side(struct hc_core *core, char *why, size_t cap)
 	memcpy(core->prefix_text, s->upstream_prefix, strlen(s->upstream_prefix) + 1);
 	core->prefix = hc_slice_str(core->prefix_text);
 
+	struct hc_slice own = HC_SLICE(HC_FLEET_OWN_PREFIX);
+	if (core->prefix.len >= own.len && memcmp(core->prefix.ptr, own.ptr, own.len) == 0)
+		return fail(why, cap, "upstream.prefix begins as the fleet's own keys do", HC_INVALID);
+	if (memcmp(core->prefix.ptr, own.ptr, core->prefix.len < own.len ? core->prefix.len : own.len) == 0)
+		core->reserved = hc_slice(own.ptr + core->prefix.len, own.len - core->prefix.len);
+
 	struct hc_fleet_config config = {
 	    .name = s->fleet_name,
 	    .instance = s->fleet_instance,

@@ -47,9 +47,9 @@ on_unlinked(void *arg, enum hc_status status, const redisReply *reply)
 }
 
 static bool
-is_own(const struct hc_flush *flush, const redisReply *key)
+is_own(const redisReply *key)
 {
-	struct hc_slice own = hc_fleet_own_prefix(flush->core->fleet);
+	struct hc_slice own = HC_SLICE(HC_FLEET_OWN_PREFIX);
 
 	return (size_t)key->len >= own.len && memcmp(key->str, own.ptr, own.len) == 0;
 }
@@ -64,7 +64,7 @@ unlink_page(struct hc_flush *flush, const redisReply *keys)
 		return HC_NOMEM;
 	argv[argc++] = HC_SLICE("UNLINK");
 	for (size_t i = 0; i < keys->elements; i++) {
-		if (!is_own(flush, keys->element[i]))
+		if (!is_own(keys->element[i]))
 			argv[argc++] = hc_slice(keys->element[i]->str, (size_t)keys->element[i]->len);
 	}
 	enum hc_status status = HC_MISS;

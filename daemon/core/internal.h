@@ -33,6 +33,7 @@ struct hc_core {
 	struct hc_url url;
 	struct hc_slice prefix;
 	char prefix_text[HC_PREFIX_MAX];
+	struct hc_slice reserved; /* an application's keys must not begin so; empty: none could get in the way */
 	unsigned n_workers;
 
 	/* atomics */

@@ -86,7 +86,7 @@ static bool
 take_page(struct hc_scan *scan, const redisReply *reply)
 {
 	const struct hc_core *core = scan->worker->core;
-	struct hc_slice own = hc_fleet_own_prefix(core->fleet);
+	struct hc_slice own = HC_SLICE(HC_FLEET_OWN_PREFIX);
 
 	for (size_t i = 1; i + 1 < reply->elements; i += 2) {
 		const redisReply *key = reply->element[i], *kind = reply->element[i + 1];

@@ -113,6 +113,20 @@ write_upstream(struct hc_core_worker *worker, struct hc_op_group *group)
 	return group->left == 0 ? HC_OK : HC_PENDING;
 }
 
+/* With an empty prefix an application could name the fleet's own keys. */
+static bool
+names_reserved(const struct hc_core *core, const struct hc_op_group *group)
+{
+	struct hc_slice reserved = core->reserved;
+
+	for (size_t i = 0; reserved.len > 0 && i < group->n; i++) {
+		const struct hc_key *key = &group->ops[i].key;
+		if (key->len >= reserved.len && memcmp(key->ptr, reserved.ptr, reserved.len) == 0)
+			return true;
+	}
+	return false;
+}
+
 enum hc_status
 hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 {
@@ -123,6 +137,11 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 			return HC_OK;
 		for (size_t i = 0; i < group->n; i++)
 			hc_core_apply_local(core, &group->ops[i], worker->now_ms);
+		return HC_OK;
+	}
+	if (names_reserved(core, group)) {
+		for (size_t i = 0; i < group->n; i++)
+			group->ops[i].status = HC_INVALID;
 		return HC_OK;
 	}
 	if (hc_link_is_up(worker->link))

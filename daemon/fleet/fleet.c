@@ -14,7 +14,6 @@
 #include "base/num.h"
 #include "base/version.h"
 
-#define OWN_PREFIX "harcad/"
 #define NAME_MAX_BYTES 128
 #define SIBLINGS_MAX 1024 /* known at a time; beyond, the one silent for longest goes */
 #define KEYS_SMALL 64
@@ -74,8 +73,8 @@ hc_fleet_create(const struct hc_fleet_config *config, struct hc_fleet **out)
 		hc_free(fleet);
 		return HC_ERROR;
 	}
-	snprintf(fleet->channel, sizeof(fleet->channel), OWN_PREFIX "%s/events", config->name);
-	snprintf(fleet->state_key, sizeof(fleet->state_key), OWN_PREFIX "%s/state", config->name);
+	snprintf(fleet->channel, sizeof(fleet->channel), HC_FLEET_OWN_PREFIX "%s/events", config->name);
+	snprintf(fleet->state_key, sizeof(fleet->state_key), HC_FLEET_OWN_PREFIX "%s/state", config->name);
 	snprintf(fleet->address, sizeof(fleet->address), "%s", config->address);
 	if (gethostname(fleet->host, sizeof(fleet->host) - 1) != 0)
 		snprintf(fleet->host, sizeof(fleet->host), "unknown");
@@ -114,13 +113,6 @@ struct hc_slice
 hc_fleet_state_key(const struct hc_fleet *fleet)
 {
 	return hc_slice_str(fleet->state_key);
-}
-
-struct hc_slice
-hc_fleet_own_prefix(const struct hc_fleet *fleet)
-{
-	(void)fleet;
-	return HC_SLICE(OWN_PREFIX);
 }
 
 uint64_t

@@ -12,6 +12,9 @@
 #include "proto/event.h"
 #include "proto/slice.h"
 
+/* Keys of the upstream that are a fleet's own and never an application's begin so. */
+#define HC_FLEET_OWN_PREFIX "harcad/"
+
 struct hc_fleet;
 
 struct hc_fleet_config {
@@ -28,8 +31,6 @@ void hc_fleet_destroy(struct hc_fleet *fleet);
 struct hc_slice hc_fleet_instance(const struct hc_fleet *fleet);
 struct hc_slice hc_fleet_channel(const struct hc_fleet *fleet);   /* of events */
 struct hc_slice hc_fleet_state_key(const struct hc_fleet *fleet); /* the hash of seq, incarnation, epochs */
-/* Keys of the upstream that are the fleet's own and never an application's begin so. */
-struct hc_slice hc_fleet_own_prefix(const struct hc_fleet *fleet);
 
 /*
  * Takes a message of the event channel apart. `apply` is called for each event of a sibling that changes
