@@ -147,6 +147,8 @@ hc_core_apply_settings(struct hc_core *core)
 {
 	if (core->settings->memory_enabled)
 		hc_store_set_limit(core->store, (uint64_t)core->settings->memory_max_bytes);
+	if (core->sync != NULL)
+		hc_sync_apply_settings(core);
 }
 
 struct hc_store *

@@ -141,6 +141,7 @@ char *hc_core_prefix_pattern(const struct hc_core *core, struct hc_slice pattern
 /* sync.c */
 enum hc_status hc_sync_create(struct hc_core *core, struct event_base *base, struct hc_stats *stats);
 void hc_sync_destroy(struct hc_core *core);
+void hc_sync_apply_settings(struct hc_core *core);
 void hc_sync_status(struct hc_core *core, struct hc_core_status *out);
 /* Any thread: another life of the upstream was seen; local copies must go and epochs be read anew. */
 void hc_sync_request(struct hc_core *core);

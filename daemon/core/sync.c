@@ -172,10 +172,8 @@ incarnation_of(const redisReply *state)
 }
 
 static void
-take_epochs(struct hc_core *core, const redisReply *state, bool new_life)
+take_epochs(struct hc_core *core, const redisReply *state)
 {
-	for (uint32_t id = 0; new_life && id < hc_models_count(core->models); id++)
-		hc_models_reset(core->models, id, 0);
 	for (size_t i = 0; i + 1 < state->elements; i += 2) {
 		const redisReply *field = state->element[i];
 		uint32_t id;
@@ -203,7 +201,7 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 		return;
 	}
 	bool new_life = atomic_load(&core->incarnation) != incarnation;
-	take_epochs(core, state, new_life);
+	take_epochs(core, state);
 	atomic_store(&core->incarnation, incarnation);
 	hc_store_forget_all(core->store);
 	hc_stats_count(sync->stats, resyncs);
@@ -214,21 +212,54 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 	replay(sync);
 }
 
+/* Arguments of the state script: our epochs, those that are not 0. */
+struct state_call {
+	struct hc_slice *argv;
+	size_t argc;
+	char (*numbers)[16];
+	char incarnation[16];
+};
+
+static bool
+state_call_fill(struct state_call *call, struct hc_core *core)
+{
+	uint32_t models = hc_models_count(core->models), candidate = 0;
+
+	call->argv = hc_calloc(5 + (size_t)models * 2, sizeof(*call->argv));
+	call->numbers = hc_calloc(models, sizeof(*call->numbers));
+	if (call->argv == NULL || call->numbers == NULL)
+		return false;
+	while (candidate == 0 && hc_random(&candidate, sizeof(candidate)) == 0)
+		continue;
+	snprintf(call->incarnation, sizeof(call->incarnation), "%" PRIu32, candidate);
+	call->argv[call->argc++] = HC_SLICE("EVAL");
+	call->argv[call->argc++] = hc_slice(hc_lua_state, hc_lua_state_len);
+	call->argv[call->argc++] = HC_SLICE("1");
+	call->argv[call->argc++] = hc_fleet_state_key(core->fleet);
+	call->argv[call->argc++] = hc_slice_str(call->incarnation);
+	for (uint32_t id = 0; id < models; id++) {
+		uint32_t epoch = hc_models_epoch(core->models, id);
+		if (epoch == 0)
+			continue;
+		snprintf(call->numbers[id], sizeof(call->numbers[id]), "%" PRIu32, epoch);
+		call->argv[call->argc++] = hc_models_name(core->models, id);
+		call->argv[call->argc++] = hc_slice_str(call->numbers[id]);
+	}
+	return true;
+}
+
 /* When both links are ready: what has been missed? */
 static void
 get_in_step(struct hc_sync *sync)
 {
-	struct hc_slice key = hc_fleet_state_key(sync->core->fleet);
-	uint32_t candidate = 0;
-	char text[16];
+	struct state_call call = {0};
 
 	if (sync->asking || !sync->subscribed || !hc_link_is_up(sync->control))
 		return;
-	while (candidate == 0 && hc_random(&candidate, sizeof(candidate)) == 0)
-		continue;
-	snprintf(text, sizeof(text), "%" PRIu32, candidate);
-	const struct hc_slice argv[] = {HC_SLICE("EVAL"), hc_slice(hc_lua_state, hc_lua_state_len), HC_SLICE("1"), key, hc_slice_str(text)};
-	sync->asking = hc_link_send(sync->control, argv, sizeof(argv) / sizeof(argv[0]), on_state, sync) == HC_OK;
+	if (state_call_fill(&call, sync->core)) /* else the next tick tries again */
+		sync->asking = hc_link_send(sync->control, call.argv, call.argc, on_state, sync) == HC_OK;
+	hc_free(call.argv);
+	hc_free(call.numbers);
 }
 
 static void
@@ -422,6 +453,19 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- life ---- */
+
+void
+hc_sync_apply_settings(struct hc_core *core)
+{
+	struct hc_sync *sync = core->sync;
+	int64_t half_ms = core->settings->fleet_lease / 2;
+	struct timeval half = {half_ms / 1000, (half_ms % 1000) * 1000};
+
+	hc_fleet_set_lease(core->fleet, core->settings->fleet_lease);
+	hc_link_set_timeout(sync->events, core->settings->fleet_lease);
+	hc_link_set_timeout(sync->control, core->settings->upstream_timeout);
+	event_add(sync->tick, &half);
+}
 
 static enum hc_status
 create_links(struct hc_sync *sync)

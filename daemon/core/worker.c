@@ -111,6 +111,7 @@ hc_core_worker_destroy(struct hc_core_worker *worker)
 {
 	if (worker == NULL)
 		return;
+	hc_core_batch_flush(worker); /* while there is a link to fail */
 	hc_link_destroy(worker->link);
 	hc_core_batch_fini(worker);
 	hc_free(worker->fetches);

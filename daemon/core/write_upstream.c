@@ -283,7 +283,6 @@ hc_core_batch_init(struct hc_core_worker *worker)
 void
 hc_core_batch_fini(struct hc_core_worker *worker)
 {
-	hc_core_batch_flush(worker);
 	batch_destroy(worker->batch);
 	worker->batch = NULL;
 	if (worker->flush != NULL)

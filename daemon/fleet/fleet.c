@@ -31,8 +31,9 @@ struct hc_fleet {
 	char state_key[NAME_MAX_BYTES + 32];
 	char host[64];
 	char address[128];
-	int64_t lease_ms;
 	int64_t started_ms;
+
+	_Atomic int64_t lease_ms;
 
 	_Atomic uint64_t seq;
 	_Atomic int64_t lag_us;
@@ -95,6 +96,12 @@ hc_fleet_destroy(struct hc_fleet *fleet)
 	hc_free(fleet->siblings);
 	hc_free(fleet->keys);
 	hc_free(fleet);
+}
+
+void
+hc_fleet_set_lease(struct hc_fleet *fleet, int64_t lease_ms)
+{
+	atomic_store(&fleet->lease_ms, lease_ms);
 }
 
 struct hc_slice

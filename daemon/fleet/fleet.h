@@ -27,6 +27,9 @@ struct hc_fleet_config {
 enum hc_status hc_fleet_create(const struct hc_fleet_config *config, struct hc_fleet **out);
 void hc_fleet_destroy(struct hc_fleet *fleet);
 
+/* A new lease from now on. Any thread. */
+void hc_fleet_set_lease(struct hc_fleet *fleet, int64_t lease_ms);
+
 /* Identity: constant, NUL-terminated too. */
 struct hc_slice hc_fleet_instance(const struct hc_fleet *fleet);
 struct hc_slice hc_fleet_channel(const struct hc_fleet *fleet);   /* of events */

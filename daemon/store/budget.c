@@ -16,8 +16,7 @@ hc_budget_exceeded(const struct hc_store *store)
 
 /* Returns how many it evicted, and adds their bytes to *freed. */
 static unsigned
-evict_from(
-    struct hc_store *store, struct hc_shard *shard, const struct hc_entry *keep, uint64_t *freed)
+evict_from(struct hc_store *store, struct hc_shard *shard, const struct hc_entry *keep, uint64_t *freed)
 {
 	struct hc_garbage garbage = {0};
 	unsigned n = 0;
@@ -41,13 +40,11 @@ evict_from(
 static uint32_t
 next_shard(struct hc_store *store)
 {
-	return atomic_fetch_add_explicit(&store->evict_next, 1, memory_order_relaxed) &
-	       (store->nshards - 1);
+	return atomic_fetch_add_explicit(&store->evict_next, 1, memory_order_relaxed) & (store->nshards - 1);
 }
 
 void
-hc_budget_fit(
-    struct hc_store *store, uint32_t home, uint64_t own_bytes, const struct hc_entry *keep)
+hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, const struct hc_entry *keep)
 {
 	uint64_t freed = 0;
 	unsigned evicted = 0, empty = 0;
@@ -58,8 +55,7 @@ hc_budget_fit(
 		unsigned n = evict_from(store, &store->shards[at], keep, &freed);
 		evicted += n;
 		empty = n > 0 ? 0 : empty + 1;
-		if (empty >
-		    2 * store->nshards) /* others take turns too: one round may miss a shard */
+		if (empty > 2 * store->nshards) /* others take turns too: one round may miss a shard */
 			break;
 	}
 }

@@ -15,8 +15,7 @@
 #include "store/shard.h"
 
 static bool
-ticket_good(
-    const struct hc_store *store, const struct hc_stamp *stamp, const struct hc_ticket *ticket)
+ticket_good(const struct hc_store *store, const struct hc_stamp *stamp, const struct hc_ticket *ticket)
 {
 	return stamp->stamp == ticket->stamp && hc_store_generation(store) == ticket->generation;
 }
@@ -37,8 +36,7 @@ finish(struct hc_store *store, struct hc_key key, struct hc_entry *entry, enum h
 {
 	hc_garbage_free(store, garbage);
 	if (status == HC_OK && entry != NULL)
-		hc_budget_fit(
-		    store, hc_shard_index(store, key.hash), hc_entry_footprint(entry), entry);
+		hc_budget_fit(store, hc_shard_index(store, key.hash), hc_entry_footprint(entry), entry);
 	return status;
 }
 
@@ -65,8 +63,8 @@ hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_
 }
 
 enum hc_status
-hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
-    struct hc_entry *entry, int64_t now_ms)
+hc_store_fill_end(
+    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
@@ -75,8 +73,7 @@ hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_tic
 	hc_shard_lock(store, shard);
 	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
 	if (ticket_good(store, stamp, ticket) && stamp->writers == 0)
-		status = entry == NULL ? HC_OK
-				       : keep(store, shard, key, entry, ticket, now_ms, &garbage);
+		status = entry == NULL ? HC_OK : keep(store, shard, key, entry, ticket, now_ms, &garbage);
 	stamp->stamp++;
 	hc_shard_unlock(store, shard);
 	return finish(store, key, entry, status, &garbage);
@@ -99,8 +96,8 @@ hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket
 }
 
 enum hc_status
-hc_store_write_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
-    struct hc_entry *entry, int64_t now_ms)
+hc_store_write_end(
+    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
@@ -112,8 +109,7 @@ hc_store_write_end(struct hc_store *store, struct hc_key key, const struct hc_ti
 	stamp->writers--;
 	hc_shard_drop(store, shard, key, &garbage);
 	if (ticket_good(store, stamp, ticket) && stamp->writers == 0)
-		status = entry == NULL ? HC_OK
-				       : keep(store, shard, key, entry, ticket, now_ms, &garbage);
+		status = entry == NULL ? HC_OK : keep(store, shard, key, entry, ticket, now_ms, &garbage);
 	/* Fills asked for while it was under way may have read what it has replaced. */
 	stamp->stamp++;
 	hc_shard_unlock(store, shard);

@@ -82,8 +82,7 @@ hc_entry_age_s(const struct hc_entry *entry, int64_t now_ms)
 uint32_t
 hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms)
 {
-	return seconds_since(
-	    atomic_load_explicit(&entry->accessed_s, memory_order_relaxed), now_ms);
+	return seconds_since(atomic_load_explicit(&entry->accessed_s, memory_order_relaxed), now_ms);
 }
 
 uint32_t

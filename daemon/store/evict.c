@@ -57,8 +57,7 @@ hc_evict_victim(struct hc_evict *evict, const struct hc_entry *keep)
 		if (entry != keep && (hot == 0 || chances >= CHANCES))
 			return entry;
 		if (hot > 0 && entry != keep)
-			atomic_store_explicit(
-			    &entry->hot, (uint8_t)(hot - 1), memory_order_relaxed);
+			atomic_store_explicit(&entry->hot, (uint8_t)(hot - 1), memory_order_relaxed);
 		hc_evict_remove(evict, entry);
 		append(evict, entry);
 	}

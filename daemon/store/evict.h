@@ -17,19 +17,15 @@ struct hc_evict {
 	struct hc_entry *tail;
 };
 
-void
-hc_evict_init(struct hc_evict *evict);
+void hc_evict_init(struct hc_evict *evict);
 /* A new entry; one that is gone for whatever reason. */
-void
-hc_evict_insert(struct hc_evict *evict, struct hc_entry *entry);
-void
-hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry);
+void hc_evict_insert(struct hc_evict *evict, struct hc_entry *entry);
+void hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry);
 /*
  * The entry that should go next, left in place for the caller to remove; NULL when there is none
  * but `keep`. Bounded work.
  */
-struct hc_entry *
-hc_evict_victim(struct hc_evict *evict, const struct hc_entry *keep);
+struct hc_entry *hc_evict_victim(struct hc_evict *evict, const struct hc_entry *keep);
 
 /* The entry was read. Writes only when there is something to change: most hits are on what is hot
  * already. */

@@ -26,8 +26,8 @@ hc_lock_acquire_slow(struct hc_lock *lock)
 {
 	for (int i = 0; i < SPINS; i++) {
 		uint32_t word = atomic_load_explicit(&lock->word, memory_order_relaxed);
-		if (word == 0 && atomic_compare_exchange_strong_explicit(&lock->word, &word, 1,
-				     memory_order_acquire, memory_order_relaxed))
+		if (word == 0 && atomic_compare_exchange_strong_explicit(
+				     &lock->word, &word, 1, memory_order_acquire, memory_order_relaxed))
 			return;
 		pause_cpu();
 	}

@@ -15,10 +15,8 @@ struct hc_lock {
 	_Atomic uint32_t word; /* 0 free, 1 held, 2 held and somebody may be asleep for it */
 };
 
-void
-hc_lock_acquire_slow(struct hc_lock *lock);
-void
-hc_lock_wake(struct hc_lock *lock);
+void hc_lock_acquire_slow(struct hc_lock *lock);
+void hc_lock_wake(struct hc_lock *lock);
 
 static inline void
 hc_lock_acquire(struct hc_lock *lock)
@@ -34,8 +32,7 @@ hc_lock_acquire(struct hc_lock *lock)
 static inline void
 hc_lock_release(struct hc_lock *lock)
 {
-	if (__builtin_expect(
-		atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2, 0))
+	if (__builtin_expect(atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2, 0))
 		hc_lock_wake(lock);
 }
 

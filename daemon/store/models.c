@@ -102,8 +102,7 @@ add(struct hc_models *models, struct hc_slice name, uint64_t hash, uint32_t at, 
 		chunk = hc_calloc(1, sizeof(*chunk));
 		if (chunk == NULL)
 			return HC_NOMEM;
-		atomic_store_explicit(
-		    &models->chunks[next >> CHUNK_BITS], chunk, memory_order_release);
+		atomic_store_explicit(&models->chunks[next >> CHUNK_BITS], chunk, memory_order_release);
 	}
 	copy = hc_strndup(name.ptr, name.len);
 	if (copy == NULL)
@@ -200,8 +199,7 @@ uint32_t
 hc_models_bump(struct hc_models *models, uint32_t id)
 {
 	struct model *model = model_of(models, id);
-	uint32_t epoch =
-	    atomic_fetch_add_explicit(epoch_of(models, id), 1, memory_order_acq_rel) + 1;
+	uint32_t epoch = atomic_fetch_add_explicit(epoch_of(models, id), 1, memory_order_acq_rel) + 1;
 
 	atomic_fetch_add_explicit(&model->clears, 1, memory_order_relaxed);
 	changed(models);
@@ -218,19 +216,10 @@ hc_models_raise(struct hc_models *models, uint32_t id, uint32_t epoch)
 	do {
 		if (old >= epoch)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(
-	    at, &old, epoch, memory_order_acq_rel, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(at, &old, epoch, memory_order_acq_rel, memory_order_relaxed));
 	atomic_fetch_add_explicit(&model->clears, 1, memory_order_relaxed);
 	changed(models);
 	return true;
-}
-
-void
-hc_models_reset(struct hc_models *models, uint32_t id, uint32_t epoch)
-{
-	assert(id < hc_models_count(models));
-	atomic_store_explicit(epoch_of(models, id), epoch, memory_order_release);
-	changed(models);
 }
 
 uint64_t

@@ -27,46 +27,30 @@ struct hc_model_info {
 };
 
 /* `max` bounds how many names are kept (>= 1). HC_NOMEM. */
-enum hc_status
-hc_models_create(uint32_t max, struct hc_models **out);
-void
-hc_models_destroy(struct hc_models *models);
+enum hc_status hc_models_create(uint32_t max, struct hc_models **out);
+void hc_models_destroy(struct hc_models *models);
 
 /* The id of `name`, added with epoch 0 when new. HC_LIMIT: table full; HC_INVALID: empty or too
  * long; HC_NOMEM. */
-enum hc_status
-hc_models_intern(struct hc_models *models, struct hc_slice name, uint32_t *id);
+enum hc_status hc_models_intern(struct hc_models *models, struct hc_slice name, uint32_t *id);
 /* The id of a name that is there already, else HC_MISS. */
-enum hc_status
-hc_models_find(const struct hc_models *models, struct hc_slice name, uint32_t *id);
+enum hc_status hc_models_find(const struct hc_models *models, struct hc_slice name, uint32_t *id);
 
-uint32_t
-hc_models_count(const struct hc_models *models);
-void
-hc_models_info(const struct hc_models *models, uint32_t id, struct hc_model_info *out);
-uint32_t
-hc_models_epoch(const struct hc_models *models, uint32_t id);
-struct hc_slice
-hc_models_name(const struct hc_models *models, uint32_t id);
+uint32_t hc_models_count(const struct hc_models *models);
+void hc_models_info(const struct hc_models *models, uint32_t id, struct hc_model_info *out);
+uint32_t hc_models_epoch(const struct hc_models *models, uint32_t id);
+struct hc_slice hc_models_name(const struct hc_models *models, uint32_t id);
 
 /* The next epoch: everything written in the model before is invalid. Returns the new one. */
-uint32_t
-hc_models_bump(struct hc_models *models, uint32_t id);
+uint32_t hc_models_bump(struct hc_models *models, uint32_t id);
 /* Raises the epoch to `epoch` unless it is there or beyond already. Returns true when it moved. */
-bool
-hc_models_raise(struct hc_models *models, uint32_t id, uint32_t epoch);
-/* Sets it as it stands: only for a new life of the upstream, whose epochs begin again, after
- * hc_store_forget_all(). */
-void
-hc_models_reset(struct hc_models *models, uint32_t id, uint32_t epoch);
+bool hc_models_raise(struct hc_models *models, uint32_t id, uint32_t epoch);
 
 /* Moves on after every change of any model's epoch: while it stands still, no entry has become
  * invalid by one. */
-uint64_t
-hc_models_changes(const struct hc_models *models);
+uint64_t hc_models_changes(const struct hc_models *models);
 
 /* For the store: what the model holds in memory changed. */
-void
-hc_models_account(struct hc_models *models, uint32_t id, int64_t entries, int64_t bytes);
+void hc_models_account(struct hc_models *models, uint32_t id, int64_t entries, int64_t bytes);
 
 #endif

@@ -16,8 +16,7 @@ account(struct hc_store *store, const struct hc_entry *entry, int64_t sign)
 }
 
 void
-hc_shard_unlink(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link,
-    struct hc_garbage *garbage)
+hc_shard_unlink(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link, struct hc_garbage *garbage)
 {
 	struct hc_entry *entry = *link;
 
@@ -29,8 +28,7 @@ hc_shard_unlink(struct hc_store *store, struct hc_shard *shard, struct hc_entry 
 }
 
 void
-hc_shard_reclaim(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link,
-    struct hc_garbage *garbage)
+hc_shard_reclaim(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link, struct hc_garbage *garbage)
 {
 	if (hc_entry_current(store, *link))
 		shard->expired++;
@@ -51,8 +49,8 @@ hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garba
 }
 
 struct hc_entry *
-hc_shard_find(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms,
-    struct hc_garbage *garbage)
+hc_shard_find(
+    struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, struct hc_garbage *garbage)
 {
 	struct hc_entry **link = hc_table_find(&shard->table, key);
 
@@ -64,8 +62,7 @@ hc_shard_find(struct hc_store *store, struct hc_shard *shard, struct hc_key key,
 }
 
 void
-hc_shard_drop(
-    struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_garbage *garbage)
+hc_shard_drop(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_garbage *garbage)
 {
 	struct hc_entry **link = hc_table_find(&shard->table, key);
 
@@ -92,8 +89,8 @@ link_entry(struct hc_store *store, struct hc_shard *shard, struct hc_entry *entr
 }
 
 enum hc_status
-hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key,
-    struct hc_entry *entry, int64_t now_ms, struct hc_garbage *garbage)
+hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
+    int64_t now_ms, struct hc_garbage *garbage)
 {
 	struct hc_entry **link = hc_table_find(&shard->table, key);
 	uint64_t max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);

@@ -126,8 +126,7 @@ hc_entry_current(const struct hc_store *store, const struct hc_entry *entry)
 static inline bool
 hc_entry_valid(const struct hc_store *store, const struct hc_entry *entry, int64_t now_ms)
 {
-	return atomic_load_explicit(&entry->expire_ms, memory_order_relaxed) > now_ms &&
-	       hc_entry_current(store, entry);
+	return atomic_load_explicit(&entry->expire_ms, memory_order_relaxed) > now_ms && hc_entry_current(store, entry);
 }
 
 /* ---- under the shard's lock ---- */
@@ -149,51 +148,39 @@ hc_shard_expires(struct hc_shard *shard, int64_t expire_ms)
 }
 
 /* The valid entry of that key or NULL. One that is not valid is taken out. */
-struct hc_entry *
-hc_shard_find(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms,
-    struct hc_garbage *garbage);
+struct hc_entry *hc_shard_find(
+    struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, struct hc_garbage *garbage);
 /*
  * Puts `entry` in place of whatever is there under its key. HC_OK; HC_STALE: it is not valid (any
  * more), and HC_LIMIT: it is too large: then nothing is there.
  */
-enum hc_status
-hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key,
+enum hc_status hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key,
     struct hc_entry *entry, int64_t now_ms, struct hc_garbage *garbage);
 /* Takes out what is there under the key, valid or not. */
-void
-hc_shard_drop(
-    struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_garbage *garbage);
+void hc_shard_drop(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_garbage *garbage);
 /* Takes out what the link points at; the same for an entry that is not valid, counted by its
  * reason. */
-void
-hc_shard_unlink(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link,
-    struct hc_garbage *garbage);
-void
-hc_shard_reclaim(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link,
-    struct hc_garbage *garbage);
+void hc_shard_unlink(
+    struct hc_store *store, struct hc_shard *shard, struct hc_entry **link, struct hc_garbage *garbage);
+void hc_shard_reclaim(
+    struct hc_store *store, struct hc_shard *shard, struct hc_entry **link, struct hc_garbage *garbage);
 /* Lets the table follow the number of entries, by `steps` at most. After changes, before the lock
  * goes. */
-void
-hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garbage);
+void hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garbage);
 
 /* ---- outside of locks ---- */
 
-void
-hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage);
+void hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage);
 
 /*
  * Evicts until the budget holds, beginning with the shard `home`, sparing `keep`; but stops once
  * `own_bytes` have been made free and some more entries than that have gone: a lowered limit is the
  * sweep's to reach.
  */
-void
-hc_budget_fit(
-    struct hc_store *store, uint32_t home, uint64_t own_bytes, const struct hc_entry *keep);
+void hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, const struct hc_entry *keep);
 /* Evicts some entries from the next shard in turn. Returns false when the budget holds or nothing
  * is left. */
-bool
-hc_budget_step(struct hc_store *store);
-bool
-hc_budget_exceeded(const struct hc_store *store);
+bool hc_budget_step(struct hc_store *store);
+bool hc_budget_exceeded(const struct hc_store *store);
 
 #endif

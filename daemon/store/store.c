@@ -119,8 +119,7 @@ hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
 		struct hc_shard *shard = &store->shards[i];
 		hc_shard_lock(store, shard);
 		stats.entries += shard->table.count;
-		stats.table_bytes +=
-		    hc_table_bytes(&shard->table) + hc_mem_footprint(shard->stamps);
+		stats.table_bytes += hc_table_bytes(&shard->table) + hc_mem_footprint(shard->stamps);
 		stats.evicted += shard->evicted;
 		stats.expired += shard->expired;
 		stats.reclaimed += shard->reclaimed;
@@ -165,8 +164,7 @@ reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_entry **li
 }
 
 static inline enum hc_status
-read_entry(
-    struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
+read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_entry **link, *entry;
@@ -205,8 +203,7 @@ hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct 
 /* ---- changes ---- */
 
 static enum hc_status
-check_condition(enum hc_store_condition condition, const struct hc_entry *expected,
-    const struct hc_entry *present)
+check_condition(enum hc_store_condition condition, const struct hc_entry *expected, const struct hc_entry *present)
 {
 	switch (condition) {
 	case HC_STORE_ANY:
@@ -234,8 +231,8 @@ give_old(struct hc_entry *present, struct hc_entry **old)
 /* The change itself, once it is known to happen: an expired or cleared entry is gone at once, which
  * is no error. */
 static enum hc_status
-overwrite(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
-    int64_t now_ms, struct hc_garbage *garbage)
+overwrite(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry, int64_t now_ms,
+    struct hc_garbage *garbage)
 {
 	hc_shard_stamp(shard, key)->stamp++;
 	enum hc_status status = hc_shard_replace(store, shard, key, entry, now_ms, garbage);
@@ -243,8 +240,8 @@ overwrite(struct hc_store *store, struct hc_shard *shard, struct hc_key key, str
 }
 
 enum hc_status
-hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry,
-    const struct hc_store_put *how, int64_t now_ms, struct hc_entry **old)
+hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, const struct hc_store_put *how,
+    int64_t now_ms, struct hc_entry **old)
 {
 	static const struct hc_store_put any = {.condition = HC_STORE_ANY};
 	struct hc_shard *shard = hc_shard_of(store, key);
@@ -261,15 +258,13 @@ hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry,
 	if (status == HC_OK) {
 		if (how->keep_ttl && present != NULL)
 			atomic_store_explicit(&entry->expire_ms,
-			    atomic_load_explicit(&present->expire_ms, memory_order_relaxed),
-			    memory_order_relaxed);
+			    atomic_load_explicit(&present->expire_ms, memory_order_relaxed), memory_order_relaxed);
 		status = overwrite(store, shard, key, entry, now_ms, &garbage);
 	}
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 	if (status == HC_OK)
-		hc_budget_fit(
-		    store, hc_shard_index(store, key.hash), hc_entry_footprint(entry), entry);
+		hc_budget_fit(store, hc_shard_index(store, key.hash), hc_entry_footprint(entry), entry);
 	return status;
 }
 
@@ -311,8 +306,8 @@ expire_applies(unsigned flags, int64_t present_ms, int64_t expire_ms)
 
 /* Under the lock; the entry is there and the change applies. */
 static void
-change_expiry(struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry,
-    struct hc_key key, int64_t expire_ms, int64_t now_ms, struct hc_garbage *garbage)
+change_expiry(struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, struct hc_key key,
+    int64_t expire_ms, int64_t now_ms, struct hc_garbage *garbage)
 {
 	hc_shard_stamp(shard, key)->stamp++;
 	if (expire_ms <= now_ms) {
@@ -324,8 +319,8 @@ change_expiry(struct hc_store *store, struct hc_shard *shard, struct hc_entry *e
 }
 
 enum hc_status
-hc_store_expire(struct hc_store *store, struct hc_key key, unsigned flags, int64_t expire_ms,
-    int64_t now_ms, struct hc_entry **old)
+hc_store_expire(
+    struct hc_store *store, struct hc_key key, unsigned flags, int64_t expire_ms, int64_t now_ms, struct hc_entry **old)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
@@ -336,8 +331,7 @@ hc_store_expire(struct hc_store *store, struct hc_key key, unsigned flags, int64
 	present = hc_shard_find(store, shard, key, now_ms, &garbage);
 	give_old(present, old);
 	if (present != NULL) {
-		int64_t present_ms =
-		    atomic_load_explicit(&present->expire_ms, memory_order_relaxed);
+		int64_t present_ms = atomic_load_explicit(&present->expire_ms, memory_order_relaxed);
 		status = expire_applies(flags, present_ms, expire_ms) ? HC_OK : HC_UNCHANGED;
 	}
 	if (status == HC_OK)
@@ -371,13 +365,12 @@ key_of(const struct hc_entry *entry)
 
 /* Under the locks: whether the condition holds for all. */
 static enum hc_status
-check_all(struct hc_store *store, struct hc_entry *const *entries, size_t n,
-    enum hc_store_condition condition, int64_t now_ms, struct hc_garbage *garbage)
+check_all(struct hc_store *store, struct hc_entry *const *entries, size_t n, enum hc_store_condition condition,
+    int64_t now_ms, struct hc_garbage *garbage)
 {
 	for (size_t i = 0; i < n && condition != HC_STORE_ANY; i++) {
 		struct hc_key key = key_of(entries[i]);
-		struct hc_entry *present =
-		    hc_shard_find(store, hc_shard_of(store, key), key, now_ms, garbage);
+		struct hc_entry *present = hc_shard_find(store, hc_shard_of(store, key), key, now_ms, garbage);
 		if (check_condition(condition, NULL, present) != HC_OK)
 			return HC_MISS;
 	}
@@ -385,8 +378,8 @@ check_all(struct hc_store *store, struct hc_entry *const *entries, size_t n,
 }
 
 enum hc_status
-hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_t n,
-    enum hc_store_condition condition, int64_t now_ms)
+hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_t n, enum hc_store_condition condition,
+    int64_t now_ms)
 {
 	uint64_t max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
 	uint64_t shards = 0, bytes = 0;

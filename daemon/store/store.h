@@ -35,8 +35,7 @@ struct hc_key {
 	uint64_t hash; /* hc_hash of the bytes */
 };
 
-struct hc_key
-hc_key(struct hc_slice bytes);
+struct hc_key hc_key(struct hc_slice bytes);
 
 /* ---- entries ---- */
 
@@ -59,9 +58,8 @@ struct hc_entry {
 	/* written under the shard lock, read by anyone; see the accessors below */
 	_Atomic uint32_t hits;
 	_Atomic uint32_t accessed_s; /* wall seconds of the last hit */
-	uint32_t
-	    created_s; /* wall seconds of the insertion; 0: not inserted. Constant from then on */
-	_Atomic uint8_t hot; /* 0 … HC_ENTRY_HOT_MAX */
+	uint32_t created_s;          /* wall seconds of the insertion; 0: not inserted. Constant from then on */
+	_Atomic uint8_t hot;         /* 0 … HC_ENTRY_HOT_MAX */
 	/* the store's own: under the shard lock while it is in the table */
 	struct hc_entry *next; /* in its slot of the table; later, among those to be freed */
 	struct hc_entry *queue_prev, *queue_next;
@@ -88,15 +86,11 @@ hc_entry_value_ptr(struct hc_entry *entry)
 }
 
 /* Whole seconds since it was inserted, since it was last hit (or inserted); 0 when it never was. */
-uint32_t
-hc_entry_age_s(const struct hc_entry *entry, int64_t now_ms);
-uint32_t
-hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms);
+uint32_t hc_entry_age_s(const struct hc_entry *entry, int64_t now_ms);
+uint32_t hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms);
 /* Hits since it was inserted; how dear it is to eviction, 0 … HC_ENTRY_HOT_MAX. */
-uint32_t
-hc_entry_hits(const struct hc_entry *entry);
-unsigned
-hc_entry_hotness(const struct hc_entry *entry);
+uint32_t hc_entry_hits(const struct hc_entry *entry);
+unsigned hc_entry_hotness(const struct hc_entry *entry);
 
 /*
  * An entry of that key with room for `value_len` bytes, one reference (the caller's), model
@@ -104,15 +98,11 @@ hc_entry_hotness(const struct hc_entry *entry);
  * memory or too long. The caller fills in value, model, epoch, version and expiry before it inserts
  * it, which it may do once.
  */
-struct hc_entry *
-hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len);
-void
-hc_entry_ref(struct hc_entry *entry);
-void
-hc_entry_unref(struct hc_entry *entry); /* NULL is fine */
+struct hc_entry *hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len);
+void hc_entry_ref(struct hc_entry *entry);
+void hc_entry_unref(struct hc_entry *entry); /* NULL is fine */
 /* Bytes it is charged with: allocator's overhead and its share of the table included. */
-size_t
-hc_entry_footprint(const struct hc_entry *entry);
+size_t hc_entry_footprint(const struct hc_entry *entry);
 
 /* ---- the store ---- */
 
@@ -132,25 +122,18 @@ struct hc_store_stats {
 	uint64_t reclaimed; /* … because their model or everything had been cleared */
 };
 
-enum hc_status
-hc_store_create(const struct hc_store_config *config, struct hc_store **out);
+enum hc_status hc_store_create(const struct hc_store_config *config, struct hc_store **out);
 /* No other thread may be inside. Entries still referenced outside survive until their unref. */
-void
-hc_store_destroy(struct hc_store *store);
-struct hc_models *
-hc_store_models(struct hc_store *store);
-void
-hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
+void hc_store_destroy(struct hc_store *store);
+struct hc_models *hc_store_models(struct hc_store *store);
+void hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
 /* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
-void
-hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
+void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 
 /* HC_OK: a valid entry, *out has a reference; HC_MISS. A hit counts for eviction. No allocation. */
-enum hc_status
-hc_store_get(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
+enum hc_status hc_store_get(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
 /* The same, but leaves no trace: for EXPLAIN, OBJECT and the like. */
-enum hc_status
-hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
+enum hc_status hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
 
 /* ---- changes, when this daemon is the only authority (no upstream) ---- */
 
@@ -158,8 +141,8 @@ enum hc_store_condition {
 	HC_STORE_ANY,
 	HC_STORE_ABSENT,  /* only when the key is not there (NX) */
 	HC_STORE_PRESENT, /* only when it is (XX) */
-	HC_STORE_SAME, /* only when the present entry is `expected` (NULL: none): compare-and-swap
-			*/
+	HC_STORE_SAME,    /* only when the present entry is `expected` (NULL: none): compare-and-swap
+			   */
 };
 
 struct hc_store_put {
@@ -177,8 +160,7 @@ struct hc_store_put {
  * created) takes the place of the old one and is gone at once: HC_OK, and the key is not there.
  * `how` may be NULL: HC_STORE_ANY.
  */
-enum hc_status
-hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry,
+enum hc_status hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry,
     const struct hc_store_put *how, int64_t now_ms, struct hc_entry **old);
 
 /*
@@ -186,13 +168,11 @@ hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry,
  * PRESENT when one is not. Of two entries of one key the later stays. HC_LIMIT: one is too large,
  * nothing changed. No SAME.
  */
-enum hc_status
-hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_t n,
+enum hc_status hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_t n,
     enum hc_store_condition condition, int64_t now_ms);
 
 /* HC_OK: it was there and is gone; HC_MISS. `old` as above. */
-enum hc_status
-hc_store_del(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **old);
+enum hc_status hc_store_del(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **old);
 
 enum hc_store_expire {
 	HC_EXPIRE_ANY,
@@ -207,16 +187,13 @@ enum hc_store_expire {
  * after now_ms removes the entry. HC_OK; HC_MISS; HC_UNCHANGED: the condition did not hold, or
  * there was no expiry to take.
  */
-enum hc_status
-hc_store_expire(struct hc_store *store, struct hc_key key, unsigned flags, int64_t expire_ms,
+enum hc_status hc_store_expire(struct hc_store *store, struct hc_key key, unsigned flags, int64_t expire_ms,
     int64_t now_ms, struct hc_entry **old);
 
 /* Between these, on one thread, nothing else changes or reads the store: all shard locks are held.
  * For EXEC. */
-void
-hc_store_exclusive_begin(struct hc_store *store);
-void
-hc_store_exclusive_end(struct hc_store *store);
+void hc_store_exclusive_begin(struct hc_store *store);
+void hc_store_exclusive_end(struct hc_store *store);
 
 /* ---- copies of an upstream's entries ---- */
 
@@ -226,46 +203,38 @@ struct hc_ticket {
 };
 
 /* Before a fill is asked for. */
-void
-hc_store_fill_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket);
+void hc_store_fill_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket);
 /* True while nothing has made what a fill under that ticket may bring outdated: another reader may
  * join it. */
-bool
-hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket);
+bool hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket);
 /*
  * The fill has come (`entry`), or came to nothing (NULL). Kept when the ticket is good and no local
  * write of the key is under way: HC_OK. Otherwise HC_STALE (or HC_LIMIT, HC_NOMEM): answer from it,
  * it is not kept. Either way the stamp moves on, so that no later read joins a fill that was asked
  * for before this one came.
  */
-enum hc_status
-hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
-    struct hc_entry *entry, int64_t now_ms);
+enum hc_status hc_store_fill_end(
+    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms);
 
 /* A write is on its way upstream: the present copy goes, fills under way are not kept. Pairs with
  * write_end. */
-void
-hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket);
+void hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket);
 /*
  * It was answered: `entry` is what the key holds now (NULL: nothing, or not known). Kept when
  * nothing came between and no other write of the key is under way: HC_OK; else HC_STALE, and no
  * copy is left.
  */
-enum hc_status
-hc_store_write_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
-    struct hc_entry *entry, int64_t now_ms);
+enum hc_status hc_store_write_end(
+    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms);
 /* True while a write of the key (or of one that shares its stamp) is under way. */
-bool
-hc_store_writing(struct hc_store *store, struct hc_key key);
+bool hc_store_writing(struct hc_store *store, struct hc_key key);
 
 /* The key changed elsewhere: the copy goes unless it is of that version or a later one (0: goes in
  * any case). */
-void
-hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version);
+void hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version);
 /* Everything is forgotten, fills and writes under way included. O(1); memory comes back by
  * sweeping. */
-void
-hc_store_forget_all(struct hc_store *store);
+void hc_store_forget_all(struct hc_store *store);
 
 /* ---- walking and upkeep ---- */
 
@@ -279,22 +248,18 @@ struct hc_entry_list {
 	size_t n;
 	size_t cap;
 };
-enum hc_status
-hc_store_scan(struct hc_store *store, uint64_t *cursor, size_t count, int64_t now_ms,
-    struct hc_entry_list *list);
+enum hc_status hc_store_scan(
+    struct hc_store *store, uint64_t *cursor, size_t count, int64_t now_ms, struct hc_entry_list *list);
 /* Gives the references back and frees the array. */
-void
-hc_entry_list_fini(struct hc_entry_list *list);
+void hc_entry_list_fini(struct hc_entry_list *list);
 
 /* Valid entries. Exact when nothing is waiting to be reclaimed, else counted by walking. */
-uint64_t
-hc_store_count(struct hc_store *store, int64_t now_ms);
+uint64_t hc_store_count(struct hc_store *store, int64_t now_ms);
 
 /*
  * Reclaims what is not valid, for about `budget_us`. One thread at a time. Returns true when it
  * stopped for the time and another call is worth while at once.
  */
-bool
-hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
+bool hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
 
 #endif

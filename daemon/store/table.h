@@ -37,10 +37,8 @@ struct hc_table {
 	uint32_t segments_cap;
 };
 
-enum hc_status
-hc_table_init(struct hc_table *table);
-void
-hc_table_fini(struct hc_table *table);
+enum hc_status hc_table_init(struct hc_table *table);
+void hc_table_fini(struct hc_table *table);
 
 static inline size_t
 hc_table_slots(const struct hc_table *table)
@@ -80,14 +78,11 @@ hc_table_find(const struct hc_table *table, struct hc_key key)
 }
 
 /* The link that points at an entry known to be in the table. */
-struct hc_entry **
-hc_table_link(const struct hc_table *table, const struct hc_entry *entry);
+struct hc_entry **hc_table_link(const struct hc_table *table, const struct hc_entry *entry);
 /* The key must not be there yet. */
-void
-hc_table_insert(struct hc_table *table, struct hc_entry *entry);
+void hc_table_insert(struct hc_table *table, struct hc_entry *entry);
 /* Takes out what `link` points at. */
-void
-hc_table_remove(struct hc_table *table, struct hc_entry **link);
+void hc_table_remove(struct hc_table *table, struct hc_entry **link);
 
 /*
  * Brings the number of slots nearer to what the entries need, by `steps` slots at most: one for
@@ -95,8 +90,7 @@ hc_table_remove(struct hc_table *table, struct hc_entry **link);
  * the caller to hc_free(), or NULL: then it is done, or has used up its steps. Without memory it
  * does not grow, chains get longer.
  */
-void *
-hc_table_adapt(struct hc_table *table, unsigned steps);
+void *hc_table_adapt(struct hc_table *table, unsigned steps);
 
 /*
  * Walking in steps, as Redis's SCAN: a cursor counts with its bits reversed, so that what is in the
@@ -104,13 +98,10 @@ hc_table_adapt(struct hc_table *table, unsigned steps);
  * 0. hc_table_walk() sets slots[] to the one or two slots of this step and returns how many;
  * hc_table_walk_next() is the cursor of the next step, 0 after the last.
  */
-unsigned
-hc_table_walk(const struct hc_table *table, uint64_t cursor, struct hc_entry **slots[2]);
-uint64_t
-hc_table_walk_next(const struct hc_table *table, uint64_t cursor);
+unsigned hc_table_walk(const struct hc_table *table, uint64_t cursor, struct hc_entry **slots[2]);
+uint64_t hc_table_walk_next(const struct hc_table *table, uint64_t cursor);
 
 /* Bytes of the segments and their directory. */
-size_t
-hc_table_bytes(const struct hc_table *table);
+size_t hc_table_bytes(const struct hc_table *table);
 
 #endif

@@ -135,8 +135,7 @@ scan_enough(size_t count, size_t slots, size_t found)
 }
 
 enum hc_status
-hc_store_scan(struct hc_store *store, uint64_t *cursor, size_t count, int64_t now_ms,
-    struct hc_entry_list *list)
+hc_store_scan(struct hc_store *store, uint64_t *cursor, size_t count, int64_t now_ms, struct hc_entry_list *list)
 {
 	unsigned bits = (unsigned)__builtin_ctz(store->nshards);
 	uint32_t at = (uint32_t)*cursor & (store->nshards - 1);
@@ -147,8 +146,7 @@ hc_store_scan(struct hc_store *store, uint64_t *cursor, size_t count, int64_t no
 	if (count == 0)
 		count = 1;
 	while (at < store->nshards && status == HC_OK && !scan_enough(count, slots, found)) {
-		struct view view = {
-		    .store = store, .shard = &store->shards[at], .now_ms = now_ms, .list = list};
+		struct view view = {.store = store, .shard = &store->shards[at], .now_ms = now_ms, .list = list};
 		hc_shard_lock(store, view.shard);
 		size_t need = see_some(&view, &place, lesser(count, HOLD));
 		hc_shard_unlock(store, view.shard);
@@ -196,8 +194,7 @@ hc_store_count(struct hc_store *store, int64_t now_ms)
 {
 	/* Was nothing cleared since the sweep's last whole walk began, only expiry can have made
 	 * entries invalid. */
-	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_acquire) ==
-		     hc_store_changes(store);
+	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_acquire) == hc_store_changes(store);
 	uint64_t n = 0;
 
 	for (uint32_t i = 0; i < store->nshards; i++) {

@@ -325,6 +325,7 @@ START_TEST(fill_created_after_forget_is_stale)
 
 	hc_store_write_begin(store, key, &ticket);
 	hc_store_forget_all(store);
+	ck_assert(!hc_store_ticket_good(store, key, &ticket));
 	entry = make_entry(1);
 	must(hc_store_write_end(store, key, &ticket, entry, NOW) == HC_STALE);
 	must(hc_store_get(store, key, NOW, &found) == HC_MISS);
