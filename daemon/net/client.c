@@ -190,6 +190,7 @@ hc_client_close(struct hc_client *client)
 	client->magic = 0;
 	hc_free(client);
 	hc_server_client_gone(worker->server);
+	hc_worker_client_closed(worker);
 }
 
 /* For a limit: logged, since the one who wonders is the operator. */

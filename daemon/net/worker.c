@@ -84,8 +84,8 @@ struct drain_message {
 	bool now;
 };
 
-static void
-end_if_done(struct hc_worker *worker)
+void
+hc_worker_client_closed(struct hc_worker *worker)
 {
 	if (worker->draining && worker->clients == NULL)
 		event_base_loopbreak(worker->base);
@@ -109,7 +109,7 @@ deliver_drain(struct hc_message *message, void *receiver)
 		client = next;
 	}
 	hc_free(message);
-	end_if_done(worker);
+	hc_worker_client_closed(worker); /* if there was none */
 }
 
 void
@@ -138,7 +138,6 @@ on_ready(evutil_socket_t fd, short what, void *arg)
 		client->is_ready = false;
 		hc_client_go_on(client);
 	}
-	end_if_done(worker);
 }
 
 static void
@@ -170,7 +169,6 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		(void)hc_client_check_time(client, now_ms);
 		client = next;
 	}
-	end_if_done(worker);
 }
 
 static void *

@@ -54,6 +54,9 @@ enum hc_status hc_worker_start(struct hc_worker *worker);
 /* After the thread ended, or never ran. */
 void hc_worker_destroy(struct hc_worker *worker);
 
+/* A client is gone from the list: while draining, the last one ends the loop. The worker's thread. */
+void hc_worker_client_closed(struct hc_worker *worker);
+
 /* ---- any thread ---- */
 
 /* A connection just accepted: the worker owns the descriptor from now on, also when this fails (it is closed). */
