@@ -106,15 +106,16 @@ parse_options(int argc, char **argv, struct options *options)
 static int
 describe(const char *what)
 {
-	if (strcmp(what, "text") == 0)
+	if (strcmp(what, "text") == 0) {
 		hc_settings_describe(stdout, HC_SETTINGS_PLAIN);
-	else if (strcmp(what, "settings") == 0)
+	} else if (strcmp(what, "settings") == 0) {
+		printf("# Settings\n\nMade from the table of settings by `make docs`. How they are given: [guide](guide.md#8-settings).\n");
 		hc_settings_describe(stdout, HC_SETTINGS_MARKDOWN);
-	else if (strcmp(what, "ini") == 0)
+	} else if (strcmp(what, "ini") == 0) {
 		hc_settings_describe(stdout, HC_SETTINGS_INI);
-	else if (strcmp(what, "commands") == 0)
+	} else if (strcmp(what, "commands") == 0) {
 		hc_command_describe(stdout);
-	else {
+	} else {
 		fprintf(stderr, "harcad: --describe takes text, settings, commands or ini\n");
 		return EXIT_FAILURE;
 	}

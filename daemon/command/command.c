@@ -90,11 +90,29 @@ hc_command_full_name(const struct hc_command *command, char buf[64])
 /* ---- the reference page ---- */
 
 static void
+describe_name(FILE *to, const char *name)
+{
+	for (; *name != '\0'; name++)
+		fputc(toupper((unsigned char)*name), to);
+}
+
+static void
 describe_row(FILE *to, const struct hc_command *row)
 {
-	fprintf(to, "| `%s%s%s%s%s` | %s | %s |\n", row->container != NULL ? row->container : "",
-	    row->container != NULL ? " " : "", row->name, row->syntax[0] != '\0' ? " " : "", row->syntax, row->since,
-	    row->summary);
+	fputs("| `", to);
+	if (row->container != NULL) {
+		describe_name(to, row->container);
+		fputc(' ', to);
+	}
+	describe_name(to, row->name);
+	for (const char *c = row->syntax; *c != '\0'; c++) {
+		if (c == row->syntax)
+			fputc(' ', to);
+		if (*c == '|') /* it would end the cell */
+			fputc('\\', to);
+		fputc(*c, to);
+	}
+	fprintf(to, "` | %s | %s |\n", row->since, row->summary);
 }
 
 void

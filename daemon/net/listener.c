@@ -165,24 +165,49 @@ is_abandoned(const struct sockaddr_un *address)
 	return refused;
 }
 
+/* Names or numbers to ids; (uid_t)-1 for "", which chown() leaves alone. */
+static bool
+user_id(const char *name, uid_t *id)
+{
+	uint64_t number;
+	const struct passwd *user;
+
+	*id = (uid_t)-1;
+	if (name[0] == '\0')
+		return true;
+	if (hc_num_u64(hc_slice_str(name), &number) && number < UINT32_MAX)
+		*id = (uid_t)number;
+	else if ((user = getpwnam(name)) != NULL)
+		*id = user->pw_uid;
+	return *id != (uid_t)-1;
+}
+
+static bool
+group_id(const char *name, gid_t *id)
+{
+	uint64_t number;
+	const struct group *group;
+
+	*id = (gid_t)-1;
+	if (name[0] == '\0')
+		return true;
+	if (hc_num_u64(hc_slice_str(name), &number) && number < UINT32_MAX)
+		*id = (gid_t)number;
+	else if ((group = getgrnam(name)) != NULL)
+		*id = group->gr_gid;
+	return *id != (gid_t)-1;
+}
+
 static const char *
 set_owner(const char *path, const struct hc_settings *settings)
 {
-	uid_t uid = (uid_t)-1;
-	gid_t gid = (gid_t)-1;
+	uid_t uid;
+	gid_t gid;
 
-	if (settings->listen_unix_owner[0] != '\0') {
-		const struct passwd *user = getpwnam(settings->listen_unix_owner);
-		if (user == NULL)
-			return "listen.unix_owner is not a user";
-		uid = user->pw_uid;
-	}
-	if (settings->listen_unix_group[0] != '\0') {
-		const struct group *group = getgrnam(settings->listen_unix_group);
-		if (group == NULL)
-			return "listen.unix_group is not a group";
-		gid = group->gr_gid;
-	}
+	if (!user_id(settings->listen_unix_owner, &uid))
+		return "listen.unix_owner is not a user";
+	if (!group_id(settings->listen_unix_group, &gid))
+		return "listen.unix_group is not a group";
 	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && chown(path, uid, gid) != 0)
 		return strerror(errno);
 	if (chmod(path, (mode_t)settings->listen_unix_mode) != 0)
