@@ -68,8 +68,7 @@ parse_signed(struct hc_slice text, int64_t *value)
 		*value = (int64_t)v;
 		return true;
 	}
-	if (!parse_unsigned(hc_slice(text.ptr + 1, text.len - 1), (uint64_t)INT64_MAX + 1, &v) ||
-	    v == 0)
+	if (!parse_unsigned(hc_slice(text.ptr + 1, text.len - 1), (uint64_t)INT64_MAX + 1, &v) || v == 0)
 		return false;
 	*value = -(int64_t)(v - 1) - 1;
 	return true;
@@ -136,8 +135,7 @@ read_fields(const struct hc_slice *fields, struct hc_event *event)
 	event->type = type_of_name(fields[TYPE]);
 	event->instance = fields[INSTANCE];
 	event->model = fields[MODEL];
-	return event->instance.len <= HC_EVENT_MAX_INSTANCE &&
-	       event->model.len <= HC_EVENT_MAX_MODEL &&
+	return event->instance.len <= HC_EVENT_MAX_INSTANCE && event->model.len <= HC_EVENT_MAX_MODEL &&
 	       parse_unsigned(fields[SEQ], UINT64_MAX, &event->seq) &&
 	       parse_unsigned(fields[EPOCH], UINT64_MAX, &event->epoch) &&
 	       parse_signed(fields[TIME_MS], &event->time_ms);
@@ -153,8 +151,7 @@ read_unknown(struct hc_slice *rest, uint64_t n, struct hc_event *event)
 }
 
 static bool
-read_known(
-    struct hc_slice *rest, uint64_t n, struct hc_slice *keys, size_t cap, struct hc_event *event)
+read_known(struct hc_slice *rest, uint64_t n, struct hc_slice *keys, size_t cap, struct hc_event *event)
 {
 	struct hc_slice fields[FIELDS];
 
@@ -169,8 +166,7 @@ read_known(
 }
 
 enum hc_event_result
-hc_event_decode(
-    struct hc_slice run, struct hc_slice *keys, size_t cap, struct hc_event *out, size_t *used)
+hc_event_decode(struct hc_slice run, struct hc_slice *keys, size_t cap, struct hc_event *out, size_t *used)
 {
 	struct hc_event event = {0};
 	struct hc_slice rest = run;
@@ -208,15 +204,13 @@ struct spelling {
 static void
 spell(struct spelling *s, const struct hc_event *event)
 {
-	s->fields[VERSION] =
-	    hc_slice(s->digits[0], hc_resp_put_udigits(s->digits[0], event->version));
+	s->fields[VERSION] = hc_slice(s->digits[0], hc_resp_put_udigits(s->digits[0], event->version));
 	s->fields[TYPE] = hc_slice_str(hc_event_type_name(event->type));
 	s->fields[INSTANCE] = event->instance;
 	s->fields[SEQ] = hc_slice(s->digits[1], hc_resp_put_udigits(s->digits[1], event->seq));
 	s->fields[MODEL] = event->model;
 	s->fields[EPOCH] = hc_slice(s->digits[2], hc_resp_put_udigits(s->digits[2], event->epoch));
-	s->fields[TIME_MS] =
-	    hc_slice(s->digits[3], hc_resp_put_digits(s->digits[3], event->time_ms));
+	s->fields[TIME_MS] = hc_slice(s->digits[3], hc_resp_put_digits(s->digits[3], event->time_ms));
 }
 
 static size_t

@@ -40,8 +40,7 @@ get_le(const char *src, size_t bytes)
 bool
 hc_frame_looks_framed(struct hc_slice value)
 {
-	return value.len >= HC_FRAME_MAGIC_LEN &&
-	       memcmp(value.ptr, HC_FRAME_MAGIC, HC_FRAME_MAGIC_LEN) == 0;
+	return value.len >= HC_FRAME_MAGIC_LEN && memcmp(value.ptr, HC_FRAME_MAGIC, HC_FRAME_MAGIC_LEN) == 0;
 }
 
 size_t

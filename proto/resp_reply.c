@@ -36,8 +36,7 @@ hc_resp_put_digits(char *dst, int64_t value)
 	if (value >= 0)
 		return hc_resp_put_udigits(dst, (uint64_t)value);
 	*dst = '-';
-	return 1 + hc_resp_put_udigits(
-		       dst + 1, 0 - (uint64_t)value); /* INT64_MIN has no positive twin */
+	return 1 + hc_resp_put_udigits(dst + 1, 0 - (uint64_t)value); /* INT64_MIN has no positive twin */
 }
 
 static size_t

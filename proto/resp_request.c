@@ -238,8 +238,7 @@ parse_number(struct hc_slice text, int64_t *value)
 /* Searches for the byte which ends the line at `pos`, of at most `limit` bytes before it; leaves it
  * in `scanned`. */
 static enum hc_resp_result
-find_line_end(struct hc_resp_parser *p, const char *run, size_t len, char mark, size_t limit,
-    const char *too_big)
+find_line_end(struct hc_resp_parser *p, const char *run, size_t len, char mark, size_t limit, const char *too_big)
 {
 	size_t from = p->scanned > p->pos ? p->scanned : p->pos;
 	bool beyond = len - p->pos > limit;
@@ -254,8 +253,7 @@ find_line_end(struct hc_resp_parser *p, const char *run, size_t len, char mark, 
 
 /* Reads the count line at `pos` and moves behind it. */
 static enum hc_resp_result
-read_count(struct hc_resp_parser *p, const char *run, size_t len, const char *too_big,
-    const char *bad, int64_t *count)
+read_count(struct hc_resp_parser *p, const char *run, size_t len, const char *too_big, const char *bad, int64_t *count)
 {
 	size_t limit = p->limits->max_inline_bytes;
 	if (limit < COUNT_LINE_MIN)
@@ -267,8 +265,7 @@ read_count(struct hc_resp_parser *p, const char *run, size_t len, const char *to
 	if (p->scanned + 1 == len)
 		return HC_RESP_MORE;
 	size_t first = p->pos + 1; /* behind the type */
-	if (run[p->scanned + 1] != '\n' ||
-	    !parse_number(hc_slice(run + first, p->scanned - first), count))
+	if (run[p->scanned + 1] != '\n' || !parse_number(hc_slice(run + first, p->scanned - first), count))
 		return fail(p, bad);
 	p->pos = p->scanned + CRLF_LEN;
 	return HC_RESP_OK;
@@ -280,8 +277,7 @@ step_count(struct hc_resp_parser *p, const char *run, size_t len)
 	static const char bad[] = "invalid multibulk length";
 	int64_t count;
 
-	enum hc_resp_result read =
-	    read_count(p, run, len, "too big mbulk count string", bad, &count);
+	enum hc_resp_result read = read_count(p, run, len, "too big mbulk count string", bad, &count);
 	if (read != HC_RESP_OK)
 		return read;
 	if (count > (int64_t)p->limits->max_args)
@@ -311,8 +307,7 @@ step_bulk_head(struct hc_resp_parser *p, const char *run, size_t len)
 	if (p->args_seen == p->args_cap)
 		return HC_RESP_ARGS;
 
-	enum hc_resp_result read =
-	    read_count(p, run, len, "too big bulk count string", bad, &count);
+	enum hc_resp_result read = read_count(p, run, len, "too big bulk count string", bad, &count);
 	if (read != HC_RESP_OK)
 		return read;
 	if (count < 0 || (uint64_t)count > p->limits->max_bulk_bytes)
@@ -542,8 +537,7 @@ hc_resp_parse(struct hc_resp_parser *p, char *run, size_t len)
 }
 
 void
-hc_resp_parser_init(struct hc_resp_parser *p, const struct hc_resp_limits *limits,
-    struct hc_slice *argv, uint32_t cap)
+hc_resp_parser_init(struct hc_resp_parser *p, const struct hc_resp_limits *limits, struct hc_slice *argv, uint32_t cap)
 {
 	assert(cap >= 1);
 	memset(p, 0, sizeof(*p));

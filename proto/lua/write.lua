@@ -10,7 +10,8 @@
 --                  f frame it in any case, r never; for E: N X G L as EXPIRE's NX XX GT LT
 --          model   of the value written, or the one to clear ('' stands for default)
 --          raw     the model that a raw value under this key belongs to
---          expiry  '' none, P<ms> from now, A<ms> absolute by this server's clock
+--          expiry  '' none, P<ms> from now, A<ms> absolute by this server's clock; for C: the least epoch the model
+--                  shall have from now on
 --          length  of the value before its codec, and
 --          sum     its checksum, as the frame wants them
 --          value
@@ -177,13 +178,17 @@ local function persist(key, flags, raw_model)
 	return {1, seq, 0, -1, old}
 end
 
-local function clear_model(model)
+local function clear_model(model, least)
 	if model == '' then
 		model = DEFAULT
 	end
 	local epoch = redis.pcall('HINCRBY', state, 'm:' .. model, 1)
 	if failed(epoch) then
 		return epoch
+	end
+	if least ~= '' and epoch < tonumber(least) then
+		epoch = tonumber(least)
+		redis.call('HSET', state, 'm:' .. model, least)
 	end
 	epochs[model] = epoch
 	seq = seq + 1
@@ -234,7 +239,7 @@ for i = 2, #KEYS do
 	elseif kind == 'P' then
 		result = persist(key, flags, raw_model)
 	elseif kind == 'C' then
-		result = clear_model(model)
+		result = clear_model(model, expiry)
 	else
 		seq = seq + 1
 		result = {1, seq, 0, -2, false}

@@ -11,12 +11,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define FUZZ_CHECK(condition)                                                                      \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
-			abort();                                                                   \
-		}                                                                                  \
+#define FUZZ_CHECK(condition)                                                           \
+	do {                                                                            \
+		if (!(condition)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+			abort();                                                        \
+		}                                                                       \
 	} while (0)
 
 /* A copy in memory of exactly its size, so that a read past its end is seen. */
@@ -35,8 +35,7 @@ fuzz_copy(struct hc_slice bytes)
 static inline bool
 fuzz_inside(struct hc_slice part, struct hc_slice whole)
 {
-	return part.ptr >= whole.ptr && part.len <= whole.len &&
-	       (size_t)(part.ptr - whole.ptr) <= whole.len - part.len;
+	return part.ptr >= whole.ptr && part.len <= whole.len && (size_t)(part.ptr - whole.ptr) <= whole.len - part.len;
 }
 
 #endif

@@ -8,12 +8,12 @@
 #include "tests/fuzz/fuzz.h"
 
 /* Inputs longer than this are cut at some points only. */
-#define CUT_EVERYWHERE 128
+#define CUT_EVERYWHERE 48
 
 static const struct hc_resp_limits limits[] = {
-	{.max_args = 1024, .max_bulk_bytes = 4096, .max_inline_bytes = 1024, .max_request_bytes = 8192},
-	{.max_args = 3, .max_bulk_bytes = 14, .max_inline_bytes = 40, .max_request_bytes = 48},
-	{.max_args = UINT32_MAX, .max_bulk_bytes = SIZE_MAX, .max_inline_bytes = SIZE_MAX, .max_request_bytes = SIZE_MAX},
+    {.max_args = 1024, .max_bulk_bytes = 4096, .max_inline_bytes = 1024, .max_request_bytes = 8192},
+    {.max_args = 3, .max_bulk_bytes = 14, .max_inline_bytes = 40, .max_request_bytes = 48},
+    {.max_args = UINT32_MAX, .max_bulk_bytes = SIZE_MAX, .max_inline_bytes = SIZE_MAX, .max_request_bytes = SIZE_MAX},
 };
 
 /* All that came of a stream, in one string of bytes. */

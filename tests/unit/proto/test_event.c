@@ -58,19 +58,19 @@ encode(const struct hc_event *event)
 }
 
 static const struct hc_slice some_keys[] = {
-	{"key", 3},
-	{NULL, 0},
-	{"a\0\r\n$3\r\nb", 9},
+    {"key", 3},
+    {NULL, 0},
+    {"a\0\r\n$3\r\nb", 9},
 };
 
 static const struct hc_event events[] = {
-	{1, HC_EVENT_SET, {"i-1", 3}, 7, {"m", 1}, 3, 1700000000000, some_keys, 3},
-	{1, HC_EVENT_DEL, {NULL, 0}, UINT64_MAX - 2, {NULL, 0}, 0, 0, some_keys, 3},
-	{1, HC_EVENT_EXPIRE, {"i", 1}, 0, {"a/b:c@d", 7}, UINT64_MAX, INT64_MAX, some_keys, 1},
-	{1, HC_EVENT_CLEAR_MODEL, {"i", 1}, 9, {"m\r\n\0", 4}, 10, -1, NULL, 0},
-	{1, HC_EVENT_CLEAR_ALL, {"i", 1}, UINT64_MAX, {NULL, 0}, 0, INT64_MIN, NULL, 0},
-	{1, HC_EVENT_HEARTBEAT, {"i", 1}, UINT64_MAX, {NULL, 0}, 0, 5, some_keys, 2},
-	{1, HC_EVENT_UNKNOWN, {"i", 1}, 1, {NULL, 0}, 0, 5, some_keys, 2},
+    {1, HC_EVENT_SET, {"i-1", 3}, 7, {"m", 1}, 3, 1700000000000, some_keys, 3},
+    {1, HC_EVENT_DEL, {NULL, 0}, UINT64_MAX - 2, {NULL, 0}, 0, 0, some_keys, 3},
+    {1, HC_EVENT_EXPIRE, {"i", 1}, 0, {"a/b:c@d", 7}, UINT64_MAX, INT64_MAX, some_keys, 1},
+    {1, HC_EVENT_CLEAR_MODEL, {"i", 1}, 9, {"m\r\n\0", 4}, 10, -1, NULL, 0},
+    {1, HC_EVENT_CLEAR_ALL, {"i", 1}, UINT64_MAX, {NULL, 0}, 0, INT64_MIN, NULL, 0},
+    {1, HC_EVENT_HEARTBEAT, {"i", 1}, UINT64_MAX, {NULL, 0}, 0, 5, some_keys, 2},
+    {1, HC_EVENT_UNKNOWN, {"i", 1}, 1, {NULL, 0}, 0, 5, some_keys, 2},
 };
 
 #define EVENTS ((int)(sizeof(events) / sizeof(events[0])))
@@ -167,8 +167,7 @@ END_TEST
 #define TAIL "$1\r\n7\r\n$1\r\nm\r\n$1\r\n3\r\n$1\r\n5\r\n"
 
 /* A v1 event of the given type, seq, epoch, time and one key. */
-#define EVENT(type, seq, epoch, time) \
-	"*8\r\n$1\r\n1\r\n" type "$1\r\ni\r\n" seq "$1\r\nm\r\n" epoch time "$1\r\nk\r\n"
+#define EVENT(type, seq, epoch, time) "*8\r\n$1\r\n1\r\n" type "$1\r\ni\r\n" seq "$1\r\nm\r\n" epoch time "$1\r\nk\r\n"
 #define SEQ "$1\r\n7\r\n"
 #define SET "$3\r\nset\r\n"
 
@@ -176,49 +175,49 @@ static const struct {
 	const char *wire;
 	enum hc_event_result result;
 } spellings[] = {
-	{EVENT(SET, SEQ, SEQ, SEQ), HC_EVENT_OK},
-	{EVENT("$3\r\nSET\r\n", SEQ, SEQ, SEQ), HC_EVENT_OK}, /* unknown */
-	{EVENT(SET, "$20\r\n18446744073709551615\r\n", SEQ, SEQ), HC_EVENT_OK},
-	{EVENT(SET, "$20\r\n18446744073709551616\r\n", SEQ, SEQ), HC_EVENT_BAD},
-	{EVENT(SET, "$20\r\n99999999999999999999\r\n", SEQ, SEQ), HC_EVENT_BAD},
-	{EVENT(SET, "$21\r\n184467440737095516150\r\n", SEQ, SEQ), HC_EVENT_BAD},
-	{EVENT(SET, "$2\r\n-1\r\n", SEQ, SEQ), HC_EVENT_BAD},
-	{EVENT(SET, "$2\r\n07\r\n", SEQ, SEQ), HC_EVENT_BAD},
-	{EVENT(SET, "$2\r\n+7\r\n", SEQ, SEQ), HC_EVENT_BAD},
-	{EVENT(SET, "$2\r\n7 \r\n", SEQ, SEQ), HC_EVENT_BAD},
-	{EVENT(SET, "$0\r\n\r\n", SEQ, SEQ), HC_EVENT_BAD},
-	{EVENT(SET, SEQ, "$1\r\nx\r\n", SEQ), HC_EVENT_BAD},
-	{EVENT(SET, SEQ, SEQ, "$19\r\n9223372036854775807\r\n"), HC_EVENT_OK},
-	{EVENT(SET, SEQ, SEQ, "$19\r\n9223372036854775808\r\n"), HC_EVENT_BAD},
-	{EVENT(SET, SEQ, SEQ, "$20\r\n-9223372036854775808\r\n"), HC_EVENT_OK},
-	{EVENT(SET, SEQ, SEQ, "$20\r\n-9223372036854775809\r\n"), HC_EVENT_BAD},
-	{EVENT(SET, SEQ, SEQ, "$2\r\n-0\r\n"), HC_EVENT_BAD},
-	{EVENT(SET, SEQ, SEQ, "$1\r\n-\r\n"), HC_EVENT_BAD},
-	{"*9\r\n" HEAD "$20\r\n18446744073709551615\r\n$0\r\n\r\n" SEQ SEQ "$1\r\na\r\n$1\r\nb\r\n", HC_EVENT_BAD},
-	{"*7\r\n" HEAD TAIL, HC_EVENT_OK},
-	{"*8\r\n" HEAD TAIL, HC_EVENT_BAD},
-	{"*6\r\n" HEAD TAIL, HC_EVENT_BAD},
-	{"*07\r\n" HEAD TAIL, HC_EVENT_BAD},
-	{"*18446744073709551615\r\n" HEAD TAIL, HC_EVENT_BAD},
-	{"*18446744073709551616\r\n" HEAD TAIL, HC_EVENT_BAD},
-	{"*-1\r\n", HC_EVENT_BAD},
-	{"*0\r\n", HC_EVENT_BAD},
-	{"*\r\n", HC_EVENT_BAD},
-	{"\r\n", HC_EVENT_BAD},
-	{"PING\r\n", HC_EVENT_BAD},
-	{"*1\r\n$-1\r\n", HC_EVENT_BAD},
-	{"*1\r\n:1\r\n", HC_EVENT_BAD},
-	{"*1\r\n$1\r\n1\r\n", HC_EVENT_BAD},
-	{"*1\r\n$1\rx1\r\n", HC_EVENT_BAD},
-	{"*1\r\n$1\r\n2\rx", HC_EVENT_BAD},
-	{"*1\r\n$18446744073709551615\r\n2\r\n", HC_EVENT_BAD},
-	{"*1\r\n$18446744073709551614\r\n2\r\n", HC_EVENT_BAD},
-	{"*1\r\n$1\r\n2\r\n", HC_EVENT_OK}, /* a later version */
-	{"*3\r\n$1\r\n2\r\n$3\r\nany\r\n$0\r\n\r\n", HC_EVENT_OK},
-	{"*3\r\n$1\r\n2\r\n$3\r\nany\r\n", HC_EVENT_BAD},
-	{"*1\r\n$10\r\n4294967295\r\n", HC_EVENT_OK},
-	{"*1\r\n$10\r\n4294967296\r\n", HC_EVENT_BAD},
-	{"*1\r\n$1\r\nx\r\n", HC_EVENT_BAD},
+    {EVENT(SET, SEQ, SEQ, SEQ), HC_EVENT_OK},
+    {EVENT("$3\r\nSET\r\n", SEQ, SEQ, SEQ), HC_EVENT_OK}, /* unknown */
+    {EVENT(SET, "$20\r\n18446744073709551615\r\n", SEQ, SEQ), HC_EVENT_OK},
+    {EVENT(SET, "$20\r\n18446744073709551616\r\n", SEQ, SEQ), HC_EVENT_BAD},
+    {EVENT(SET, "$20\r\n99999999999999999999\r\n", SEQ, SEQ), HC_EVENT_BAD},
+    {EVENT(SET, "$21\r\n184467440737095516150\r\n", SEQ, SEQ), HC_EVENT_BAD},
+    {EVENT(SET, "$2\r\n-1\r\n", SEQ, SEQ), HC_EVENT_BAD},
+    {EVENT(SET, "$2\r\n07\r\n", SEQ, SEQ), HC_EVENT_BAD},
+    {EVENT(SET, "$2\r\n+7\r\n", SEQ, SEQ), HC_EVENT_BAD},
+    {EVENT(SET, "$2\r\n7 \r\n", SEQ, SEQ), HC_EVENT_BAD},
+    {EVENT(SET, "$0\r\n\r\n", SEQ, SEQ), HC_EVENT_BAD},
+    {EVENT(SET, SEQ, "$1\r\nx\r\n", SEQ), HC_EVENT_BAD},
+    {EVENT(SET, SEQ, SEQ, "$19\r\n9223372036854775807\r\n"), HC_EVENT_OK},
+    {EVENT(SET, SEQ, SEQ, "$19\r\n9223372036854775808\r\n"), HC_EVENT_BAD},
+    {EVENT(SET, SEQ, SEQ, "$20\r\n-9223372036854775808\r\n"), HC_EVENT_OK},
+    {EVENT(SET, SEQ, SEQ, "$20\r\n-9223372036854775809\r\n"), HC_EVENT_BAD},
+    {EVENT(SET, SEQ, SEQ, "$2\r\n-0\r\n"), HC_EVENT_BAD},
+    {EVENT(SET, SEQ, SEQ, "$1\r\n-\r\n"), HC_EVENT_BAD},
+    {"*9\r\n" HEAD "$20\r\n18446744073709551615\r\n$0\r\n\r\n" SEQ SEQ "$1\r\na\r\n$1\r\nb\r\n", HC_EVENT_BAD},
+    {"*7\r\n" HEAD TAIL, HC_EVENT_OK},
+    {"*8\r\n" HEAD TAIL, HC_EVENT_BAD},
+    {"*6\r\n" HEAD TAIL, HC_EVENT_BAD},
+    {"*07\r\n" HEAD TAIL, HC_EVENT_BAD},
+    {"*18446744073709551615\r\n" HEAD TAIL, HC_EVENT_BAD},
+    {"*18446744073709551616\r\n" HEAD TAIL, HC_EVENT_BAD},
+    {"*-1\r\n", HC_EVENT_BAD},
+    {"*0\r\n", HC_EVENT_BAD},
+    {"*\r\n", HC_EVENT_BAD},
+    {"\r\n", HC_EVENT_BAD},
+    {"PING\r\n", HC_EVENT_BAD},
+    {"*1\r\n$-1\r\n", HC_EVENT_BAD},
+    {"*1\r\n:1\r\n", HC_EVENT_BAD},
+    {"*1\r\n$1\r\n1\r\n", HC_EVENT_BAD},
+    {"*1\r\n$1\rx1\r\n", HC_EVENT_BAD},
+    {"*1\r\n$1\r\n2\rx", HC_EVENT_BAD},
+    {"*1\r\n$18446744073709551615\r\n2\r\n", HC_EVENT_BAD},
+    {"*1\r\n$18446744073709551614\r\n2\r\n", HC_EVENT_BAD},
+    {"*1\r\n$1\r\n2\r\n", HC_EVENT_OK}, /* a later version */
+    {"*3\r\n$1\r\n2\r\n$3\r\nany\r\n$0\r\n\r\n", HC_EVENT_OK},
+    {"*3\r\n$1\r\n2\r\n$3\r\nany\r\n", HC_EVENT_BAD},
+    {"*1\r\n$10\r\n4294967295\r\n", HC_EVENT_OK},
+    {"*1\r\n$10\r\n4294967296\r\n", HC_EVENT_BAD},
+    {"*1\r\n$1\r\nx\r\n", HC_EVENT_BAD},
 };
 
 START_TEST(decode_spelling_is_judged)
@@ -312,16 +311,16 @@ START_TEST(random_events_round_trip)
 		for (size_t i = 0; i < nkeys; i++)
 			keys[i] = random_bytes(bytes[i], sizeof(bytes[i]));
 		struct hc_event out, event = {
-			.version = HC_EVENT_VERSION,
-			.type = (enum hc_event_type)(random() % (HC_EVENT_UNKNOWN + 1)),
-			.instance = random_bytes(instance, sizeof(instance)),
-			.seq = random_u64(),
-			.model = random_bytes(model, sizeof(model)),
-			.epoch = random_u64(),
-			.time_ms = (int64_t)random_u64() * (random() % 2 ? 1 : -1),
-			.keys = keys,
-			.nkeys = nkeys,
-		};
+					 .version = HC_EVENT_VERSION,
+					 .type = (enum hc_event_type)(random() % (HC_EVENT_UNKNOWN + 1)),
+					 .instance = random_bytes(instance, sizeof(instance)),
+					 .seq = random_u64(),
+					 .model = random_bytes(model, sizeof(model)),
+					 .epoch = random_u64(),
+					 .time_ms = (int64_t)random_u64() * (random() % 2 ? 1 : -1),
+					 .keys = keys,
+					 .nkeys = nkeys,
+				     };
 		struct hc_slice wire = encode(&event);
 		ck_assert_int_eq(hc_event_decode(wire, out_keys, CAP, &out, &used), HC_EVENT_OK);
 		ck_assert_uint_eq(used, wire.len);

@@ -22,14 +22,14 @@ static const char known[] = HC_FRAME_MAGIC "\x01"
 #define KNOWN_LEN (sizeof(known) - 1)
 
 static const struct hc_frame known_frame = {
-	.codec = 0,
-	.seq = 0x0102030405060708,
-	.incarnation = 0x11121314,
-	.epoch = 0x21222324,
-	.raw_len = 7,
-	.checksum = 0xf1424344,
-	.model = {"mod", 3},
-	.payload = {"payload", 7},
+    .codec = 0,
+    .seq = 0x0102030405060708,
+    .incarnation = 0x11121314,
+    .epoch = 0x21222324,
+    .raw_len = 7,
+    .checksum = 0xf1424344,
+    .model = {"mod", 3},
+    .payload = {"payload", 7},
 };
 
 static enum hc_frame_result
@@ -111,22 +111,22 @@ static const struct {
 	char byte;
 	enum hc_frame_result whole, head;
 } changes[] = {
-	{0, '\xf4', HC_FRAME_RAW, HC_FRAME_RAW},
-	{1, 'H', HC_FRAME_RAW, HC_FRAME_RAW},
-	{2, 'C', HC_FRAME_RAW, HC_FRAME_RAW},
-	{3, '\x02', HC_FRAME_RAW, HC_FRAME_RAW},
-	{4, '\x00', HC_FRAME_BAD, HC_FRAME_BAD}, /* version */
-	{4, '\x02', HC_FRAME_BAD, HC_FRAME_BAD},
-	{5, '\x01', HC_FRAME_OK, HC_FRAME_OK},   /* a codec: its raw length may differ */
-	{6, '\x0a', HC_FRAME_BAD, HC_FRAME_OK},  /* model takes all */
-	{6, '\x0b', HC_FRAME_BAD, HC_FRAME_OK},  /* model longer than the rest */
-	{7, '\x01', HC_FRAME_BAD, HC_FRAME_BAD}, /* model longer than any */
-	{7, '\xff', HC_FRAME_BAD, HC_FRAME_BAD},
-	{24, '\x06', HC_FRAME_BAD, HC_FRAME_OK}, /* raw length */
-	{24, '\x08', HC_FRAME_BAD, HC_FRAME_OK},
-	{27, '\xff', HC_FRAME_BAD, HC_FRAME_OK},
-	{28, '\x00', HC_FRAME_OK, HC_FRAME_OK}, /* the checksum is the caller's */
-	{38, '\x00', HC_FRAME_OK, HC_FRAME_OK},
+    {0, '\xf4', HC_FRAME_RAW, HC_FRAME_RAW},
+    {1, 'H', HC_FRAME_RAW, HC_FRAME_RAW},
+    {2, 'C', HC_FRAME_RAW, HC_FRAME_RAW},
+    {3, '\x02', HC_FRAME_RAW, HC_FRAME_RAW},
+    {4, '\x00', HC_FRAME_BAD, HC_FRAME_BAD}, /* version */
+    {4, '\x02', HC_FRAME_BAD, HC_FRAME_BAD},
+    {5, '\x01', HC_FRAME_OK, HC_FRAME_OK},   /* a codec: its raw length may differ */
+    {6, '\x0a', HC_FRAME_BAD, HC_FRAME_OK},  /* model takes all */
+    {6, '\x0b', HC_FRAME_BAD, HC_FRAME_OK},  /* model longer than the rest */
+    {7, '\x01', HC_FRAME_BAD, HC_FRAME_BAD}, /* model longer than any */
+    {7, '\xff', HC_FRAME_BAD, HC_FRAME_BAD},
+    {24, '\x06', HC_FRAME_BAD, HC_FRAME_OK}, /* raw length */
+    {24, '\x08', HC_FRAME_BAD, HC_FRAME_OK},
+    {27, '\xff', HC_FRAME_BAD, HC_FRAME_OK},
+    {28, '\x00', HC_FRAME_OK, HC_FRAME_OK}, /* the checksum is the caller's */
+    {38, '\x00', HC_FRAME_OK, HC_FRAME_OK},
 };
 
 START_TEST(decode_changed_byte_is_judged)
@@ -151,6 +151,8 @@ START_TEST(decode_compressed_raw_length_is_free)
 	memset(stored + 24, 0xff, 4);
 	ck_assert_int_eq(decode(hc_slice(stored, sizeof(stored)), &out, false), HC_FRAME_OK);
 	ck_assert_uint_eq(out.raw_len, UINT32_MAX);
+	stored[6] = 11; /* but the model still has to fit */
+	ck_assert_int_eq(decode(hc_slice(stored, sizeof(stored)), &out, false), HC_FRAME_BAD);
 }
 END_TEST
 
@@ -214,15 +216,15 @@ START_TEST(random_frames_round_trip)
 			payload[i] = (char)random();
 		memcpy(model, payload, sizeof(model));
 		struct hc_frame out, frame = {
-			.codec = (uint8_t)(random() % 4),
-			.seq = (uint64_t)random_u32() << 32 | random_u32(),
-			.incarnation = random_u32(),
-			.epoch = random_u32(),
-			.raw_len = random_u32(),
-			.checksum = random_u32(),
-			.model = hc_slice(model, (size_t)random() % (sizeof(model) + 1)),
-			.payload = hc_slice(payload, (size_t)random() % (sizeof(payload) + 1)),
-		};
+					 .codec = (uint8_t)(random() % 4),
+					 .seq = (uint64_t)random_u32() << 32 | random_u32(),
+					 .incarnation = random_u32(),
+					 .epoch = random_u32(),
+					 .raw_len = random_u32(),
+					 .checksum = random_u32(),
+					 .model = hc_slice(model, (size_t)random() % (sizeof(model) + 1)),
+					 .payload = hc_slice(payload, (size_t)random() % (sizeof(payload) + 1)),
+				     };
 		if (frame.codec == 0)
 			frame.raw_len = (uint32_t)frame.payload.len;
 		struct hc_slice stored = store(&frame);

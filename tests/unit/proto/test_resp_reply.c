@@ -10,13 +10,13 @@
 #include "proto/resp_reply.h"
 
 /* Writes into memory of its own of the promised size and compares. */
-#define ck_put(call, room, want)                                                                   \
-	do {                                                                                       \
-		char *dst = malloc(room);                                                          \
-		size_t len = (call);                                                               \
-		ck_assert_uint_le(len, (room));                                                    \
+#define ck_put(call, room, want)                                                                                      \
+	do {                                                                                                          \
+		char *dst = malloc(room);                                                                             \
+		size_t len = (call);                                                                                  \
+		ck_assert_uint_le(len, (room));                                                                       \
 		ck_assert_msg(hc_slice_eq(hc_slice(dst, len), hc_slice_str(want)), "%s: %.*s", #call, (int)len, dst); \
-		free(dst);                                                                         \
+		free(dst);                                                                                            \
 	} while (0)
 
 #define HEAD HC_RESP_HEAD_MAX
