@@ -38,8 +38,7 @@ parse_flags(struct hc_req *req, unsigned *flags)
 		*flags |= flag;
 	}
 	if ((*flags & HC_EXPIRE_NX) && (*flags & (HC_EXPIRE_XX | HC_EXPIRE_GT | HC_EXPIRE_LT))) {
-		hc_reply_error(
-		    req, "ERR NX and XX, GT or LT options at the same time are not compatible");
+		hc_reply_error(req, "ERR NX and XX, GT or LT options at the same time are not compatible");
 		return false;
 	}
 	if ((*flags & HC_EXPIRE_GT) && (*flags & HC_EXPIRE_LT)) {

@@ -106,8 +106,7 @@ forward_type(struct hc_req *req)
 		return;
 	strcpy(name, "none");
 	req->data = name;
-	if (hc_core_forward(req->worker->core, argv, 2, &key_at, 1, type_forwarded, req) ==
-	    HC_PENDING)
+	if (hc_core_forward(req->worker->core, argv, 2, &key_at, 1, type_forwarded, req) == HC_PENDING)
 		hc_req_wait(req, type_forwarded_done);
 	else
 		type_forwarded_done(req);

@@ -53,8 +53,7 @@ scan_failed(struct hc_req *req, const struct hc_scan *scan)
 		return false;
 	case HC_DOWN:
 	case HC_TIMEOUT:
-		hc_reply_error(
-		    req, "UPSTREAMDOWN the upstream, which holds the keys, cannot be asked");
+		hc_reply_error(req, "UPSTREAMDOWN the upstream, which holds the keys, cannot be asked");
 		return true;
 	case HC_NOMEM:
 		hc_reply_nomem(req);
@@ -206,8 +205,7 @@ hc_cmd_flush(struct hc_req *req)
 {
 	struct hc_op *op;
 
-	if (req->argc > 2 ||
-	    (req->argc == 2 && !hc_req_arg_is(req, 1, "async") && !hc_req_arg_is(req, 1, "sync"))) {
+	if (req->argc > 2 || (req->argc == 2 && !hc_req_arg_is(req, 1, "async") && !hc_req_arg_is(req, 1, "sync"))) {
 		hc_reply_syntax_error(req);
 		return;
 	}

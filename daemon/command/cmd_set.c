@@ -128,8 +128,7 @@ static bool
 apply_options(struct hc_req *req, const struct set_options *options, struct hc_op *op)
 {
 	if (options->expiry_arg) {
-		if (hc_expiry_failed(
-			req, hc_expiry_parse(req, options->expiry_arg, options->expiry_form, op)))
+		if (hc_expiry_failed(req, hc_expiry_parse(req, options->expiry_arg, options->expiry_form, op)))
 			return false;
 	} else if (options->keep_ttl) {
 		op->ttl = HC_TTL_KEEP;

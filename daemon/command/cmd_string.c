@@ -40,10 +40,17 @@ static void
 get_of_model_done(struct hc_req *req)
 {
 	const struct hc_req_value *value = &req->values[0];
+	struct hc_stats *stats = req->worker->stats;
+	bool found = value->entry && is_of_model(req, value->entry, req->argv[3]);
 
-	if (value->entry && !is_of_model(req, value->entry, req->argv[3])) {
-		hc_stats_count(req->worker->stats, model_mismatches);
-		hc_stats_count(req->worker->stats, misses);
+	if (!found)
+		hc_stats_count(stats, misses);
+	else if (value->fetched)
+		hc_stats_count(stats, upstream_hits);
+	else
+		hc_stats_count(stats, memory_hits);
+	if (value->entry && !found) {
+		hc_stats_count(stats, model_mismatches);
 		hc_reply_null(req);
 		return;
 	}
@@ -62,7 +69,8 @@ hc_cmd_get(struct hc_req *req)
 		hc_reply_arity_error(req);
 		return;
 	}
-	hc_req_read(req, &req->argv[1], 1, 1, HC_REQ_COUNT, get_of_model_done);
+	/* Counted when it is known whether the model is the one: not by the read. */
+	hc_req_read(req, &req->argv[1], 1, 1, 0, get_of_model_done);
 }
 
 /* ---- MGET, STRLEN ---- */

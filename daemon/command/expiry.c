@@ -40,8 +40,7 @@ from_now(enum hc_expiry_form form)
 }
 
 enum hc_expiry_fault
-hc_expiry_parse_any(
-    const struct hc_req *req, uint32_t i, enum hc_expiry_form form, struct hc_op *op)
+hc_expiry_parse_any(const struct hc_req *req, uint32_t i, enum hc_expiry_form form, struct hc_op *op)
 {
 	int64_t base_ms = from_now(form) ? hc_core_now_ms(req->worker->core) : 0;
 	int64_t ms;

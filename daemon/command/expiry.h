@@ -28,21 +28,17 @@ enum hc_expiry_fault {
 };
 
 /* True when the i-th argument is one of the four words. */
-bool
-hc_expiry_word(const struct hc_req *req, uint32_t i, enum hc_expiry_form *form);
+bool hc_expiry_word(const struct hc_req *req, uint32_t i, enum hc_expiry_form *form);
 
 /* The i-th argument as SET takes it, which must be above zero, into op->ttl and op->ttl_ms (when it
  * is fine). */
-enum hc_expiry_fault
-hc_expiry_parse(const struct hc_req *req, uint32_t i, enum hc_expiry_form form, struct hc_op *op);
+enum hc_expiry_fault hc_expiry_parse(const struct hc_req *req, uint32_t i, enum hc_expiry_form form, struct hc_op *op);
 
 /* The same as EXPIRE takes it: what lies in the past is fine too. */
-enum hc_expiry_fault
-hc_expiry_parse_any(
+enum hc_expiry_fault hc_expiry_parse_any(
     const struct hc_req *req, uint32_t i, enum hc_expiry_form form, struct hc_op *op);
 
 /* Replies with the fault's error and returns true, unless there is none. */
-bool
-hc_expiry_failed(struct hc_req *req, enum hc_expiry_fault fault);
+bool hc_expiry_failed(struct hc_req *req, enum hc_expiry_fault fault);
 
 #endif

@@ -287,3 +287,24 @@ def test_commands_model_case_replies_as_documented(harcad_target, resp, steps):
 @pytest.mark.parametrize("steps", OTHER_TYPES)
 def test_commands_key_of_another_type_replies_as_redis(target_with_data, resp, steps, pipelined):
     run(target_with_data, resp, steps, pipelined, prepare=lambda: target_with_data.behind("RPUSH", "@list", "x"))
+
+
+def test_commands_get_of_another_model_counts_as_a_miss_and_not_as_a_hit(harcad_target):
+    counters = ("memory_hits", "upstream_hits", "misses", "model_mismatches")
+
+    def counted(*command):
+        before = harcad_target.server.info()
+        conn.command(*command)
+        after = harcad_target.server.info()
+        return {name: after[name] - before[name] for name in counters if after[name] != before[name]}
+
+    with harcad_target.connect() as conn:
+        assert conn.command("FLUSHALL") == "OK"
+        assert conn.command("SET", "a", "1", "MODEL", "m") == "OK"
+        assert counted("GET", "a", "MODEL", "m") == {"memory_hits": 1}
+        assert counted("GET", "a", "MODEL", "n") == {"misses": 1, "model_mismatches": 1}
+        assert counted("GET", "b", "MODEL", "m") == {"misses": 1}
+        assert counted("GET", "a") == {"memory_hits": 1}
+        assert counted("MGET", "a", "b") == {"memory_hits": 1, "misses": 1}
+        assert counted("EXISTS", "a", "b") == {}
+        assert counted("TTL", "a") == {}
