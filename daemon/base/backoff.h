@@ -15,16 +15,13 @@ struct hc_backoff {
 };
 
 /* 0 < min_ms <= max_ms. */
-void
-hc_backoff_init(struct hc_backoff *backoff, int64_t min_ms, int64_t max_ms);
+void hc_backoff_init(struct hc_backoff *backoff, int64_t min_ms, int64_t max_ms);
 
 /* The n-th delay since init or reset lies in [min * 2^(n-1), min * 2^n], or in [max / 2, max] once
  * that is less. */
-int64_t
-hc_backoff_next_ms(struct hc_backoff *backoff);
+int64_t hc_backoff_next_ms(struct hc_backoff *backoff);
 
 /* After a success: the next delay is the least again. */
-void
-hc_backoff_reset(struct hc_backoff *backoff);
+void hc_backoff_reset(struct hc_backoff *backoff);
 
 #endif

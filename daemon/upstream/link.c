@@ -23,8 +23,7 @@ hc_link_of(void *arg)
 	return link;
 }
 
-/* ---- the timer
- * ------------------------------------------------------------------------------------------- */
+/* ---- the timer ---- */
 
 /*
  * When the link has to look after itself next. Replies come in the order of the commands, so the
@@ -86,8 +85,7 @@ hc_link_break(struct hc_link *link, enum hc_status head_status, const char *form
 	event_active(link->timer, EV_TIMEOUT, 0);
 }
 
-/* ---- up and down
- * ----------------------------------------------------------------------------------------- */
+/* ---- up and down ---- */
 
 void
 hc_link_came_up(struct hc_link *link)
@@ -101,8 +99,8 @@ hc_link_came_up(struct hc_link *link)
 	link->note[0] = '\0';
 	link->stats.connects++;
 	link->reported = REPORTED_UP;
-	hc_log(HC_LOG_INFO, "upstream_up", "link=%s url=%s", link->config.name,
-	    hc_log_quote(&url, shown, strlen(shown)));
+	hc_log(
+	    HC_LOG_INFO, "upstream_up", "link=%s url=%s", link->config.name, hc_log_quote(&url, shown, strlen(shown)));
 	if (link->owner.on_up != NULL) {
 		link->calling++;
 		link->owner.on_up(link->owner.arg, link);
@@ -121,8 +119,7 @@ report_down(struct hc_link *link, const char *why, int64_t delay_ms)
 
 	link->reported = REPORTED_DOWN;
 	hc_log(level, "upstream_down", "link=%s url=%s why=%s backoff_ms=%lld", link->config.name,
-	    hc_log_quote(&url, shown, strlen(shown)), hc_log_quote(&reason, why, strlen(why)),
-	    (long long)delay_ms);
+	    hc_log_quote(&url, shown, strlen(shown)), hc_log_quote(&reason, why, strlen(why)), (long long)delay_ms);
 }
 
 /* Tells those who waited; frees `lost`. */
@@ -212,8 +209,7 @@ handle_broken(struct hc_link *link)
 {
 	bool in_time = hc_clock_mono_ms() < link->attempt_deadline_ms;
 
-	if (link->state == HC_LINK_CONNECTING && in_time && !link->retry_soon &&
-	    hc_link_dial_next(link))
+	if (link->state == HC_LINK_CONNECTING && in_time && !link->retry_soon && hc_link_dial_next(link))
 		return;
 	fail(link);
 }
@@ -235,12 +231,11 @@ on_timer(evutil_socket_t fd, short events, void *arg)
 	hc_link_check(link);
 }
 
-/* ---- public functions
- * ------------------------------------------------------------------------------------ */
+/* ---- public functions ---- */
 
 enum hc_status
-hc_link_create(struct event_base *base, const struct hc_link_config *config,
-    const struct hc_link_owner *owner, struct hc_link **out)
+hc_link_create(struct event_base *base, const struct hc_link_config *config, const struct hc_link_owner *owner,
+    struct hc_link **out)
 {
 	struct hc_link *link = hc_calloc(1, sizeof(*link));
 
@@ -314,8 +309,7 @@ write_command(struct hc_link *link, const struct hc_slice *argv, size_t argc)
 }
 
 enum hc_status
-hc_link_enqueue(struct hc_link *link, const struct hc_slice *argv, size_t argc,
-    const struct hc_pending_entry *entry)
+hc_link_enqueue(struct hc_link *link, const struct hc_slice *argv, size_t argc, const struct hc_pending_entry *entry)
 {
 	enum hc_status status = hc_pending_reserve(&link->pending);
 
@@ -330,8 +324,7 @@ hc_link_enqueue(struct hc_link *link, const struct hc_slice *argv, size_t argc,
 }
 
 enum hc_status
-hc_link_send(
-    struct hc_link *link, const struct hc_slice *argv, size_t argc, hc_link_reply_fn *fn, void *arg)
+hc_link_send(struct hc_link *link, const struct hc_slice *argv, size_t argc, hc_link_reply_fn *fn, void *arg)
 {
 	struct hc_pending_entry entry = {.fn = fn, .arg = arg};
 

@@ -25,7 +25,14 @@
 #include "proto/slice.h"
 #include "upstream/url.h"
 
-enum hc_link_state { HC_LINK_CLOSED, HC_LINK_CONNECTING, HC_LINK_HANDSHAKE, HC_LINK_UP, HC_LINK_BACKOFF, HC_LINK_STATES };
+enum hc_link_state {
+	HC_LINK_CLOSED,
+	HC_LINK_CONNECTING,
+	HC_LINK_HANDSHAKE,
+	HC_LINK_UP,
+	HC_LINK_BACKOFF,
+	HC_LINK_STATES
+};
 const char *hc_link_state_name(enum hc_link_state state);
 
 struct hc_link;
@@ -38,8 +45,8 @@ struct hc_link;
 typedef void hc_link_reply_fn(void *arg, enum hc_status status, const redisReply *reply);
 
 struct hc_link_config {
-	const struct hc_url *url; /* outlives the link */
-	const char *name;         /* for logs and CLIENT SETNAME, e.g. "harcad-w0"; outlives the link */
+	const struct hc_url *url;   /* outlives the link */
+	const char *name;           /* for logs and CLIENT SETNAME, e.g. "harcad-w0"; outlives the link */
 	int64_t connect_timeout_ms; /* for connect and handshake together */
 	int64_t timeout_ms;         /* for a command */
 	int64_t backoff_min_ms;
@@ -60,18 +67,19 @@ struct hc_link_owner {
 
 struct hc_link_stats {
 	enum hc_link_state state;
-	int64_t since_ms;    /* monotonic time of the last change of up/not up */
-	uint64_t connects;   /* successful ones */
-	uint64_t failures;   /* attempts that failed and connections that were lost */
+	int64_t since_ms;  /* monotonic time of the last change of up/not up */
+	uint64_t connects; /* successful ones */
+	uint64_t failures; /* attempts that failed and connections that were lost */
 	uint64_t timeouts;
 	uint64_t commands;
 	uint64_t bytes_in, bytes_out;
-	uint32_t waiting;    /* commands sent, not answered */
+	uint32_t waiting; /* commands sent, not answered */
 };
 
 enum hc_status hc_link_create(struct event_base *base, const struct hc_link_config *config,
     const struct hc_link_owner *owner, struct hc_link **out);
-/* Waiting commands fail with HC_DOWN; no owner function is called any more. Not from inside a callback of this link. NULL is fine. */
+/* Waiting commands fail with HC_DOWN; no owner function is called any more. Not from inside a callback of this link.
+ * NULL is fine. */
 void hc_link_destroy(struct hc_link *link);
 void hc_link_start(struct hc_link *link);
 
@@ -79,7 +87,8 @@ void hc_link_start(struct hc_link *link);
  * Sends a command. HC_OK: `fn` (may be NULL) will be called once. HC_DOWN: it will not (not UP). HC_NOMEM.
  * The arguments are copied.
  */
-enum hc_status hc_link_send(struct hc_link *link, const struct hc_slice *argv, size_t argc, hc_link_reply_fn *fn, void *arg);
+enum hc_status hc_link_send(
+    struct hc_link *link, const struct hc_slice *argv, size_t argc, hc_link_reply_fn *fn, void *arg);
 
 /*
  * The same for commands that are answered only by pushes (SUBSCRIBE …). One push per argument is expected within

@@ -12,8 +12,7 @@
 #include "base/mem.h"
 #include "upstream/link_internal.h"
 
-#define IO_MAX \
-	((size_t)256 * 1024) /* per turn of the loop; libevent's own 16 KiB is for many clients */
+#define IO_MAX ((size_t)256 * 1024)      /* per turn of the loop; libevent's own 16 KiB is for many clients */
 #define READER_KEEP ((size_t)256 * 1024) /* the reader frees a larger buffer when it runs empty */
 
 #define KEEPALIVE_IDLE_S 15
@@ -38,8 +37,7 @@ make_transport(struct hc_link *link)
 	return bufferevent_socket_new(link->base, -1, BEV_OPT_CLOSE_ON_FREE);
 }
 
-/* ---- the connection
- * -------------------------------------------------------------------------------------- */
+/* ---- the connection ---- */
 
 static void
 set_option(evutil_socket_t fd, int level, int option, int value)
@@ -83,8 +81,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 		tune_socket(link);
 		hc_link_handshake(link);
 	} else if (what & BEV_EVENT_EOF) {
-		hc_link_break(link, HC_DOWN, "%s",
-		    link->note[0] != '\0' ? link->note : "closed by the server");
+		hc_link_break(link, HC_DOWN, "%s", link->note[0] != '\0' ? link->note : "closed by the server");
 	} else {
 		break_with_errno(link, error);
 	}
@@ -125,8 +122,7 @@ close_connection(struct hc_link *link)
 	link->broken = false;
 }
 
-/* ---- addresses
- * ------------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static void
 connect_unix(struct hc_link *link, const char *path)
@@ -214,8 +210,7 @@ resolve_name(struct hc_link *link, const char *host, const char *port)
 	/* Reads /etc/hosts too. Without a resolv.conf libevent asks 127.0.0.1, as libc does. */
 	(void)evdns_base_resolv_conf_parse(resolve->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
 	/* May call back before it returns, and then returns NULL. */
-	resolve->request =
-	    evdns_getaddrinfo(resolve->dns, host, port, &hints, on_resolved, resolve);
+	resolve->request = evdns_getaddrinfo(resolve->dns, host, port, &hints, on_resolved, resolve);
 }
 
 static void
@@ -238,8 +233,7 @@ forget_addresses(struct hc_link *link)
 	}
 }
 
-/* ---- for the link's other files
- * -------------------------------------------------------------------------- */
+/* ---- for the link's other files ---- */
 
 void
 hc_link_dial(struct hc_link *link)

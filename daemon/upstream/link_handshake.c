@@ -40,9 +40,9 @@ on_pong(void *arg, enum hc_status status, const redisReply *reply)
 {
 	struct hc_link *link = hc_link_of(arg);
 
-	on_answer(arg, status, reply);
-	if (status != HC_OK || link->broken)
+	if (status != HC_OK)
 		return;
+	on_answer(arg, status, reply); /* its reason, if any, is the first and counts */
 	if (reply->type == REDIS_REPLY_STATUS && strcmp(reply->str, "PONG") == 0)
 		hc_link_came_up(link);
 	else
@@ -52,8 +52,7 @@ on_pong(void *arg, enum hc_status status, const redisReply *reply)
 static void
 ask(struct hc_link *link, const struct hc_slice *argv, size_t argc, hc_link_reply_fn *fn)
 {
-	struct hc_pending_entry entry = {
-	    .fn = fn, .arg = link, .deadline_ms = link->attempt_deadline_ms};
+	struct hc_pending_entry entry = {.fn = fn, .arg = link, .deadline_ms = link->attempt_deadline_ms};
 
 	if (hc_link_enqueue(link, argv, argc, &entry) != HC_OK)
 		hc_link_break(link, HC_DOWN, "out of memory");
@@ -85,8 +84,7 @@ ask_select(struct hc_link *link)
 void
 hc_link_handshake(struct hc_link *link)
 {
-	struct hc_slice name[] = {
-	    HC_SLICE("CLIENT"), HC_SLICE("SETNAME"), hc_slice_str(link->config.name)};
+	struct hc_slice name[] = {HC_SLICE("CLIENT"), HC_SLICE("SETNAME"), hc_slice_str(link->config.name)};
 	struct hc_slice ping[] = {HC_SLICE("PING")};
 
 	hc_link_set_state(link, HC_LINK_HANDSHAKE);

@@ -34,13 +34,12 @@ struct hc_link {
 	struct event_base *base; /* not owned */
 	struct hc_link_config config;
 	struct hc_link_owner owner;
-	struct event *timer; /* owned; whatever is due next, see hc_link_due_ms() */
+	struct event *timer; /* owned; whatever is due next, see due_ms() in link.c */
 
 	enum hc_link_state state;
-	int64_t timer_at_ms; /* when the timer will fire, or HC_LINK_NEVER */
-	int64_t
-	    attempt_deadline_ms; /* CONNECTING, HANDSHAKE: when the attempt has taken too long */
-	int64_t retry_at_ms;     /* BACKOFF: when to try again */
+	int64_t timer_at_ms;         /* when the timer will fire, or HC_LINK_NEVER */
+	int64_t attempt_deadline_ms; /* CONNECTING, HANDSHAKE: when the attempt has taken too long */
+	int64_t retry_at_ms;         /* BACKOFF: when to try again */
 	struct hc_backoff backoff;
 	uint32_t attempts; /* failed in a row: they take turns among the host's addresses */
 	uint32_t calling;  /* depth of owner's and reply functions on the stack */
@@ -71,42 +70,31 @@ struct hc_link {
 /* link.c */
 
 /* `arg` as it comes back from libevent or hiredis, checked. */
-struct hc_link *
-hc_link_of(void *arg);
+struct hc_link *hc_link_of(void *arg);
 /* The first reason counts; later ones are ignored. */
-void
-hc_link_break(struct hc_link *link, enum hc_status head_status, const char *format, ...)
+void hc_link_break(struct hc_link *link, enum hc_status head_status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Sends regardless of the state; `entry` waits for the answer. HC_OK or HC_NOMEM. */
-enum hc_status
-hc_link_enqueue(struct hc_link *link, const struct hc_slice *argv, size_t argc,
-    const struct hc_pending_entry *entry);
-void
-hc_link_came_up(struct hc_link *link);
+enum hc_status hc_link_enqueue(
+    struct hc_link *link, const struct hc_slice *argv, size_t argc, const struct hc_pending_entry *entry);
+void hc_link_came_up(struct hc_link *link);
 
 /* link_state.c */
-void
-hc_link_set_state(struct hc_link *link, enum hc_link_state state);
+void hc_link_set_state(struct hc_link *link, enum hc_link_state state);
 /* Asserts what holds between any two callbacks. */
-void
-hc_link_check(const struct hc_link *link);
+void hc_link_check(const struct hc_link *link);
 
 /* link_dial.c */
-void
-hc_link_dial(struct hc_link *link);
+void hc_link_dial(struct hc_link *link);
 /* Tries the host's next address; false when there is none left. */
-bool
-hc_link_dial_next(struct hc_link *link);
+bool hc_link_dial_next(struct hc_link *link);
 /* Frees all that belongs to connection and attempt, but the waiting commands. */
-void
-hc_link_hang_up(struct hc_link *link);
+void hc_link_hang_up(struct hc_link *link);
 
 /* link_handshake.c */
-void
-hc_link_handshake(struct hc_link *link);
+void hc_link_handshake(struct hc_link *link);
 
 /* link_replies.c: bufferevent's callback */
-void
-hc_link_on_readable(struct bufferevent *bev, void *arg);
+void hc_link_on_readable(struct bufferevent *bev, void *arg);
 
 #endif

@@ -44,8 +44,7 @@ classify(const redisReply *reply)
 	if (first->type != REDIS_REPLY_STRING)
 		return NO_PUSH;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		if (hc_slice_eq(
-			hc_slice(first->str, (size_t)first->len), hc_slice_str(kinds[i].name)))
+		if (hc_slice_eq(hc_slice(first->str, (size_t)first->len), hc_slice_str(kinds[i].name)))
 			return kinds[i].push;
 	}
 	return NO_PUSH;

@@ -8,8 +8,7 @@
 
 static const bool allowed[HC_LINK_STATES][HC_LINK_STATES] = {
     [HC_LINK_CLOSED] = {[HC_LINK_CONNECTING] = true},
-    [HC_LINK_CONNECTING] =
-	{[HC_LINK_HANDSHAKE] = true, [HC_LINK_BACKOFF] = true, [HC_LINK_CLOSED] = true},
+    [HC_LINK_CONNECTING] = {[HC_LINK_HANDSHAKE] = true, [HC_LINK_BACKOFF] = true, [HC_LINK_CLOSED] = true},
     [HC_LINK_HANDSHAKE] = {[HC_LINK_UP] = true, [HC_LINK_BACKOFF] = true, [HC_LINK_CLOSED] = true},
     [HC_LINK_UP] = {[HC_LINK_BACKOFF] = true, [HC_LINK_CLOSED] = true},
     [HC_LINK_BACKOFF] = {[HC_LINK_CONNECTING] = true, [HC_LINK_CLOSED] = true},

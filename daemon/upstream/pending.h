@@ -32,28 +32,21 @@ struct hc_pending {
 	uint32_t count;
 };
 
-void
-hc_pending_init(struct hc_pending *pending);
+void hc_pending_init(struct hc_pending *pending);
 /* Frees the memory; entries still in it are forgotten. */
-void
-hc_pending_fini(struct hc_pending *pending);
+void hc_pending_fini(struct hc_pending *pending);
 
 /* Makes room for one entry, so that the push that follows cannot fail. HC_OK or HC_NOMEM. */
-enum hc_status
-hc_pending_reserve(struct hc_pending *pending);
+enum hc_status hc_pending_reserve(struct hc_pending *pending);
 /* After a successful reserve. */
-void
-hc_pending_push(struct hc_pending *pending, const struct hc_pending_entry *entry);
+void hc_pending_push(struct hc_pending *pending, const struct hc_pending_entry *entry);
 
 /* The oldest, or NULL; it may be changed in place and stays valid until it is popped. */
-struct hc_pending_entry *
-hc_pending_head(const struct hc_pending *pending);
+struct hc_pending_entry *hc_pending_head(const struct hc_pending *pending);
 /* Takes the oldest out; false when there is none. */
-bool
-hc_pending_pop(struct hc_pending *pending, struct hc_pending_entry *out);
+bool hc_pending_pop(struct hc_pending *pending, struct hc_pending_entry *out);
 
 /* Moves all entries to `to`, which the caller has to fini; `from` is empty afterwards. */
-void
-hc_pending_take(struct hc_pending *from, struct hc_pending *to);
+void hc_pending_take(struct hc_pending *from, struct hc_pending *to);
 
 #endif

@@ -15,8 +15,7 @@
 #define DEFAULT_PORT 6379
 #define SHOWN_MAX 512
 
-static const char *const no_user_alone =
-    "a user needs a password: write user:password@, or :password@ without a user";
+static const char *const no_user_alone = "a user needs a password: write user:password@, or :password@ without a user";
 
 static bool
 starts_with(struct hc_slice text, const char *prefix)
@@ -80,8 +79,7 @@ decode_percent(struct hc_slice text, char **out, const char **why)
 
 			if (high < 0 || low < 0 || (high == 0 && low == 0)) {
 				hc_free(dst);
-				return invalid(
-				    why, "a % in user or password must begin an escape like %40");
+				return invalid(why, "a % in user or password must begin an escape like %40");
 			}
 			c = (char)(high << 4 | low);
 			i += 2;
@@ -243,8 +241,7 @@ parse_host_port(struct hc_slice text, struct hc_url *url, const char **why)
 		return invalid(why, "the port is missing: write host:port or redis://host");
 	status = take_port(&rest, url, why);
 	if (status == HC_OK && rest.len != 0)
-		return invalid(
-		    why, "after host:port nothing may follow: write redis://host:port/db");
+		return invalid(why, "after host:port nothing may follow: write redis://host:port/db");
 	return status;
 }
 
@@ -263,8 +260,8 @@ make_shown(struct hc_url *url)
 
 		if (url->db != 0)
 			snprintf(db, sizeof(db), "/%d", url->db);
-		snprintf(text, sizeof(text), "redis://%s%s%s:%d%s", v6 ? "[" : "", url->host,
-		    v6 ? "]" : "", url->port, db);
+		snprintf(
+		    text, sizeof(text), "redis://%s%s%s:%d%s", v6 ? "[" : "", url->host, v6 ? "]" : "", url->port, db);
 	}
 	url->shown = hc_strdup(text);
 	return url->shown == NULL ? HC_NOMEM : HC_OK;

@@ -11,41 +11,32 @@
 #include <stddef.h>
 
 /* Serves one connection, on the server's thread; `fd` is closed when it returns. */
-typedef void
-fake_serve_fn(int fd, void *arg);
+typedef void fake_serve_fn(int fd, void *arg);
 
 struct fake_server {
 	int port;
 	int listener;
 	fake_serve_fn *_Atomic serve; /* may be changed: counts for the next connection */
-	void *arg;
+	void *_Atomic arg;
 	pthread_t thread;
 	_Atomic bool stopping;
 	_Atomic int client; /* the connection being served, or -1 */
 	_Atomic int accepted;
 };
 
-void
-fake_server_start(struct fake_server *server, fake_serve_fn *serve, void *arg);
+void fake_server_start(struct fake_server *server, fake_serve_fn *serve, void *arg);
 /* Wakes whatever the serving function waits for on its connection, and joins the thread. */
-void
-fake_server_stop(struct fake_server *server);
+void fake_server_stop(struct fake_server *server);
 
 /* For serving functions. Reads until the bytes read end in `end`, or are `n`; false at the end of
  * the connection. */
-bool
-fake_read_until(int fd, const char *end);
-bool
-fake_read_bytes(int fd, size_t n);
-void
-fake_write(int fd, const void *ptr, size_t len);
-void
-fake_print(int fd, const char *text);
+bool fake_read_until(int fd, const char *end);
+bool fake_read_bytes(int fd, size_t n);
+void fake_write(int fd, const void *ptr, size_t len);
+void fake_print(int fd, const char *text);
 /* Waits until the other side closes. */
-void
-fake_wait_for_end(int fd);
+void fake_wait_for_end(int fd);
 /* Answers CLIENT SETNAME and PING as Redis does. */
-bool
-fake_handshake(int fd);
+bool fake_handshake(int fd);
 
 #endif

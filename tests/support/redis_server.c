@@ -7,6 +7,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define DIR_PREFIX "/tmp/hc-redis."
 #define OPTIONS_MAX 24
 #define START_TRIES 2000 /* of 5 ms */
 
@@ -46,9 +48,8 @@ static void
 run(const struct redis_server *server, const char *const *options)
 {
 	char port[8];
-	char *argv[16 + OPTIONS_MAX] = {"redis-server", "--port", port, "--bind", "127.0.0.1",
-	    "--dir", (char *)server->dir, "--unixsocket", (char *)server->socket, "--save", "",
-	    "--appendonly", "no"};
+	char *argv[16 + OPTIONS_MAX] = {"redis-server", "--port", port, "--bind", "127.0.0.1", "--dir",
+	    (char *)server->dir, "--unixsocket", (char *)server->socket, "--save", "", "--appendonly", "no"};
 	size_t n = 13;
 
 	snprintf(port, sizeof(port), "%d", server->port);
@@ -72,11 +73,52 @@ answers(const struct redis_server *server)
 	ssize_t n = -1;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 &&
-	    write(fd, "PING\r\n", 6) == 6)
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 && write(fd, "PING\r\n", 6) == 6)
 		n = read(fd, buf, sizeof(buf) - 1);
 	close(fd);
 	return n > 0 && strncmp(buf, "-LOADING", 8) != 0;
+}
+
+static void
+remove_dir(const char *dir)
+{
+	static const char *const files[] = {"socket", "dump.rdb"};
+	char path[128];
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		unlink(path);
+	}
+	rmdir(dir);
+}
+
+/*
+ * A failed test is a process that ends at once. Its server dies with it (PR_SET_PDEATHSIG); its directory is
+ * removed by the process that runs the tests, which knows it by its own pid in the name.
+ */
+static pid_t runner;
+
+static void
+tidy(void)
+{
+	char pattern[64];
+	glob_t found;
+
+	if (getpid() != runner)
+		return;
+	snprintf(pattern, sizeof(pattern), DIR_PREFIX "%d.*", (int)runner);
+	if (glob(pattern, 0, NULL, &found) != 0)
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		remove_dir(found.gl_pathv[i]);
+	globfree(&found);
+}
+
+__attribute__((constructor)) static void
+remember_runner(void)
+{
+	runner = getpid();
+	atexit(tidy);
 }
 
 void
@@ -85,7 +127,7 @@ redis_server_start(struct redis_server *server, const char *const *options)
 	const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
 
 	if (server->dir[0] == '\0') {
-		strcpy(server->dir, "/tmp/hc-redis.XXXXXX");
+		snprintf(server->dir, sizeof(server->dir), DIR_PREFIX "%d.XXXXXX", (int)runner);
 		ck_assert_ptr_nonnull(mkdtemp(server->dir));
 		snprintf(server->socket, sizeof(server->socket), "%s/socket", server->dir);
 	}
@@ -97,8 +139,10 @@ redis_server_start(struct redis_server *server, const char *const *options)
 	ck_assert_int_gt(server->pid, 0);
 	for (int i = 0; !answers(server); i++) {
 		ck_assert_int_lt(i, START_TRIES);
-		ck_assert_msg(
-		    waitpid(server->pid, NULL, WNOHANG) == 0, "redis-server does not run");
+		if (waitpid(server->pid, NULL, WNOHANG) != 0) {
+			server->pid = 0;
+			ck_abort_msg("redis-server does not run");
+		}
 		nanosleep(&pause, NULL);
 	}
 }
@@ -118,17 +162,10 @@ redis_server_signal(struct redis_server *server, int signal)
 void
 redis_server_stop(struct redis_server *server)
 {
-	static const char *const files[] = {"socket", "dump.rdb"};
-	char path[128];
-
 	if (server->pid != 0)
 		redis_server_signal(server, SIGKILL);
 	if (server->dir[0] == '\0')
 		return;
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		snprintf(path, sizeof(path), "%s/%s", server->dir, files[i]);
-		unlink(path);
-	}
-	rmdir(server->dir);
+	remove_dir(server->dir);
 	memset(server, 0, sizeof(*server));
 }

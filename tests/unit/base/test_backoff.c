@@ -12,8 +12,7 @@ START_TEST(backoff_delays_double_within_their_ranges_up_to_the_cap)
 
 	hc_backoff_init(&backoff, 100, 1000);
 	for (int round = 0; round < 200; round++) {
-		static const int64_t ranges[][2] = {
-		    {100, 200}, {200, 400}, {400, 800}, {500, 1000}, {500, 1000}};
+		static const int64_t ranges[][2] = {{100, 200}, {200, 400}, {400, 800}, {500, 1000}, {500, 1000}};
 
 		for (int i = 0; i < 5; i++) {
 			int64_t delay = hc_backoff_next_ms(&backoff);

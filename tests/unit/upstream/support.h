@@ -122,11 +122,10 @@ fix_parse(const char *format, ...)
 }
 
 /* A link to that URL. */
-#define fix_create(...)                                                                   \
-	do {                                                                              \
-		fix_parse(__VA_ARGS__);                                                   \
-		ck_assert_int_eq(                                                         \
-		    hc_link_create(fix.base, &fix.config, &fix.owner, &fix.link), HC_OK); \
+#define fix_create(...)                                                                                \
+	do {                                                                                           \
+		fix_parse(__VA_ARGS__);                                                                \
+		ck_assert_int_eq(hc_link_create(fix.base, &fix.config, &fix.owner, &fix.link), HC_OK); \
 	} while (0)
 
 static inline void

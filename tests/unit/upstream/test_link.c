@@ -51,8 +51,7 @@ filled(size_t len, unsigned seed)
 	return value;
 }
 
-/* ---- plain traffic
- * --------------------------------------------------------------------------------------- */
+/* ---- plain traffic ---- */
 
 START_TEST(link_started_comes_up_named_and_answers)
 {
@@ -95,8 +94,7 @@ START_TEST(link_pipeline_of_10000_is_answered_in_order)
 		int len = snprintf(digits, sizeof(digits), "%d", i);
 		struct hc_slice argv[] = {HC_SLICE("ECHO"), hc_slice(digits, (size_t)len)};
 
-		ck_assert_int_eq(
-		    hc_link_send(fix.link, argv, 2, expect_echo, (void *)(intptr_t)i), HC_OK);
+		ck_assert_int_eq(hc_link_send(fix.link, argv, 2, expect_echo, (void *)(intptr_t)i), HC_OK);
 	}
 	ck_assert_uint_eq(stats_now().waiting, 10000);
 	LOOP_UNTIL(next_echo == 10000);
@@ -183,9 +181,7 @@ START_TEST(link_error_reply_is_an_answer_and_the_link_stays_up)
 }
 END_TEST
 
-/* ---- URLs
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- URLs ---- */
 
 static void
 expect_select(int db)
@@ -288,8 +284,7 @@ START_TEST(link_name_from_the_hosts_file_works)
 }
 END_TEST
 
-/* ---- losing it
- * ------------------------------------------------------------------------------------------- */
+/* ---- losing it ---- */
 
 START_TEST(link_refused_until_the_server_appears_then_up_by_itself)
 {
@@ -361,7 +356,7 @@ START_TEST(link_server_stopped_times_out_opens_the_breaker_and_recovers)
 	LOOP_UNTIL(fix.downs == 1);
 	took_ms = hc_clock_mono_ms() - sent_ms;
 	ck_assert_int_ge(took_ms, 100);
-	ck_assert_int_lt(took_ms, 100 + 150);
+	ck_assert_int_lt(took_ms, 100 + 400);
 	ck_assert_int_eq(late.n, 1);
 	ck_assert_int_eq(late.timeout, 1);
 	ck_assert_int_eq(rest.n, 50);
@@ -384,9 +379,9 @@ START_TEST(link_answers_that_keep_coming_keep_it_up)
 	int64_t end_ms;
 	int sent = 0;
 
-	fix.config.timeout_ms = 100;
+	fix.config.timeout_ms = 400;
 	come_up();
-	end_ms = hc_clock_mono_ms() + 350;
+	end_ms = hc_clock_mono_ms() + 1000;
 	while (hc_clock_mono_ms() < end_ms) {
 		ck_assert_int_eq(send_ping(&answers), HC_OK);
 		sent++;
@@ -421,8 +416,7 @@ START_TEST(link_new_timeout_counts_for_what_is_sent_later)
 }
 END_TEST
 
-/* ---- pub/sub
- * --------------------------------------------------------------------------------------------- */
+/* ---- pub/sub ---- */
 
 static struct {
 	int subscribed, messages;
@@ -474,8 +468,7 @@ START_TEST(link_subscribed_gets_messages_and_pings_are_answered_in_between)
 	LOOP_UNTIL(fix.ups == 2);
 	for (int i = 0; i < 100; i++) {
 		ck_assert_int_eq(hc_link_send(publisher, publish, 3, NULL, NULL), HC_OK);
-		ck_assert_int_eq(
-		    hc_link_send(subscriber.link, ping, 1, expect_pong_array, &pongs), HC_OK);
+		ck_assert_int_eq(hc_link_send(subscriber.link, ping, 1, expect_pong_array, &pongs), HC_OK);
 		if (i % 10 == 0)
 			event_base_loop(fix.base, EVLOOP_ONCE);
 	}
@@ -489,9 +482,8 @@ END_TEST
 
 START_TEST(link_subscription_refused_fails_the_connection_not_the_command_behind_it)
 {
-	const char *options[] = {
-	    "--user", "u", "on", ">pw", "~*", "resetchannels", "&allowed", "+@all", NULL};
-	struct hc_slice allowed[] = {HC_SLICE("SUBSCRIBE"), HC_SLICE("allowed")};
+	const char *options[] = {"--user", "u", "on", ">pw", "~*", "resetchannels", "&allowed", "+@all", NULL};
+	struct hc_slice allowed[] = {HC_SLICE("SUBSCRIBE"), HC_SLICE("allowed"), HC_SLICE("allowed")};
 	struct hc_slice refused[] = {HC_SLICE("SUBSCRIBE"), HC_SLICE("refused")};
 	struct answers ping = {0};
 
@@ -499,11 +491,11 @@ START_TEST(link_subscription_refused_fails_the_connection_not_the_command_behind
 	start_redis(options);
 	fix_create("redis://u:pw@127.0.0.1:%d", redis.port);
 	fix_come_up();
-	ck_assert_int_eq(hc_link_send_push(fix.link, allowed, 2), HC_OK);
+	ck_assert_int_eq(hc_link_send_push(fix.link, allowed, 3), HC_OK);
 	ck_assert_int_eq(hc_link_send_push(fix.link, refused, 2), HC_OK);
 	ck_assert_int_eq(send_ping(&ping), HC_OK);
 	LOOP_UNTIL(fix.downs == 1);
-	ck_assert_int_eq(pushes.subscribed, 1);
+	ck_assert_int_eq(pushes.subscribed, 2);
 	ck_assert_ptr_eq(strstr(fix.why, "NOPERM"), fix.why);
 	ck_assert_int_eq(ping.n, 1);
 	ck_assert_int_eq(ping.down, 1);

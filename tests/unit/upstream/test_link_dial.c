@@ -13,8 +13,7 @@
 
 static struct fake_server fake;
 
-/* ---- the resolver
- * ---------------------------------------------------------------------------------------- */
+/* ---- the resolver ---- */
 
 struct evdns_getaddrinfo_request {
 	evdns_getaddrinfo_cb callback;
@@ -36,14 +35,12 @@ static struct {
 static struct evutil_addrinfo *
 answer_list(void)
 {
-	struct evutil_addrinfo hints = {
-	    .ai_flags = EVUTIL_AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
+	struct evutil_addrinfo hints = {.ai_flags = EVUTIL_AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
 	struct evutil_addrinfo *list = NULL;
 	struct evutil_addrinfo **end = &list;
 
 	for (int i = 0; i < 4 && resolver.addrs[i] != NULL; i++) {
-		ck_assert_int_eq(
-		    evutil_getaddrinfo(resolver.addrs[i], resolver.ports[i], &hints, end), 0);
+		ck_assert_int_eq(evutil_getaddrinfo(resolver.addrs[i], resolver.ports[i], &hints, end), 0);
 		end = &(*end)->ai_next;
 	}
 	return list;
@@ -75,8 +72,8 @@ on_later(evutil_socket_t fd, short events, void *arg)
 }
 
 struct evdns_getaddrinfo_request *
-evdns_getaddrinfo(struct evdns_base *dns, const char *host, const char *port,
-    const struct evutil_addrinfo *hints, evdns_getaddrinfo_cb callback, void *arg)
+evdns_getaddrinfo(struct evdns_base *dns, const char *host, const char *port, const struct evutil_addrinfo *hints,
+    evdns_getaddrinfo_cb callback, void *arg)
 {
 	struct evdns_getaddrinfo_request *request;
 
@@ -108,8 +105,7 @@ evdns_getaddrinfo_cancel(struct evdns_getaddrinfo_request *request)
 	event_active(request->later, EV_TIMEOUT, 0);
 }
 
-/* ---- the tests
- * ------------------------------------------------------------------------------------------- */
+/* ---- the tests ---- */
 
 static void
 serve_pongs(int fd, void *arg)
@@ -265,8 +261,7 @@ main(void)
 	TCase *both = tcase_create("both ways");
 
 	tcase_add_checked_fixture(both, fix_setup, fix_teardown);
-	tcase_add_loop_test(
-	    both, dial_refused_by_the_first_address_tries_the_next_in_the_same_attempt, 0, 2);
+	tcase_add_loop_test(both, dial_refused_by_the_first_address_tries_the_next_in_the_same_attempt, 0, 2);
 	tcase_add_loop_test(both, dial_name_that_is_not_found_fails_the_attempt, 0, 2);
 	tcase_add_loop_test(both, dial_destroyed_while_resolving_is_clean, 0, 2);
 	return run_cases("link_dial", list, sizeof(list) / sizeof(list[0]), both);

@@ -26,8 +26,7 @@ finish(void)
 	fake_server_stop(&fake);
 }
 
-/* ---- attempts that fail
- * ---------------------------------------------------------------------------------- */
+/* ---- attempts that fail ---- */
 
 /* Answers the whole handshake with `arg`, and closes. */
 static void
@@ -84,8 +83,8 @@ END_TEST
 
 START_TEST(link_error_that_quotes_the_password_is_cut)
 {
-	fake_server_start(&fake, serve_answer_and_wait,
-	    "-ERR unknown command 'AUTH', with args beginning with: 'secret' \r\n");
+	fake_server_start(
+	    &fake, serve_answer_and_wait, "-ERR unknown command 'AUTH', with args beginning with: 'secret' \r\n");
 	fix_create("redis://:secret@127.0.0.1:%d", fake.port);
 	hc_link_start(fix.link);
 	LOOP_UNTIL(fix.downs == 1);
@@ -139,8 +138,7 @@ START_TEST(link_failing_attempts_back_off)
 }
 END_TEST
 
-/* ---- connections that fail
- * ------------------------------------------------------------------------------- */
+/* ---- connections that fail ---- */
 
 /* After the handshake it waits for one PING, answers with `arg`, and ends its side; without a
  * reset. */
@@ -189,11 +187,9 @@ START_TEST(link_bad_reply_fails_the_connection_and_each_waiting_once)
 }
 END_TEST
 
-/* ---- replies in pieces
- * ----------------------------------------------------------------------------------- */
+/* ---- replies in pieces ---- */
 
-static const char stream[] =
-    "+OK\r\n$5\r\nh\r\nlo\r\n*3\r\n:-7\r\n$-1\r\n*1\r\n$0\r\n\r\n-ERR no\r\n:42\r\n";
+static const char stream[] = "+OK\r\n$5\r\nh\r\nlo\r\n*3\r\n:-7\r\n$-1\r\n*1\r\n$0\r\n\r\n-ERR no\r\n:42\r\n";
 #define STREAM_LEN (sizeof(stream) - 1)
 #define STREAM_REPLIES 5
 
@@ -249,8 +245,7 @@ ask_for_stream(void)
 	struct hc_slice argv[] = {HC_SLICE("PING")};
 
 	for (int i = 0; i < STREAM_REPLIES; i++)
-		ck_assert_int_eq(
-		    hc_link_send(fix.link, argv, 1, expect_stream, (void *)(intptr_t)i), HC_OK);
+		ck_assert_int_eq(hc_link_send(fix.link, argv, 1, expect_stream, (void *)(intptr_t)i), HC_OK);
 }
 
 START_TEST(link_replies_byte_by_byte_are_understood)
@@ -308,8 +303,7 @@ START_TEST(link_every_split_of_a_reply_stream_is_understood)
 }
 END_TEST
 
-/* ---- rude users
- * ------------------------------------------------------------------------------------------ */
+/* ---- rude users ---- */
 
 static void
 serve_pongs(int fd, void *arg)
@@ -463,8 +457,29 @@ START_TEST(link_reconnect_in_a_long_backoff_shortens_it)
 }
 END_TEST
 
-/* ---- the end
- * --------------------------------------------------------------------------------------------- */
+START_TEST(link_lost_after_it_was_up_backs_off_from_the_least_again)
+{
+	struct answers answers = {0};
+	int64_t lost_ms;
+
+	fix.config.backoff_min_ms = 1;
+	fix.config.backoff_max_ms = 1 << 30;
+	start(serve_close, NULL);
+	hc_link_start(fix.link);
+	LOOP_UNTIL(fix.downs == 9); /* the delay after the next would be at least 512 ms */
+	fake.arg = "";
+	fake.serve = serve_once;
+	LOOP_UNTIL(fix.ups == 1);
+	ck_assert_int_eq(send_ping(&answers), HC_OK);
+	LOOP_UNTIL(fix.downs == 10);
+	lost_ms = hc_clock_mono_ms();
+	LOOP_UNTIL(fix.ups == 2);
+	ck_assert_int_lt(hc_clock_mono_ms() - lost_ms, 300);
+	finish();
+}
+END_TEST
+
+/* ---- the end ---- */
 
 START_TEST(link_destroyed_in_each_state_answers_the_waiting_and_calls_no_owner)
 {
@@ -535,8 +550,7 @@ START_TEST(link_destroyed_inside_a_callback_is_caught)
 }
 END_TEST
 
-/* ---- allocations that fail
- * ------------------------------------------------------------------------------- */
+/* ---- allocations that fail ---- */
 
 static void *
 faulty_malloc(size_t size)
@@ -605,6 +619,7 @@ main(void)
 	    link_reconnect_inside_on_up_and_on_down_is_safe,
 	    link_reconnect_in_each_state_leads_back_up,
 	    link_reconnect_in_a_long_backoff_shortens_it,
+	    link_lost_after_it_was_up_backs_off_from_the_least_again,
 	    link_destroyed_in_each_state_answers_the_waiting_and_calls_no_owner,
 	    link_destroyed_while_broken_is_clean,
 	};
@@ -614,10 +629,9 @@ main(void)
 	event_set_mem_functions(faulty_malloc, faulty_realloc, hc_free);
 	tcase_add_checked_fixture(tables, fix_setup, fix_teardown);
 	tcase_add_test_raise_signal(tables, link_destroyed_inside_a_callback_is_caught, SIGABRT);
+	tcase_add_loop_test(tables, link_bad_handshake_fails_the_attempt_once, 0, (int)ARGC(bad_handshakes));
 	tcase_add_loop_test(
-	    tables, link_bad_handshake_fails_the_attempt_once, 0, (int)ARGC(bad_handshakes));
-	tcase_add_loop_test(tables, link_bad_reply_fails_the_connection_and_each_waiting_once, 0,
-	    (int)ARGC(bad_replies));
+	    tables, link_bad_reply_fails_the_connection_and_each_waiting_once, 0, (int)ARGC(bad_replies));
 	tcase_add_loop_test(tables, link_any_allocation_failing_is_survived, 0, 2);
 	return run_cases("link_faults", list, sizeof(list) / sizeof(list[0]), tables);
 }

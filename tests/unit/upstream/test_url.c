@@ -20,8 +20,7 @@ static const struct accepted accepted[] = {
     {"redis://h/", "h", NULL, NULL, NULL, 6379, 0, "redis://h:6379"},
     {"redis://h:1", "h", NULL, NULL, NULL, 1, 0, "redis://h:1"},
     {"redis://h:65535/15", "h", NULL, NULL, NULL, 65535, 15, "redis://h:65535/15"},
-    {"redis://a-b.c_d.example:7000/0", "a-b.c_d.example", NULL, NULL, NULL, 7000, 0,
-	"redis://a-b.c_d.example:7000"},
+    {"redis://a-b.c_d.example:7000/0", "a-b.c_d.example", NULL, NULL, NULL, 7000, 0, "redis://a-b.c_d.example:7000"},
     {"redis://:pw@h", "h", NULL, NULL, "pw", 6379, 0, "redis://h:6379"},
     {"redis://:@h", "h", NULL, NULL, NULL, 6379, 0, "redis://h:6379"},
     {"redis://u:@h", "h", NULL, "u", "", 6379, 0, "redis://h:6379"},
@@ -30,8 +29,7 @@ static const struct accepted accepted[] = {
     {"redis://u:a@b@h", "h", NULL, "u", "a@b", 6379, 0, "redis://h:6379"},
     {"redis://u%3a:%40%2F%25%c3%A9@h", "h", NULL, "u:", "@/%\xc3\xa9", 6379, 0, "redis://h:6379"},
     {"redis://[::1]", "::1", NULL, NULL, NULL, 6379, 0, "redis://[::1]:6379"},
-    {"redis://:p@[fe80::1%eth0]:1/3", "fe80::1%eth0", NULL, NULL, "p", 1, 3,
-	"redis://[fe80::1%eth0]:1/3"},
+    {"redis://:p@[fe80::1%eth0]:1/3", "fe80::1%eth0", NULL, NULL, "p", 1, 3, "redis://[fe80::1%eth0]:1/3"},
     {"127.0.0.1:6380", "127.0.0.1", NULL, NULL, NULL, 6380, 0, "redis://127.0.0.1:6380"},
     {"[::1]:6380", "::1", NULL, NULL, NULL, 6380, 0, "redis://[::1]:6380"},
     {"unix:/a/b", NULL, "/a/b", NULL, NULL, 0, 0, "unix:/a/b"},
@@ -116,8 +114,7 @@ START_TEST(url_refused_says_why_and_writes_nothing)
 	struct hc_url url = {.port = 42};
 	const char *why = "";
 
-	ck_assert_msg(
-	    hc_url_parse(refused[_i].text, &url, &why) == HC_INVALID, "%s", refused[_i].text);
+	ck_assert_msg(hc_url_parse(refused[_i].text, &url, &why) == HC_INVALID, "%s", refused[_i].text);
 	ck_assert_msg(strstr(why, refused[_i].why) != NULL, "%s: %s", refused[_i].text, why);
 	ck_assert_int_eq(url.port, 42);
 }
@@ -172,10 +169,9 @@ main(void)
 	SRunner *sr;
 	int failed;
 
+	tcase_add_loop_test(tc, url_accepted_has_the_parts, 0, (int)(sizeof(accepted) / sizeof(accepted[0])));
 	tcase_add_loop_test(
-	    tc, url_accepted_has_the_parts, 0, (int)(sizeof(accepted) / sizeof(accepted[0])));
-	tcase_add_loop_test(tc, url_refused_says_why_and_writes_nothing, 0,
-	    (int)(sizeof(refused) / sizeof(refused[0])));
+	    tc, url_refused_says_why_and_writes_nothing, 0, (int)(sizeof(refused) / sizeof(refused[0])));
 	tcase_add_test(tc, url_socket_path_at_the_limit_is_accepted_and_past_it_refused);
 	tcase_add_test(tc, url_any_allocation_failing_is_nomem_without_leak);
 	suite_add_tcase(suite, tc);
