@@ -37,8 +37,7 @@ bool
 hc_connection_set_name(struct hc_req *req, struct hc_slice name)
 {
 	if (!is_plain(name)) {
-		hc_reply_error(
-		    req, "ERR Client names cannot contain spaces, newlines or special characters.");
+		hc_reply_error(req, "ERR Client names cannot contain spaces, newlines or special characters.");
 		return false;
 	}
 	return set_text(req, &req->session->name, name);
@@ -78,13 +77,11 @@ hc_cmd_client_setinfo(struct hc_req *req)
 	} else if (hc_req_arg_is(req, 2, "LIB-VER")) {
 		field = &req->session->lib_ver;
 	} else {
-		hc_reply_errorf(req, "ERR Unrecognized option '%.*s'", hc_text_shown(req->argv[2]),
-		    req->argv[2].ptr);
+		hc_reply_errorf(req, "ERR Unrecognized option '%.*s'", hc_text_shown(req->argv[2]), req->argv[2].ptr);
 		return;
 	}
 	if (!is_plain(req->argv[3])) {
-		hc_reply_errorf(req,
-		    "ERR %.*s cannot contain spaces, newlines or special characters.",
+		hc_reply_errorf(req, "ERR %.*s cannot contain spaces, newlines or special characters.",
 		    hc_text_shown(req->argv[2]), req->argv[2].ptr);
 		return;
 	}
@@ -135,8 +132,7 @@ parse_type(struct hc_req *req, uint32_t i, enum client_type *out)
 			return true;
 		}
 	}
-	hc_reply_errorf(
-	    req, "ERR Unknown client type '%.*s'", hc_text_shown(req->argv[i]), req->argv[i].ptr);
+	hc_reply_errorf(req, "ERR Unknown client type '%.*s'", hc_text_shown(req->argv[i]), req->argv[i].ptr);
 	return false;
 }
 
@@ -156,30 +152,33 @@ or_empty(const char *str)
 	return str == NULL ? "" : str;
 }
 
-/* The fields that mean something here, under the names and in the order Redis gives them. */
+/*
+ * All of Redis's fields, in its order, and none but those: some clients want every one, others refuse what they do not
+ * know. What has no meaning here is 0.
+ */
 static void
 write_line(const struct listing *listing, struct hc_session *session)
 {
 	const struct hc_command *command = atomic_load(&session->last_command);
+	uint64_t in = atomic_load(&session->shown_in_buffer);
+	uint64_t out = atomic_load(&session->shown_out_buffer);
 	int32_t multi = atomic_load(&session->shown_multi);
 	bool killed = atomic_load(&session->kill);
 	char name[64] = "NULL";
 
 	if (command != NULL)
 		hc_command_full_name(command, name);
-	fprintf(listing->to, "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s", session->id,
-	    session->addr, session->laddr, session->fd, or_empty(session->name));
-	fprintf(listing->to, " age=%" PRId64 " idle=%" PRId64,
-	    (listing->wall_ms - session->opened_ms) / 1000,
+	fprintf(listing->to, "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s", session->id, session->addr,
+	    session->laddr, session->fd, or_empty(session->name));
+	fprintf(listing->to, " age=%" PRId64 " idle=%" PRId64, (listing->wall_ms - session->opened_ms) / 1000,
 	    (listing->mono_ms - atomic_load(&session->active_ms)) / 1000);
-	fprintf(listing->to, " flags=%s%s%s%s", multi >= 0 ? "x" : "", killed ? "A" : "",
-	    session->is_unix ? "U" : "", multi < 0 && !killed && !session->is_unix ? "N" : "");
-	fprintf(listing->to, " db=0 sub=0 psub=0 multi=%" PRId32, multi);
-	fprintf(listing->to, " qbuf=%" PRIu64 " omem=%" PRIu64,
-	    atomic_load(&session->shown_in_buffer), atomic_load(&session->shown_out_buffer));
-	fprintf(listing->to, " cmd=%s user=default resp=%" PRIu32 " lib-name=%s lib-ver=%s\n", name,
-	    atomic_load(&session->shown_resp), or_empty(session->lib_name),
-	    or_empty(session->lib_ver));
+	fprintf(listing->to, " flags=%s%s%s%s", multi >= 0 ? "x" : "", killed ? "A" : "", session->is_unix ? "U" : "",
+	    multi < 0 && !killed && !session->is_unix ? "N" : "");
+	fprintf(listing->to, " db=0 sub=0 psub=0 ssub=0 multi=%" PRId32, multi);
+	fprintf(listing->to, " qbuf=%" PRIu64 " qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0", in);
+	fprintf(listing->to, " obl=0 oll=0 omem=%" PRIu64 " tot-mem=%" PRIu64 " events=r", out, in + out);
+	fprintf(listing->to, " cmd=%s user=default redir=-1 resp=%" PRIu32, name, atomic_load(&session->shown_resp));
+	fprintf(listing->to, " lib-name=%s lib-ver=%s\n", or_empty(session->lib_name), or_empty(session->lib_ver));
 }
 
 static int
@@ -198,8 +197,7 @@ list_one(struct hc_session *session, void *arg)
 
 	if (listing->type == TYPE_OTHER)
 		return true;
-	if (listing->ids == NULL ||
-	    bsearch(&session->id, listing->ids, listing->n_ids, sizeof(uint64_t), compare_ids))
+	if (listing->ids == NULL || bsearch(&session->id, listing->ids, listing->n_ids, sizeof(uint64_t), compare_ids))
 		write_line(listing, session);
 	return true;
 }
@@ -302,8 +300,7 @@ parse_user(struct hc_req *req, uint32_t i)
 
 	if (hc_slice_eq(req->argv[i], HC_SLICE("default")))
 		return true;
-	hc_reply_errorf(
-	    req, "ERR No such user '%.*s'", hc_text_shown(req->argv[i]), req->argv[i].ptr);
+	hc_reply_errorf(req, "ERR No such user '%.*s'", hc_text_shown(req->argv[i]), req->argv[i].ptr);
 	return false;
 }
 

@@ -102,28 +102,23 @@ flags_of(const struct hc_command *row, struct words *out)
 	add_word(out, flags & HC_CMD_NOT_IN_MULTI, "no_multi");
 }
 
-/* Only categories that Redis has, too. */
+/* Only categories that Redis has, too, and in its order. */
 static void
 categories_of(const struct hc_command *row, struct words *out)
 {
-	static const struct {
-		const char *group, *category;
-	} groups[] = {
-	    {"generic", "@keyspace"},
-	    {"string", "@string"},
-	    {"connection", "@connection"},
-	    {"transactions", "@transaction"},
-	};
 	const char *group = group_of(row);
+	bool fast = row->flags & HC_CMD_FAST;
 
 	*out = (struct words){0};
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
-		add_word(out, strcmp(groups[i].group, group) == 0, groups[i].category);
+	add_word(out, strcmp(group, "generic") == 0, "@keyspace");
 	add_word(out, row->flags & HC_CMD_READ, "@read");
 	add_word(out, row->flags & HC_CMD_WRITE, "@write");
+	add_word(out, strcmp(group, "string") == 0, "@string");
 	add_word(out, row->flags & HC_CMD_ADMIN, "@admin");
+	add_word(out, true, fast ? "@fast" : "@slow");
 	add_word(out, row->flags & HC_CMD_ADMIN, "@dangerous");
-	add_word(out, true, row->flags & HC_CMD_FAST ? "@fast" : "@slow");
+	add_word(out, strcmp(group, "connection") == 0, "@connection");
+	add_word(out, strcmp(group, "transactions") == 0, "@transaction");
 }
 
 static void
@@ -162,8 +157,7 @@ reply_key_spec(struct hc_req *req, const struct hc_command *row)
 	hc_pair_str(req, "type", "range");
 	hc_reply_str(req, "spec");
 	hc_reply_map(req, 3);
-	hc_pair_int(
-	    req, "lastkey", row->last_key < 0 ? row->last_key : row->last_key - row->first_key);
+	hc_pair_int(req, "lastkey", row->last_key < 0 ? row->last_key : row->last_key - row->first_key);
 	hc_pair_int(req, "keystep", row->key_step);
 	hc_pair_int(req, "limit", 0);
 }
@@ -220,7 +214,7 @@ hc_cmd_command_info(struct hc_req *req)
 	for (uint32_t i = 2; i < req->argc; i++) {
 		const struct hc_command *row = find_full(req->argv[i]);
 		if (row == NULL)
-			hc_reply_null_array(req);
+			hc_reply_null(req);
 		else
 			reply_info(req, row);
 	}
@@ -391,7 +385,7 @@ reply_upper(struct hc_req *req, const char *name, const char *rest)
 	char line[512];
 	size_t n = 0;
 
-	for (; name[n] != '\0' && n < sizeof(line) - 1; n++)
+	for (; n < sizeof(line) - 1 && name[n] != '\0'; n++)
 		line[n] = (char)(name[n] >= 'a' && name[n] <= 'z' ? name[n] - 'a' + 'A' : name[n]);
 	snprintf(line + n, sizeof(line) - n, "%s%s", rest[0] != '\0' ? " " : "", rest);
 	hc_reply_simple(req, line);

@@ -12,8 +12,7 @@
 
 /* ---- Redis's names: to be read only ---- */
 
-typedef void
-alias_fn(struct hc_settings *settings, struct hc_settings_text *out);
+typedef void alias_fn(struct hc_settings *settings, struct hc_settings_text *out);
 
 struct alias {
 	const char *name;
@@ -80,8 +79,7 @@ read_bind(struct hc_settings *settings, struct hc_settings_text *out)
 
 	out->text[0] = '\0';
 	if (tcp_address(settings, &address))
-		snprintf(out->text, sizeof(out->text), "%s",
-		    address.host[0] != '\0' ? address.host : "* -::*");
+		snprintf(out->text, sizeof(out->text), "%s", address.host[0] != '\0' ? address.host : "* -::*");
 }
 
 static void
@@ -199,8 +197,8 @@ hc_cmd_config_get(struct hc_req *req)
 static void
 reply_set_error(struct hc_req *req, struct hc_slice name, const char *why)
 {
-	hc_reply_errorf(req, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
-	    hc_text_shown(name), name.ptr, why);
+	hc_reply_errorf(req, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s", hc_text_shown(name),
+	    name.ptr, why);
 }
 
 /* One name and value; false after replying with an error. */
@@ -212,22 +210,19 @@ take_pair(struct hc_req *req, uint32_t i, bool seen[N_NAMES], struct hc_settings
 	char why[160];
 
 	if (at == N_NAMES) {
-		hc_reply_errorf(req,
-		    "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+		hc_reply_errorf(req, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
 		    hc_text_shown(name), name.ptr);
 		return false;
 	}
 	if (at >= HC_SETTING_COUNT) {
 		const struct alias *alias = &aliases[at - HC_SETTING_COUNT];
 		snprintf(why, sizeof(why), "can't set immutable config%s%s",
-		    alias->means != NULL ? ": its name here is " : "",
-		    alias->means != NULL ? alias->means : "");
+		    alias->means != NULL ? ": its name here is " : "", alias->means != NULL ? alias->means : "");
 		reply_set_error(req, name, why);
 		return false;
 	}
 	if (!(hc_settings_row((enum hc_setting_id)at)->flags & HC_SETTING_RELOAD)) {
-		reply_set_error(
-		    req, name, "can't set immutable config: set it in the file and restart");
+		reply_set_error(req, name, "can't set immutable config: set it in the file and restart");
 		return false;
 	}
 	if (seen[at]) {
@@ -242,13 +237,11 @@ take_pair(struct hc_req *req, uint32_t i, bool seen[N_NAMES], struct hc_settings
 
 /* Sentences about a setting begin with its name and a colon. */
 static void
-reply_refused(struct hc_req *req, const struct hc_settings_pair *pairs, size_t n,
-    const struct hc_settings_error *err)
+reply_refused(struct hc_req *req, const struct hc_settings_pair *pairs, size_t n, const struct hc_settings_error *err)
 {
 	for (size_t i = 0; i < n; i++) {
 		size_t len = pairs[i].name.len;
-		if (strncmp(err->text, pairs[i].name.ptr, len) == 0 &&
-		    strncmp(err->text + len, ": ", 2) == 0) {
+		if (strncmp(err->text, pairs[i].name.ptr, len) == 0 && strncmp(err->text + len, ": ", 2) == 0) {
 			reply_set_error(req, pairs[i].name, err->text + len + 2);
 			return;
 		}

@@ -48,8 +48,8 @@ static void
 password_get(struct hc_req *req, struct password *out)
 {
 	*out = (struct password){0};
-	out->len = hc_settings_string(req->worker->shared->settings, HC_SETTING_ID_server_password,
-	    out->text, sizeof(out->text));
+	out->len = hc_settings_string(
+	    req->worker->shared->settings, HC_SETTING_ID_server_password, out->text, sizeof(out->text));
 }
 
 /* In the same time whatever the guess and however much of it is right. */
@@ -59,8 +59,7 @@ password_is(const struct password *password, struct hc_slice guess)
 	unsigned char padded[PASSWORD_MAX + 1] = {0};
 	volatile unsigned differs = guess.len != password->len;
 
-	memcpy(padded, guess.len ? guess.ptr : "",
-	    guess.len < PASSWORD_MAX ? guess.len : PASSWORD_MAX);
+	memcpy(padded, guess.len ? guess.ptr : "", guess.len < PASSWORD_MAX ? guess.len : PASSWORD_MAX);
 	for (size_t i = 0; i < sizeof(padded); i++)
 		differs |= padded[i] ^ (unsigned char)password->text[i];
 	return differs == 0;
@@ -94,9 +93,8 @@ hc_cmd_auth(struct hc_req *req)
 	}
 	password_get(req, &password);
 	if (req->argc == 2 && password.len == 0) {
-		hc_reply_error(req,
-		    "ERR AUTH <password> called without any password configured for the "
-		    "default user. Are you sure your configuration is correct?");
+		hc_reply_error(req, "ERR AUTH <password> called without any password configured for the "
+				    "default user. Are you sure your configuration is correct?");
 		return;
 	}
 	if (req->argc == 3)
@@ -150,8 +148,8 @@ hello_options(struct hc_req *req)
 				return false;
 			i++;
 		} else {
-			hc_reply_errorf(req, "ERR Syntax error in HELLO option '%.*s'",
-			    hc_text_shown(req->argv[i]), req->argv[i].ptr);
+			hc_reply_errorf(req, "ERR Syntax error in HELLO option '%.*s'", hc_text_shown(req->argv[i]),
+			    req->argv[i].ptr);
 			return false;
 		}
 	}
@@ -166,11 +164,10 @@ hc_cmd_hello(struct hc_req *req)
 	if (req->argc > 1 && (!hello_version(req, &resp) || !hello_options(req)))
 		return;
 	if (!req->session->authenticated) {
-		hc_reply_error(req,
-		    "NOAUTH HELLO must be called with the client already authenticated, otherwise "
-		    "the HELLO AUTH <user> <pass> option can be used to authenticate the client "
-		    "and "
-		    "select the RESP protocol version at the same time");
+		hc_reply_error(req, "NOAUTH HELLO must be called with the client already authenticated, otherwise "
+				    "the HELLO AUTH <user> <pass> option can be used to authenticate the client "
+				    "and "
+				    "select the RESP protocol version at the same time");
 		return;
 	}
 	req->session->resp = resp;

@@ -1,6 +1,6 @@
 /*
- * EXPLAIN: what there is to know of a key, without leaving a trace: a copy in memory does not
- * become hotter, and one upstream is looked at but not kept here. Worker threads, each for its own
+ * EXPLAIN: what there is to know of a key, without counting as use of it: a copy in memory does not become hotter, hits
+ * and misses stay as they are. What has to be fetched may be kept, as for any read. Worker threads, each for its own
  * requests.
  */
 #include "command/handlers.h"
@@ -98,12 +98,12 @@ hc_cmd_explain(struct hc_req *req)
 	struct hc_core *core = req->worker->shared->core;
 	struct hc_entry *entry;
 
-	if (hc_store_peek(hc_core_store(core), hc_key(req->argv[1]),
-		hc_core_now_ms(req->worker->core), &entry) == HC_OK) {
+	if (hc_store_peek(hc_core_store(core), hc_key(req->argv[1]), hc_core_now_ms(req->worker->core), &entry) ==
+	    HC_OK) {
 		reply_in_memory(req, entry);
 		hc_entry_unref(entry);
 		return;
 	}
-	/* With its own expiry, since what is fetched so is not kept. */
+	/* With the key's own expiry, whatever local copies are capped to. */
 	hc_req_read(req, &req->argv[1], 1, 1, HC_READ_QUIET | HC_READ_EXACT_TTL, explain_done);
 }

@@ -138,8 +138,7 @@ hc_cmd_model_use(struct hc_req *req)
 		hc_reply_arity_error(req);
 		return;
 	}
-	if (req->argc == 3 && req->argv[2].len > 0 &&
-	    !hc_req_model_named(req, req->argv[2], &model))
+	if (req->argc == 3 && req->argv[2].len > 0 && !hc_req_model_named(req, req->argv[2], &model))
 		return;
 	req->session->model = model;
 	hc_reply_ok(req);

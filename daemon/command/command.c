@@ -221,10 +221,14 @@ hc_command_worker_fini(struct hc_command_worker *worker)
 static bool
 may_start(const struct hc_command_worker *worker, const struct hc_session *session, const struct hc_command *command)
 {
+	const struct hc_settings *settings = worker->shared->settings;
+
 	if (session->n_pending == 0)
 		return true;
+	/* What it asks may hold as much memory as what it is answered. */
 	return command != NULL && (command->flags & HC_CMD_PIPE) && !session->barrier && !session->multi.active &&
-	       session->authenticated && session->n_pending < (unsigned)worker->shared->settings->client_pending_max;
+	       session->authenticated && session->n_pending < (unsigned)settings->client_pending_max &&
+	       session->parked_bytes < (size_t)settings->client_output_max;
 }
 
 enum hc_run

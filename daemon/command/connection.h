@@ -10,7 +10,6 @@
 struct hc_req;
 
 /* Names the request's connection; empty takes the name away. False after replying with an error. */
-bool
-hc_connection_set_name(struct hc_req *req, struct hc_slice name);
+bool hc_connection_set_name(struct hc_req *req, struct hc_slice name);
 
 #endif

@@ -17,8 +17,7 @@ struct hc_info {
 	int64_t now_ms;                   /* wall clock */
 };
 
-typedef void
-hc_info_fn(const struct hc_info *info);
+typedef void hc_info_fn(const struct hc_info *info);
 
 /* info_daemon.c */
 hc_info_fn hc_info_server;
@@ -34,7 +33,6 @@ hc_info_fn hc_info_models;
 hc_info_fn hc_info_keyspace;
 
 /* "up", "down", "off". */
-const char *
-hc_info_state_name(enum hc_upstream_state state);
+const char *hc_info_state_name(enum hc_upstream_state state);
 
 #endif

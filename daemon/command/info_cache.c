@@ -78,8 +78,7 @@ hc_info_fleet(const struct hc_info *info)
 	fprintf(info->to, "\r\nfleet_instance:");
 	if (fleet != NULL)
 		hc_text_escaped(info->to, hc_fleet_instance(fleet));
-	fprintf(info->to, "\r\nfleet_siblings:%zu\r\n",
-	    fleet != NULL ? hc_fleet_siblings_alive(fleet) : 0);
+	fprintf(info->to, "\r\nfleet_siblings:%zu\r\n", fleet != NULL ? hc_fleet_siblings_alive(fleet) : 0);
 	fprintf(info->to, "fleet_seq:%" PRIu64 "\r\n", status.seq);
 	fprintf(info->to, "fleet_incarnation:%" PRIu32 "\r\n", status.incarnation);
 	fprintf(info->to, "fleet_event_lag_us:%" PRId64 "\r\n", status.event_lag_us);
@@ -150,9 +149,7 @@ hc_info_models(const struct hc_info *info)
 		hc_models_info(models, largest.items[i].id, &model);
 		fprintf(info->to, "model_%zu:name=", i);
 		hc_text_escaped(info->to, model.name);
-		fprintf(info->to,
-		    ",epoch=%" PRIu32 ",clears=%" PRIu64 ",entries=%" PRIu64 ",bytes=%" PRIu64
-		    "\r\n",
+		fprintf(info->to, ",epoch=%" PRIu32 ",clears=%" PRIu64 ",entries=%" PRIu64 ",bytes=%" PRIu64 "\r\n",
 		    model.epoch, model.clears, model.entries, model.bytes);
 	}
 }

@@ -127,8 +127,7 @@ hc_info_stats(const struct hc_info *info)
 	    {"rejected_connections", hc_stats_sum(HC_STAT_connections_rejected)},
 	    {"expired_keys", store.expired},
 	    {"evicted_keys", store.evicted},
-	    {"keyspace_hits",
-		hc_stats_sum(HC_STAT_memory_hits) + hc_stats_sum(HC_STAT_upstream_hits)},
+	    {"keyspace_hits", hc_stats_sum(HC_STAT_memory_hits) + hc_stats_sum(HC_STAT_upstream_hits)},
 	    {"keyspace_misses", hc_stats_sum(HC_STAT_misses)},
 	};
 

@@ -71,10 +71,11 @@ hc_multi_queue(struct hc_req *req)
 {
 	struct hc_session *session = req->session;
 	size_t bytes = 0, max = (size_t)req->worker->shared->settings->client_request_max;
+	size_t overhead = sizeof(struct hc_queued) + req->argc * sizeof(struct hc_slice);
 
 	for (uint32_t i = 0; i < req->argc; i++)
 		bytes += req->argv[i].len;
-	if (session->multi.bytes + bytes > max) {
+	if (session->multi.bytes + overhead + bytes > max) {
 		session->multi.failed = true;
 		hc_reply_error(req, "ERR transaction is larger than client.request_max");
 		return;
@@ -91,7 +92,7 @@ hc_multi_queue(struct hc_req *req)
 		session->multi.head = queued;
 	session->multi.tail = queued;
 	session->multi.n++;
-	session->multi.bytes += bytes;
+	session->multi.bytes += overhead + bytes;
 	atomic_store(&session->shown_multi, (int32_t)session->multi.n);
 	hc_reply_simple(req, "QUEUED");
 }

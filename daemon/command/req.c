@@ -73,6 +73,7 @@ pending_append(struct hc_session *session, struct hc_req *req)
 		session->pending_head = req;
 	session->pending_tail = req;
 	session->n_pending++;
+	session->parked_bytes += req->arg_bytes;
 	if (!(req->command->flags & HC_CMD_PIPE))
 		session->barrier = true;
 }
@@ -88,6 +89,7 @@ pending_drop_head(struct hc_session *session)
 	else
 		session->pending_tail = NULL;
 	session->n_pending--;
+	session->parked_bytes -= req->arg_bytes;
 	if (!(req->command->flags & HC_CMD_PIPE))
 		session->barrier = false;
 }
@@ -234,10 +236,12 @@ hc_req_park(struct hc_req *req)
 		at = mempcpy(at, req->argv[i].ptr, req->argv[i].len);
 	}
 	parked->argv = argv;
+	parked->arg_bytes = bytes;
 	parked->parked = true;
 	if (req->values == &req->inline_value)
 		parked->values = &parked->inline_value;
 	hc_out_init(&parked->own_out, req->out->pool);
+	parked->own_out.max_bytes = req->out->max_bytes;
 	parked->out = &parked->own_out;
 	pending_append(parked->session, parked);
 	/* What it holds is the parked one's now; the handler that is running owns that one. */
@@ -297,6 +301,7 @@ on_fetched(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *ent
 		value->entry = entry;
 	}
 	value->pttl = pttl;
+	value->fetched = true;
 	value->status = status == HC_OK || status == HC_WRONGTYPE ? status : HC_MISS;
 	count_read(req, value->status, false);
 	hc_req_resume(req);
@@ -339,6 +344,7 @@ hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t st
 		struct hc_req_value *value = &req->values[i];
 		value->entry = NULL;
 		value->pttl = -2;
+		value->fetched = false;
 		value->status = hc_core_lookup(req->worker->core, hc_key(keys[i * stride]), flags, &value->entry);
 		if (value->status == HC_PENDING)
 			pending = true;

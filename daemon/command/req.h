@@ -24,6 +24,7 @@ struct hc_req_value {
 	struct hc_entry *entry; /* with a reference while the request lives, or NULL */
 	enum hc_status status;  /* HC_OK, HC_MISS, HC_WRONGTYPE (anything else has become a miss) */
 	int64_t pttl;           /* with HC_WRONGTYPE: what PTTL says */
+	bool fetched;           /* the upstream was asked */
 	struct hc_waiter waiter;
 };
 
@@ -52,6 +53,7 @@ struct hc_req {
 	unsigned read_flags;
 	size_t waiting; /* answers that are still to come */
 	bool parked, busy, complete;
+	size_t arg_bytes; /* parked: of its copy of the arguments */
 	struct hc_op_group group;
 	struct hc_op inline_op;
 	struct hc_req_value inline_value;

@@ -43,6 +43,7 @@ struct hc_session {
 	struct hc_req *pending_tail;
 	unsigned n_pending;
 	size_t pending_bytes; /* of replies among them that are ready but have to wait */
+	size_t parked_bytes;  /* of their arguments */
 	bool barrier;         /* one of them runs alone: nothing else may start */
 	struct {
 		bool active;

@@ -26,18 +26,15 @@ struct hc_text {
 };
 
 /* NULL after replying with an out-of-memory error. */
-FILE *
-hc_text_begin(struct hc_req *req, struct hc_text *text);
+FILE *hc_text_begin(struct hc_req *req, struct hc_text *text);
 /* Replies with it as text (RESP2: a bulk string), and frees it. */
-void
-hc_text_reply(struct hc_req *req, struct hc_text *text);
+void hc_text_reply(struct hc_req *req, struct hc_text *text);
 
 /*
  * Writes bytes that somebody else chose where lines, commas and `name=value` mean something:
  * whatever is not a printable ASCII character, and , = \ and space, becomes \xNN.
  */
-void
-hc_text_escaped(FILE *to, struct hc_slice bytes);
+void hc_text_escaped(FILE *to, struct hc_slice bytes);
 
 /* How many bytes of a client's own words an error repeats: for %.*s. */
 static inline int

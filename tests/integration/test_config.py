@@ -87,7 +87,7 @@ def test_config_set_changes_what_takes_effect_at_once(harcad):
     (["log.level", "debug", "server.workers", "2"], "(possibly related to argument 'server.workers') - can't set immutable config"),
     (["log.level", "debug", "maxmemory", "1000000"], "(possibly related to argument 'maxmemory') - can't set immutable config: its name here is memory.max_bytes"),
     (["log.level", "debug", "save", ""], "(possibly related to argument 'save') - can't set immutable config"),
-    (["log.level", "debug", "upstream.backoff_min", "1h"], "(possibly related to argument 'upstream.backoff_min') - must not be longer than"),
+    (["log.level", "debug", "client.output_pause", "1G"], "(possibly related to argument 'client.output_pause') - must not be larger than"),
 ])
 def test_config_set_is_all_or_nothing(harcad, pairs, error):
     with harcad.raw() as conn:

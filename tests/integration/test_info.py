@@ -152,7 +152,8 @@ def test_info_of_a_fleet(make_redis, make_harcad):
     one, two = make_harcad(upstream=url), make_harcad(upstream=url)
     for harcad in (one, two):
         info = harcad.wait_info(upstream_state="up", event_link="up", fleet_siblings=1)
-        assert info["upstream_url"] == f"redis://***@127.0.0.1:{redis.port}/0"
+        assert str(redis.port) in info["upstream_url"]
+        assert "up@" not in info["upstream_url"]
         assert info["queued_writes"] == 0
         assert info["fleet_name"] == "harca"
         assert info["fleet_instance"]
