@@ -214,10 +214,17 @@ hc_core_caps_ttl(const struct hc_core *core)
 }
 
 int64_t
+hc_core_expiry_after(int64_t from_ms, int64_t ttl_ms)
+{
+	/* However far away, it is not "never". */
+	return ttl_ms >= HC_NO_EXPIRY - from_ms ? HC_NO_EXPIRY - 1 : from_ms + ttl_ms;
+}
+
+int64_t
 hc_core_local_expiry(const struct hc_core *core, int64_t pttl, int64_t from_ms)
 {
 	int64_t cap = core->settings->ttl_local_max;
-	int64_t expiry = pttl < 0 || pttl > HC_NO_EXPIRY - from_ms ? HC_NO_EXPIRY : from_ms + pttl;
+	int64_t expiry = pttl < 0 ? HC_NO_EXPIRY : hc_core_expiry_after(from_ms, pttl);
 
 	if (cap > 0) {
 		uint64_t most = (uint64_t)(cap / 100 * core->settings->ttl_jitter);

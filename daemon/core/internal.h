@@ -65,6 +65,9 @@ struct hc_core_worker {
 	struct hc_batch *batch;    /* ops of this turn */
 	struct event *flush;       /* runs at the end of the turn in which it was made active */
 	char write_sha[41];        /* of the write script, as the server gave it; "" not yet */
+	unsigned calls_by_sha;     /* of it, under way */
+	uint32_t noscripts;        /* calls that found it forgotten */
+	bool batch_held;           /* until those that were sent before it are in order again */
 	uint64_t timeouts_seen;    /* of the link, added to the core's count already */
 	bool was_up;
 	bool settled;
@@ -75,6 +78,8 @@ struct hc_core_worker {
 /* The same for the worker's links and the main thread's. */
 void hc_core_link_config(const struct hc_core *core, const char *name, struct hc_link_config *out);
 
+/* ttl_ms after from_ms, without overflow. */
+int64_t hc_core_expiry_after(int64_t from_ms, int64_t ttl_ms);
 /* Expiry of a local copy whose key has `pttl` left (as PTTL gives it) since `from_ms`: capped and jittered. */
 int64_t hc_core_local_expiry(const struct hc_core *core, int64_t pttl, int64_t from_ms);
 /* True when what is kept here may live shorter than the key. */

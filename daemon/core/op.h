@@ -43,7 +43,7 @@ struct hc_op {
 	/* answered: by the core */
 	enum hc_status status;  /* HC_OK; HC_MISS, HC_UNCHANGED: the condition did not hold, or no such key; … */
 	struct hc_entry *old;   /* with want_old: what was there, with a reference, or NULL */
-	uint32_t epoch;         /* CLEAR_MODEL: the new one */
+	uint32_t epoch;         /* CLEAR_MODEL: the new one; when asked, the least it shall be (0: any) */
 	char *error;            /* with HC_ERROR: the upstream's words, or NULL */
 
 	/* under way: the core's */

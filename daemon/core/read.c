@@ -28,6 +28,8 @@ struct hc_fetch {
 	bool exact; /* asked for the key's own expiry: shared with nobody, not kept */
 	bool linked;
 	bool half; /* PTTL could not be sent: GET's answer ends it */
+	bool overtaken;     /* a write was held when it was sent: it came before that */
+	uint32_t noscripts; /* the worker's, when it was sent */
 };
 
 enum hc_status
@@ -255,6 +257,29 @@ finish(struct hc_fetch *fetch, int64_t pttl)
 	hc_free(fetch);
 }
 
+static enum hc_status send_fetch(struct hc_fetch *fetch);
+
+/* Writes that went before it had to be sent again: it has seen what was before them. */
+static bool
+was_overtaken(const struct hc_fetch *fetch)
+{
+	return fetch->overtaken || fetch->noscripts != fetch->worker->noscripts;
+}
+
+static enum hc_status
+ask_again(struct hc_fetch *fetch)
+{
+	enum hc_status status = send_fetch(fetch);
+
+	if (status != HC_OK)
+		return status;
+	hc_entry_unref(fetch->entry);
+	fetch->entry = NULL;
+	fetch->status = HC_PENDING;
+	fetch->sent_ms = fetch->worker->now_ms;
+	return HC_OK;
+}
+
 static void
 on_pttl(void *arg, enum hc_status status, const redisReply *reply)
 {
@@ -262,6 +287,8 @@ on_pttl(void *arg, enum hc_status status, const redisReply *reply)
 	int64_t pttl = -2;
 
 	hc_core_tick(fetch->worker);
+	if (status == HC_OK && was_overtaken(fetch) && ask_again(fetch) == HC_OK)
+		return;
 	if (status == HC_OK && reply->type == REDIS_REPLY_INTEGER)
 		pttl = reply->integer;
 	else if (fetch->status == HC_OK)
@@ -295,6 +322,8 @@ send_fetch(struct hc_fetch *fetch)
 		if (full == NULL)
 			return HC_NOMEM;
 	}
+	fetch->overtaken = worker->batch_held;
+	fetch->noscripts = worker->noscripts;
 	memcpy(mempcpy(full, prefix.ptr, prefix.len), fetch->key.ptr, fetch->key.len);
 	struct hc_slice name = hc_slice(full, prefix.len + fetch->key.len);
 	const struct hc_slice get[] = {HC_SLICE("GET"), name}, pttl[] = {HC_SLICE("PTTL"), name};

@@ -136,6 +136,8 @@ put_expiry(const struct hc_core *core, const struct hc_op *op, char *dst, size_t
 		snprintf(dst, cap, "P%" PRId64, op->ttl_ms);
 	else if (op->ttl == HC_TTL_ABSOLUTE)
 		snprintf(dst, cap, "A%" PRId64, op->ttl_ms);
+	else if (op->kind == HC_OP_CLEAR_MODEL && op->epoch > 0)
+		snprintf(dst, cap, "%" PRIu32, op->epoch);
 	else if (op->kind == HC_OP_SET && op->ttl == HC_TTL_NONE && standard > 0)
 		snprintf(dst, cap, "P%" PRId64, standard);
 	else

@@ -91,6 +91,22 @@ take_new_epochs(struct hc_sync *sync, const redisReply *reply)
 	}
 }
 
+/*
+ * The keys are gone upstream, and so are whatever was kept here of them from before: nobody would hear of what
+ * becomes of a key that only this daemon has.
+ */
+static void
+drop_replayed(struct hc_sync *sync, const redisReply *reply)
+{
+	for (size_t i = 0; i < sync->page.n_keys; i++) {
+		struct hc_script_result result;
+		uint64_t version = 1; /* it was not there; what has no version is of the outage */
+		if (hc_script_result(reply, sync->page.n_models + i, &result) == HC_OK && result.seq > 0)
+			version = result.seq;
+		hc_store_invalidate(sync->core->store, hc_key(sync->page.keys[i]), version);
+	}
+}
+
 static void
 on_replayed(void *arg, enum hc_status status, const redisReply *reply)
 {
@@ -100,6 +116,7 @@ on_replayed(void *arg, enum hc_status status, const redisReply *reply)
 		status = HC_ERROR;
 	if (status == HC_OK) {
 		take_new_epochs(sync, reply);
+		drop_replayed(sync, reply);
 		hc_stats_add(sync->stats, invalidations_out, sync->page.n_models + sync->page.n_keys);
 	}
 	replay_ended(sync, status);
@@ -115,7 +132,9 @@ send_replay(struct hc_sync *sync)
 	if (status != HC_OK)
 		return status;
 	for (size_t i = 0; status == HC_OK && i < page->n_models; i++) {
+		/* Cleared here twice, it is two ahead: an upstream that lags behind would make its values look old for ever. */
 		struct hc_op op = {.kind = HC_OP_CLEAR_MODEL, .model = page->models[i]};
+		op.epoch = hc_models_epoch(sync->core->models, op.model);
 		status = hc_script_call_add(call, &op);
 	}
 	for (size_t i = 0; status == HC_OK && i < page->n_keys; i++) {
@@ -201,6 +220,8 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 		return;
 	}
 	bool new_life = atomic_load(&core->incarnation) != incarnation;
+	/* Before epochs begin anew, which would make what was cleared valid again. */
+	hc_store_forget_all(core->store);
 	take_epochs(core, state);
 	atomic_store(&core->incarnation, incarnation);
 	hc_store_forget_all(core->store);

@@ -13,7 +13,7 @@ expiry_of(const struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 
 	switch (op->ttl) {
 	case HC_TTL_ABSOLUTE:
-		return op->ttl_ms;
+		return op->ttl_ms < HC_NO_EXPIRY ? op->ttl_ms : HC_NO_EXPIRY - 1;
 	case HC_TTL_KEEP:
 		return HC_NO_EXPIRY;
 	case HC_TTL_NONE:
@@ -24,7 +24,7 @@ expiry_of(const struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 	case HC_TTL_RELATIVE:
 		break;
 	}
-	return ttl > HC_NO_EXPIRY - now_ms ? HC_NO_EXPIRY : now_ms + ttl;
+	return hc_core_expiry_after(now_ms, ttl);
 }
 
 struct hc_entry *

@@ -5,7 +5,9 @@
  *                                       └ NOSCRIPT → EVAL, with the script
  *                                       └ no answer → as while the upstream is down
  *
- * Groups stay whole: the script carries a call out as one.
+ * Groups stay whole: the script carries a call out as one. When the server has forgotten the script, what was sent by its
+ * SHA is sent again in the order of the answers, and what comes after is held until all of that has been; a fetch
+ * that was overtaken so is asked again (read.c).
  */
 #include <assert.h>
 #include "base/log.h"
@@ -17,6 +19,7 @@ struct hc_batch {
 	struct hc_op **ops; /* the groups' */
 	size_t n, cap;
 	size_t bytes;
+	bool by_sha; /* as it was sent */
 };
 
 #define BATCH_BYTES_MAX (1u << 20) /* values of a call; a group may be more */
@@ -57,7 +60,9 @@ copy_to_keep(struct hc_core_worker *worker, struct hc_op *op, const struct hc_sc
 	struct hc_core *core = worker->core;
 	struct hc_entry *entry = op->entry;
 
-	if (op->kind != HC_OP_SET || !result->done || entry == NULL || !known || !atomic_load(&core->coherent))
+	/* A pttl of -2: its expiry was over when it was written. */
+	if (op->kind != HC_OP_SET || !result->done || result->pttl == -2 || entry == NULL || !known ||
+	    !atomic_load(&core->coherent))
 		return NULL;
 	hc_models_raise(core->models, op->model, result->epoch);
 	entry->epoch = result->epoch;
@@ -165,6 +170,16 @@ settle_batch(struct hc_batch *batch, const redisReply *reply)
 	}
 }
 
+/* What was sent before is in order: what has been held comes next. */
+static void
+let_batch_go(struct hc_core_worker *worker)
+{
+	if (!worker->batch_held || worker->calls_by_sha > 0)
+		return;
+	worker->batch_held = false;
+	hc_core_batch_flush(worker);
+}
+
 static void
 on_reply(void *arg, enum hc_status status, const redisReply *reply)
 {
@@ -172,12 +187,19 @@ on_reply(void *arg, enum hc_status status, const redisReply *reply)
 	struct hc_core_worker *worker = batch->worker;
 
 	hc_core_tick(worker);
+	if (batch->by_sha)
+		worker->calls_by_sha--;
 	if (status == HC_OK && is_noscript(reply)) {
 		/* SCRIPT FLUSH, or a restart behind a proxy: it goes along this time, which makes it known again. */
-		if (send_batch(batch, "") == HC_OK)
+		worker->noscripts++;
+		worker->batch_held = worker->batch_held || worker->calls_by_sha > 0;
+		if (send_batch(batch, "") == HC_OK) {
+			let_batch_go(worker);
 			return;
+		}
 		status = HC_DOWN;
 	}
+	let_batch_go(worker);
 	if (status == HC_OK) {
 		settle_batch(batch, reply);
 	} else {
@@ -203,6 +225,8 @@ send_batch(struct hc_batch *batch, const char *sha)
 	if (status == HC_OK)
 		status = hc_script_call_send(call, worker->link, sha, on_reply, batch);
 	hc_script_call_destroy(call);
+	batch->by_sha = status == HC_OK && sha[0] != '\0';
+	worker->calls_by_sha += batch->by_sha;
 	return status;
 }
 
@@ -211,7 +235,7 @@ hc_core_batch_flush(struct hc_core_worker *worker)
 {
 	struct hc_batch *batch = worker->batch;
 
-	if (batch == NULL || batch->n == 0)
+	if (batch == NULL || batch->n == 0 || worker->batch_held)
 		return;
 	worker->batch = NULL;
 	hc_stats_count(worker->stats, upstream_batches);
