@@ -10,7 +10,8 @@
  *    16  incarnation  4  which life of the upstream numbered it
  *    20  epoch        4  the model's epoch at the write
  *    24  raw_len      4  bytes of the value before the codec
- *    28  checksum     4  of the payload as stored (the caller computes and compares it)
+ *    28  checksum     4  of the payload as stored (the caller computes and compares it); 0: whoever stored it could
+ *                       not compute it
  *    32  model name, payload
  *
  * The fixed part alone tells whether a copy is current: 32 bytes to fetch instead of the value.

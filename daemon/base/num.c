@@ -4,6 +4,10 @@
  */
 #include "base/num.h"
 
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static unsigned char
@@ -55,6 +59,44 @@ hc_num_i64(struct hc_slice text, int64_t *out)
 		return false;
 	*out = -(int64_t)(num - 1) - 1; /* INT64_MIN has no positive counterpart */
 	return true;
+}
+
+bool
+hc_num_float(struct hc_slice text, long double *out)
+{
+	char copy[HC_NUM_FLOAT_CAP];
+	char *end;
+
+	if (text.len == 0 || text.len >= sizeof(copy) || strchr(" \t\n\v\f\r", text.ptr[0]) != NULL)
+		return false;
+	memcpy(copy, text.ptr, text.len);
+	copy[text.len] = '\0';
+	errno = 0;
+	long double value = strtold(copy, &end);
+	if (end != copy + text.len || isnan(value))
+		return false;
+	if (errno == ERANGE && (isinf(value) || fpclassify(value) == FP_ZERO))
+		return false;
+	*out = value;
+	return true;
+}
+
+size_t
+hc_num_put_float(char dst[static HC_NUM_FLOAT_CAP], long double value)
+{
+	/* There is always a point, so the zeros taken away are behind it. */
+	int n = snprintf(dst, HC_NUM_FLOAT_CAP, "%.17Lf", value);
+	size_t len = n > 0 ? (size_t)n : 0;
+
+	while (len > 0 && dst[len - 1] == '0')
+		len--;
+	if (len > 0 && dst[len - 1] == '.')
+		len--;
+	if (len == 2 && memcmp(dst, "-0", 2) == 0) {
+		dst[0] = '0';
+		len = 1;
+	}
+	return len;
 }
 
 bool

@@ -147,12 +147,13 @@ struct hc_scan {
 	struct hc_slice pattern; /* borrowed until done; empty ptr: all */
 	struct hc_slice type;    /* the same */
 	size_t count;
-	bool to_the_end; /* count only: walk on to the end, keep no keys */
+	bool to_the_end; /* walk on to the end */
+	bool count_only; /* keep no keys */
 	/* answered */
 	enum hc_status status;
 	uint64_t next; /* cursor to go on with; 0: done */
 	struct hc_slice *keys; /* allocated, as is what they point at; see hc_scan_fini */
-	size_t n;              /* keys, or with to_the_end how many there are */
+	size_t n;              /* keys, or with count_only how many there are */
 	/* under way */
 	void (*done)(void *arg);
 	void *arg;

@@ -97,8 +97,12 @@ enum hc_status hc_core_entry_from_stored(struct hc_core_worker *worker, struct h
 void hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms);
 /* The entry a SET makes, with its model, epoch and (local) expiry; NULL when out of memory. */
 struct hc_entry *hc_core_op_entry(struct hc_core *core, const struct hc_op *op, int64_t now_ms);
-/* MSET's way: all or none. False when the group is of another kind. */
+/* What is carried out as one: several SETs, all or none, and a copy. False when the group is of another kind. */
 bool hc_core_apply_local_group(struct hc_core *core, struct hc_op_group *group, int64_t now_ms);
+
+/* change_local.c: the same for changes of what is there, and for copies, whose two ops are at `ops`. */
+void hc_core_change_local(struct hc_core *core, struct hc_op *op, int64_t now_ms);
+void hc_core_copy_local(struct hc_core *core, struct hc_op *ops, int64_t now_ms);
 
 /* write_upstream.c */
 /* Takes the group's ops up; without memory for it they are answered at once, and group->left is 0. */
@@ -127,6 +131,7 @@ struct hc_script_result {
 	uint32_t epoch;
 	int64_t pttl;
 	struct hc_slice old; /* stored form; ptr NULL: none. Points into the reply */
+	struct hc_slice answer; /* the same: a change's */
 	struct hc_slice error; /* ptr NULL: none */
 };
 /* HC_OK; HC_ERROR: not what the script returns. */

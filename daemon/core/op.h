@@ -17,6 +17,21 @@ enum hc_op_kind {
 	HC_OP_PERSIST,
 	HC_OP_CLEAR_MODEL,
 	HC_OP_CLEAR_ALL, /* upstream: announces it only; hc_core_flush() does the work */
+	/*
+	 * Changes of what is there, which keep its expiry and its model; nothing there counts as 0 or as empty. The
+	 * answer is in `answer`; what is wrong with it, HC_ERROR with Redis's words in `error`.
+	 */
+	HC_OP_INCR,       /* by the whole number in `value` */
+	HC_OP_INCR_FLOAT, /* by the number in `value` */
+	HC_OP_APPEND,     /* `value` behind it */
+	HC_OP_SET_RANGE,  /* `value`, which is not empty, over it from `offset` on, zeros between */
+	/*
+	 * A copy, of value, expiry and model, takes a group of two ops: COPY_FROM its source, which goes with `move`,
+	 * then COPY_TO its target, with a condition (ANY or ABSENT). HC_MISS of the one: no such key; of the other: not
+	 * written. The keys are two.
+	 */
+	HC_OP_COPY_FROM,
+	HC_OP_COPY_TO,
 };
 
 enum hc_ttl {
@@ -31,27 +46,32 @@ struct hc_op_group;
 struct hc_op {
 	/* asked: by the command */
 	enum hc_op_kind kind;
-	struct hc_key key;      /* bytes borrowed until the group is done */
-	struct hc_slice value;  /* SET: the same */
-	uint32_t model;         /* SET, CLEAR_MODEL */
+	struct hc_key key;                 /* bytes borrowed until the group is done */
+	struct hc_slice value;             /* SET and changes: the same */
+	uint32_t model;                    /* SET, CLEAR_MODEL; changes, when nothing is there */
 	enum hc_store_condition condition; /* SET: ANY, ABSENT, PRESENT */
-	unsigned expire_flags;  /* EXPIRE: enum hc_store_expire */
+	bool together;                     /* SET, ABSENT: only when none of the group's keys is there */
+	bool move;                         /* COPY_FROM */
+	int64_t offset;                    /* SET_RANGE */
+	int64_t max_bytes;                 /* APPEND, SET_RANGE: longest value that may come of it */
+	unsigned expire_flags;             /* EXPIRE: enum hc_store_expire */
 	enum hc_ttl ttl;
 	int64_t ttl_ms;
 	bool want_old;
 
 	/* answered: by the core */
-	enum hc_status status;  /* HC_OK; HC_MISS, HC_UNCHANGED: the condition did not hold, or no such key; … */
-	struct hc_entry *old;   /* with want_old: what was there, with a reference, or NULL */
-	uint32_t epoch;         /* CLEAR_MODEL: the new one; when asked, the least it shall be (0: any) */
-	char *error;            /* with HC_ERROR: the upstream's words, or NULL */
+	enum hc_status status; /* HC_OK; HC_MISS, HC_UNCHANGED: the condition did not hold, or no such key; … */
+	struct hc_entry *old;  /* with want_old: what was there, with a reference, or NULL */
+	uint32_t epoch;        /* CLEAR_MODEL: the new one; when asked, the least it shall be (0: any) */
+	char *error;           /* with HC_ERROR: Redis's words, the upstream's or our own, or NULL */
+	char *answer;          /* changes: the new number, or the new length, as text */
 
 	/* under way: the core's */
 	struct hc_op_group *group;
 	struct hc_entry *entry; /* SET: the copy that will be kept */
 	struct hc_ticket ticket;
-	int64_t sent_ms;        /* wall clock when it set out */
-	bool begun;             /* hc_store_write_begin() was called */
+	int64_t sent_ms; /* wall clock when it set out */
+	bool begun;      /* hc_store_write_begin() was called */
 };
 
 typedef void hc_op_group_fn(void *arg);
@@ -59,7 +79,7 @@ typedef void hc_op_group_fn(void *arg);
 struct hc_op_group {
 	struct hc_op *ops;
 	size_t n;
-	size_t left;       /* the core's: ops not answered yet */
+	size_t left;          /* the core's: ops not answered yet */
 	hc_op_group_fn *done; /* called once, when hc_core_write() answered HC_PENDING */
 	void *arg;
 };

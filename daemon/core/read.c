@@ -128,7 +128,7 @@ entry_from_frame(struct hc_core_worker *worker, struct hc_key key, const struct 
 	uint32_t model = HC_MODEL_DEFAULT;
 
 	if (frame->codec != 0 || frame->raw_len != frame->payload.len ||
-	    frame->checksum != hc_checksum(frame->payload.ptr, frame->payload.len)) {
+	    (frame->checksum != 0 && frame->checksum != hc_checksum(frame->payload.ptr, frame->payload.len))) {
 		hc_stats_count(worker->stats, frames_bad);
 		return HC_MISS;
 	}

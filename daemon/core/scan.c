@@ -23,7 +23,7 @@ hc_scan_fini(struct hc_scan *scan)
 static bool
 add_key(struct hc_scan *scan, struct hc_slice key)
 {
-	if (scan->to_the_end) {
+	if (scan->count_only) {
 		scan->n++;
 		return true;
 	}
@@ -52,11 +52,10 @@ wanted(const struct hc_scan *scan, struct hc_slice key)
 /* ---- embedded ---- */
 
 static void
-scan_store(struct hc_core_worker *worker, struct hc_scan *scan)
+scan_store_some(struct hc_core_worker *worker, struct hc_scan *scan)
 {
 	struct hc_entry_list list = {0};
 
-	scan->next = scan->cursor;
 	scan->status = hc_store_scan(worker->core->store, &scan->next, scan->count, worker->now_ms, &list);
 	bool strings = scan->type.ptr == NULL || hc_slice_is(scan->type, "string");
 	for (size_t i = 0; scan->status == HC_OK && strings && i < list.n; i++) {
@@ -64,6 +63,15 @@ scan_store(struct hc_core_worker *worker, struct hc_scan *scan)
 			scan->status = HC_NOMEM;
 	}
 	hc_entry_list_fini(&list);
+}
+
+static void
+scan_store(struct hc_core_worker *worker, struct hc_scan *scan)
+{
+	scan->next = scan->cursor;
+	do
+		scan_store_some(worker, scan);
+	while (scan->to_the_end && scan->status == HC_OK && scan->next != 0);
 }
 
 /* ---- fleet ---- */

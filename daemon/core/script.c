@@ -12,15 +12,16 @@
 #include "proto/frame.h"
 #include "proto/lua_scripts.h"
 
-#define ARGS_HEAD 4   /* channel, instance, time, incarnation */
+#define ARGS_HEAD 4 /* channel, instance, time, incarnation */
 #define ARGS_PER_OP 8
 
 /* What an op's arguments need of their own memory. */
 struct op_text {
-	char flags[8];
+	char flags[12];
 	char expiry[24];
 	char length[24];
 	char sum[16];
+	char offset[24];
 };
 
 struct hc_script_call {
@@ -71,12 +72,18 @@ static const char *
 kind_letter(enum hc_op_kind kind)
 {
 	static const char *const letters[] = {
-		[HC_OP_SET] = "S",
-		[HC_OP_DEL] = "D",
-		[HC_OP_EXPIRE] = "E",
-		[HC_OP_PERSIST] = "P",
-		[HC_OP_CLEAR_MODEL] = "C",
-		[HC_OP_CLEAR_ALL] = "A",
+	    [HC_OP_SET] = "S",
+	    [HC_OP_DEL] = "D",
+	    [HC_OP_EXPIRE] = "E",
+	    [HC_OP_PERSIST] = "P",
+	    [HC_OP_CLEAR_MODEL] = "C",
+	    [HC_OP_CLEAR_ALL] = "A",
+	    [HC_OP_INCR] = "I",
+	    [HC_OP_INCR_FLOAT] = "J",
+	    [HC_OP_APPEND] = "Q",
+	    [HC_OP_SET_RANGE] = "R",
+	    [HC_OP_COPY_FROM] = "F",
+	    [HC_OP_COPY_TO] = "T",
 	};
 	return letters[kind];
 }
@@ -99,6 +106,21 @@ frame_flag(const struct hc_core *core, const struct hc_op *op, uint32_t raw_mode
 	return '\0';
 }
 
+/* Whether a key may come of it where there was none, with an expiry of its own. */
+static bool
+makes_key(enum hc_op_kind kind)
+{
+	return kind == HC_OP_SET || kind == HC_OP_INCR || kind == HC_OP_INCR_FLOAT || kind == HC_OP_APPEND ||
+	       kind == HC_OP_SET_RANGE;
+}
+
+/* Whether the script may have a value to put into a frame. */
+static bool
+writes_value(enum hc_op_kind kind)
+{
+	return makes_key(kind) || kind == HC_OP_COPY_TO;
+}
+
 static void
 put_flags(const struct hc_core *core, const struct hc_op *op, uint32_t raw_model, char *dst)
 {
@@ -107,13 +129,19 @@ put_flags(const struct hc_core *core, const struct hc_op *op, uint32_t raw_model
 		char letter;
 	} expire_letters[] = {{HC_EXPIRE_NX, 'N'}, {HC_EXPIRE_XX, 'X'}, {HC_EXPIRE_GT, 'G'}, {HC_EXPIRE_LT, 'L'}};
 
-	if (op->kind == HC_OP_SET) {
+	if (op->kind == HC_OP_SET || op->kind == HC_OP_COPY_TO) {
 		if (op->condition == HC_STORE_ABSENT)
 			*dst++ = 'n';
 		if (op->condition == HC_STORE_PRESENT)
 			*dst++ = 'x';
-		if (op->ttl == HC_TTL_KEEP)
-			*dst++ = 'k';
+	}
+	if (op->kind == HC_OP_SET && op->ttl == HC_TTL_KEEP)
+		*dst++ = 'k';
+	if (op->together && op->group->n > 1)
+		*dst++ = op == op->group->ops ? 'b' : 'a';
+	if (op->move)
+		*dst++ = 'd';
+	if (writes_value(op->kind)) {
 		char frame = frame_flag(core, op, raw_model);
 		if (frame != '\0')
 			*dst++ = frame;
@@ -138,7 +166,7 @@ put_expiry(const struct hc_core *core, const struct hc_op *op, char *dst, size_t
 		snprintf(dst, cap, "A%" PRId64, op->ttl_ms);
 	else if (op->kind == HC_OP_CLEAR_MODEL && op->epoch > 0)
 		snprintf(dst, cap, "%" PRIu32, op->epoch);
-	else if (op->kind == HC_OP_SET && op->ttl == HC_TTL_NONE && standard > 0)
+	else if (makes_key(op->kind) && op->ttl == HC_TTL_NONE && standard > 0)
 		snprintf(dst, cap, "P%" PRId64, standard);
 	else
 		dst[0] = '\0';
@@ -180,7 +208,8 @@ hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 	if (status != HC_OK)
 		return status;
 	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL)
-		(void)hc_core_model_of_key((struct hc_core *)(uintptr_t)core, hc_slice(op->key.ptr, op->key.len), &raw_model);
+		(void)hc_core_model_of_key(
+		    (struct hc_core *)(uintptr_t)core, hc_slice(op->key.ptr, op->key.len), &raw_model);
 	put_flags(core, op, raw_model, text->flags);
 	put_expiry(core, op, text->expiry, sizeof(text->expiry));
 	args[0] = hc_slice_str(kind_letter(op->kind));
@@ -188,13 +217,19 @@ hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 	args[2] = model_name(core, op->model);
 	args[3] = model_name(core, raw_model);
 	args[4] = hc_slice_str(text->expiry);
-	args[5] = args[6] = args[7] = HC_SLICE("");
+	args[5] = args[6] = HC_SLICE("");
+	args[7] = op->value;
+	if (op->kind == HC_OP_APPEND || op->kind == HC_OP_SET_RANGE) {
+		snprintf(text->length, sizeof(text->length), "%" PRId64, op->max_bytes);
+		snprintf(text->offset, sizeof(text->offset), "%" PRId64, op->offset);
+		args[5] = hc_slice_str(text->length);
+		args[6] = hc_slice_str(text->offset);
+	}
 	if (op->kind == HC_OP_SET) {
 		snprintf(text->length, sizeof(text->length), "%zu", op->value.len);
 		snprintf(text->sum, sizeof(text->sum), "%" PRIu32, hc_checksum(op->value.ptr, op->value.len));
 		args[5] = hc_slice_str(text->length);
 		args[6] = hc_slice_str(text->sum);
-		args[7] = op->value;
 	}
 	call->n++;
 	return HC_OK;
@@ -264,5 +299,7 @@ hc_script_result(const redisReply *reply, size_t op, struct hc_script_result *ou
 	out->pttl = r->element[3]->integer;
 	if (r->elements > 4 && r->element[4]->type == REDIS_REPLY_STRING)
 		out->old = hc_slice(r->element[4]->str, (size_t)r->element[4]->len);
+	if (r->elements > 5 && r->element[5]->type == REDIS_REPLY_STRING)
+		out->answer = hc_slice(r->element[5]->str, (size_t)r->element[5]->len);
 	return HC_OK;
 }

@@ -17,8 +17,9 @@ hc_op_group_fini(struct hc_op_group *group)
 		hc_entry_unref(op->old);
 		hc_entry_unref(op->entry);
 		hc_free(op->error);
+		hc_free(op->answer);
 		op->old = op->entry = NULL;
-		op->error = NULL;
+		op->error = op->answer = NULL;
 	}
 }
 
@@ -32,8 +33,8 @@ hc_core_op_answered(struct hc_op *op)
 }
 
 /*
- * What only the upstream can know is not guessed while it is down: whether a key is there (conditions), what it held, when it
- * expires.
+ * What only the upstream can know is not guessed while it is down: whether a key is there (conditions), what it held and so
+ * what is to become of it, when it expires.
  */
 static bool
 needs_upstream(const struct hc_op *op)
@@ -45,6 +46,13 @@ needs_upstream(const struct hc_op *op)
 		return op->want_old;
 	case HC_OP_EXPIRE:
 		return op->expire_flags != HC_EXPIRE_ANY;
+	case HC_OP_INCR:
+	case HC_OP_INCR_FLOAT:
+	case HC_OP_APPEND:
+	case HC_OP_SET_RANGE:
+	case HC_OP_COPY_FROM:
+	case HC_OP_COPY_TO:
+		return true;
 	default:
 		return false;
 	}

@@ -18,7 +18,7 @@ expiry_of(const struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 		return HC_NO_EXPIRY;
 	case HC_TTL_NONE:
 		ttl = core->settings->ttl_default;
-		if (op->kind != HC_OP_SET || ttl == 0)
+		if (op->kind == HC_OP_EXPIRE || ttl == 0)
 			return HC_NO_EXPIRY;
 		break;
 	case HC_TTL_RELATIVE:
@@ -73,8 +73,8 @@ hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 		op->status = hc_store_del(core->store, op->key, now_ms, old);
 		break;
 	case HC_OP_EXPIRE:
-		op->status = hc_store_expire(
-		    core->store, op->key, op->expire_flags, expiry_of(core, op, now_ms), now_ms, old);
+		op->status =
+		    hc_store_expire(core->store, op->key, op->expire_flags, expiry_of(core, op, now_ms), now_ms, old);
 		break;
 	case HC_OP_PERSIST:
 		op->status = hc_store_expire(core->store, op->key, HC_EXPIRE_ANY, HC_NO_EXPIRY, now_ms, old);
@@ -86,6 +86,16 @@ hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 	case HC_OP_CLEAR_ALL:
 		hc_store_forget_all(core->store);
 		op->status = HC_OK;
+		break;
+	case HC_OP_INCR:
+	case HC_OP_INCR_FLOAT:
+	case HC_OP_APPEND:
+	case HC_OP_SET_RANGE:
+		hc_core_change_local(core, op, now_ms);
+		break;
+	case HC_OP_COPY_FROM:
+	case HC_OP_COPY_TO:
+		op->status = HC_INVALID; /* only both at once, as a group */
 		break;
 	}
 }
@@ -107,6 +117,10 @@ hc_core_apply_local_group(struct hc_core *core, struct hc_op_group *group, int64
 {
 	enum hc_status status = HC_OK;
 
+	if (group->ops[0].kind == HC_OP_COPY_FROM) {
+		hc_core_copy_local(core, group->ops, now_ms);
+		return true;
+	}
 	if (!is_mset(group))
 		return false;
 	struct hc_entry **entries = hc_calloc(group->n, sizeof(*entries));

@@ -78,6 +78,11 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 
 	take_old(worker, op, result->old);
 	op->status = result->done ? HC_OK : HC_MISS;
+	if (result->answer.ptr != NULL) {
+		op->answer = hc_strndup(result->answer.ptr, result->answer.len);
+		if (op->answer == NULL)
+			op->status = HC_NOMEM;
+	}
 	if (op->kind == HC_OP_CLEAR_MODEL && result->done) {
 		op->epoch = result->epoch;
 		if (known)

@@ -432,3 +432,17 @@ hc_store_exclusive_end(struct hc_store *store)
 	unlock_many(store, all_shards(store));
 	hc_garbage_free(store, &garbage);
 }
+
+bool
+hc_store_is_exclusive(const struct hc_store *store)
+{
+	return hc_store_exclusive == store;
+}
+
+bool
+hc_store_fits(const struct hc_store *store, const struct hc_entry *entry)
+{
+	uint64_t max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
+
+	return hc_entry_footprint(entry) <= max_bytes / HC_ENTRY_SHARE;
+}

@@ -190,10 +190,15 @@ enum hc_store_expire {
 enum hc_status hc_store_expire(struct hc_store *store, struct hc_key key, unsigned flags, int64_t expire_ms,
     int64_t now_ms, struct hc_entry **old);
 
+/* Whether the entry is small enough to be kept at all: what hc_store_put() answers HC_LIMIT to is not. */
+bool hc_store_fits(const struct hc_store *store, const struct hc_entry *entry);
+
 /* Between these, on one thread, nothing else changes or reads the store: all shard locks are held.
  * For EXEC. */
 void hc_store_exclusive_begin(struct hc_store *store);
 void hc_store_exclusive_end(struct hc_store *store);
+/* True on the thread that is between them. */
+bool hc_store_is_exclusive(const struct hc_store *store);
 
 /* ---- copies of an upstream's entries ---- */
 

@@ -5,19 +5,23 @@
 --          far), and `m:<model>` (the model's epoch; none is 0)
 -- KEYS[i]  the key of operation i-1
 -- ARGV     channel, instance, time_ms, a new incarnation in case there is none; then for each operation eight:
---          kind    S set, D delete, E expire, P persist, C clear the model, A everything was or will be cleared
+--          kind    S set, D delete, E expire, P persist, C clear the model, A everything was or will be cleared;
+--                  changes of what is there: I INCRBY, J INCRBYFLOAT, Q append, R set a range;
+--                  F the source of a copy, and behind it T, its target
 --          flags   letters: n only if absent, x only if present, k keep the expiry, g return the old value;
---                  f frame it in any case, r never; for E: N X G L as EXPIRE's NX XX GT LT
---          model   of the value written, or the one to clear ('' stands for default)
+--                  f frame it in any case, r never; for E: N X G L as EXPIRE's NX XX GT LT; for S: b with those
+--                  behind it that have an a, all of them only if none is there; for F: d it is moved
+--          model   of the value written, or the one to clear ('' stands for default); of a change, when nothing is
+--                  there
 --          raw     the model that a raw value under this key belongs to
 --          expiry  '' none, P<ms> from now, A<ms> absolute by this server's clock; for C: the least epoch the model
 --                  shall have from now on
 --          length  of the value before its codec, and
---          sum     its checksum, as the frame wants them
---          value
--- Returns  incarnation, then for each operation: {code, seq, epoch, pttl, old} with code 1 done, 0 not (condition,
---          or no such key), seq 0 when nothing changed, pttl as PTTL gives it (-2 when not asked for), old the
---          stored value (frame included) or false; or an error.
+--          sum     its checksum, as the frame wants them; for Q and R: the longest value there may be, and the offset
+--          value   or by how much, for I and J
+-- Returns  incarnation, then for each operation: {code, seq, epoch, pttl, old, answer} with code 1 done, 0 not
+--          (condition, or no such key), seq 0 when nothing changed, pttl as PTTL gives it (-2 when not asked for),
+--          old the stored value (frame included) or false, answer of a change the new number or length; or an error.
 local MAGIC = '\245hc\1'
 local DEFAULT = 'default'
 local state = KEYS[1]
@@ -45,20 +49,29 @@ local function epoch_of(model)
 	return epoch
 end
 
--- Whether the key holds anything a reader would be given. A value of another type than string counts.
-local function is_live(key, raw_model)
+-- What the key holds that a reader would be given: 'framed' or 'raw' and its model, 'other' for a value of another
+-- type than string, or nil.
+local function look(key, raw_model)
 	local start = redis.pcall('GETRANGE', key, 0, 286)
 	if type(start) == 'table' then
-		return true
+		return 'other', ''
 	end
 	if #start >= 32 and string.sub(start, 1, 4) == MAGIC then
 		local _, _, model_len, _, frame_inc, epoch = struct.unpack('<BBHI8I4I4', start, 5)
-		return frame_inc == inc and epoch == epoch_of(string.sub(start, 33, 32 + model_len))
+		local model = string.sub(start, 33, 32 + model_len)
+		if frame_inc == inc and epoch == epoch_of(model) then
+			return 'framed', model
+		end
+		return nil
 	end
-	if start == '' and redis.call('EXISTS', key) == 0 then
-		return false
+	if epoch_of(raw_model) ~= 0 or start == '' and redis.call('EXISTS', key) == 0 then
+		return nil
 	end
-	return epoch_of(raw_model) == 0
+	return 'raw', raw_model
+end
+
+local function is_live(key, raw_model)
+	return look(key, raw_model) ~= nil
 end
 
 local function failed(reply)
@@ -69,13 +82,16 @@ local function has(flags, letter)
 	return string.find(flags, letter, 1, true) ~= nil
 end
 
+local function frame(model, length, sum, value)
+	return MAGIC .. struct.pack('<BBHI8I4I4I4I4', 1, 0, #model, seq + 1, inc, epoch_of(model), tonumber(length),
+	    tonumber(sum)) .. model .. value
+end
+
 local function stored_form(flags, model, length, sum, value)
-	local epoch = epoch_of(model)
-	if has(flags, 'r') or not (has(flags, 'f') or epoch > 0) then
+	if has(flags, 'r') or not (has(flags, 'f') or epoch_of(model) > 0) then
 		return value
 	end
-	return MAGIC .. struct.pack('<BBHI8I4I4I4I4', 1, 0, #model, seq + 1, inc, epoch, tonumber(length), tonumber(sum)) ..
-	    model .. value
+	return frame(model, length, sum, value)
 end
 
 local function set(key, flags, model, raw_model, expiry, length, sum, value)
@@ -178,6 +194,123 @@ local function persist(key, flags, raw_model)
 	return {1, seq, 0, -1, old}
 end
 
+local CHANGES = {I = 'INCRBY', J = 'INCRBYFLOAT', Q = 'APPEND', R = 'SETRANGE'}
+local TOO_LONG = 'ERR string exceeds maximum allowed size (proto-max-bulk-len)'
+
+-- Redis itself changes the value, out of its frame for that time, so that numbers come out as its own. A checksum of
+-- the new value cannot be computed here: the frame says 0.
+local function change(kind, key, flags, model, raw_model, expiry, max, offset, value)
+	local form, old_model = look(key, raw_model)
+	local stored, payload
+	if form == 'framed' then
+		stored = redis.call('GET', key)
+		payload = string.sub(stored, 33 + #old_model)
+	elseif not form then
+		redis.call('DEL', key)
+	end
+	if form ~= 'other' and (kind == 'Q' or kind == 'R') then
+		local from = kind == 'R' and tonumber(offset) or payload and #payload or redis.call('STRLEN', key)
+		if from + #value > tonumber(max) then
+			return {err = TOO_LONG}
+		end
+	end
+	if stored then
+		local done = redis.pcall('SET', key, payload, 'KEEPTTL')
+		if failed(done) then
+			return done
+		end
+	end
+	local done
+	if kind == 'R' then
+		done = redis.pcall('SETRANGE', key, offset, value)
+	else
+		done = redis.pcall(CHANGES[kind], key, value)
+	end
+	if failed(done) then
+		if stored then
+			redis.call('SET', key, stored, 'KEEPTTL')
+		end
+		return done
+	end
+	-- What is raw stays so, unless it would be taken for a frame, or nobody could tell its model.
+	local new_model = form and old_model or model
+	local framed = form == 'framed' or redis.call('GETRANGE', key, 0, 3) == MAGIC or
+	    not form and not has(flags, 'r') and (has(flags, 'f') or epoch_of(model) > 0)
+	local answer
+	if framed then
+		local new = redis.call('GET', key)
+		redis.call('SET', key, frame(new_model, #new, 0, new), 'KEEPTTL')
+		answer = new
+	elseif kind == 'I' or kind == 'J' then
+		answer = redis.call('GET', key)
+	end
+	if kind == 'Q' or kind == 'R' then
+		answer = string.format('%.0f', done)
+	end
+	if not form and expiry ~= '' then
+		redis.call('PEXPIRE', key, string.sub(expiry, 2))
+	end
+	seq = seq + 1
+	return {1, seq, epoch_of(new_model), -2, false, answer, model = new_model}
+end
+
+-- The target's model when the source has been copied to it, else nil.
+local copied
+
+-- Redis itself copies, whatever the type, with its expiry.
+local function copy_from(key, flags, raw_model, target, target_flags, target_raw_model)
+	copied = nil
+	local form, model = look(key, raw_model)
+	if not form then
+		return {0, 0, 0, -2, false}
+	end
+	if has(target_flags, 'n') and is_live(target, target_raw_model) then
+		return {1, 0, 0, -2, false}
+	end
+	local done = redis.pcall('COPY', key, target, 'REPLACE')
+	if failed(done) then
+		return done
+	end
+	if form == 'raw' and model ~= target_raw_model and not has(target_flags, 'r') then
+		local value = redis.call('GET', target)
+		redis.call('SET', target, frame(model, #value, 0, value), 'KEEPTTL')
+		form = 'framed'
+	end
+	if form == 'raw' then
+		model = target_raw_model
+	end
+	copied = {form = form, model = model}
+	if not has(flags, 'd') then
+		return {1, 0, 0, -2, false}
+	end
+	redis.call('DEL', key)
+	seq = seq + 1
+	return {1, seq, 0, -2, false, model = ''}
+end
+
+local function copy_to(key)
+	if not copied then
+		return {0, 0, 0, -2, false}
+	end
+	seq = seq + 1
+	if copied.form == 'framed' then
+		redis.call('SETRANGE', key, 8, struct.pack('<I8', seq))
+	end
+	return {1, seq, epoch_of(copied.model), redis.call('PTTL', key), false, model = copied.model}
+end
+
+-- Whether one of the keys from operation i on that are set together is there.
+local function any_live(i)
+	local at = 4 + (i - 2) * 8
+	repeat
+		if is_live(KEYS[i], ARGV[at + 4]) then
+			return true
+		end
+		i, at = i + 1, at + 8
+	until i > #KEYS or not has(ARGV[at + 2], 'a')
+	return false
+end
+
 local function clear_model(model, least)
 	if model == '' then
 		model = DEFAULT
@@ -211,9 +344,11 @@ local function close_event()
 	end
 end
 
-local TYPES = {S = 'set', D = 'del', E = 'expire', P = 'expire', C = 'clear-model', A = 'clear-all'}
+local TYPES = {S = 'set', I = 'set', J = 'set', Q = 'set', R = 'set', T = 'set', D = 'del', F = 'del', E = 'expire',
+    P = 'expire', C = 'clear-model', A = 'clear-all'}
 local function tell(kind, model, key, result)
 	local name = TYPES[kind]
+	model = result.model or model
 	if not open or open.type ~= name or open.model ~= model or open.epoch ~= result[3] then
 		close_event()
 		open = {type = name, model = model, epoch = result[3], seq = result[2], keys = {}}
@@ -226,12 +361,31 @@ local function tell(kind, model, key, result)
 end
 
 local results = {inc}
+local blocked = false -- those that are set together
 for i = 2, #KEYS do
 	local at = 4 + (i - 2) * 8
 	local kind, flags, model, raw_model = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
 	local key, expiry, result = KEYS[i], ARGV[at + 5], nil
-	if kind == 'S' then
+	if kind == 'S' and (has(flags, 'a') or has(flags, 'b')) then
+		if has(flags, 'b') then
+			blocked = any_live(i)
+		end
+		if blocked then
+			result = {0, 0, 0, -2, false}
+		else
+			flags = string.gsub(flags, 'n', '')
+		end
+	end
+	if result then
+		-- decided
+	elseif kind == 'S' then
 		result = set(key, flags, model, raw_model, expiry, ARGV[at + 6], ARGV[at + 7], ARGV[at + 8])
+	elseif CHANGES[kind] then
+		result = change(kind, key, flags, model, raw_model, expiry, ARGV[at + 6], ARGV[at + 7], ARGV[at + 8])
+	elseif kind == 'F' then
+		result = copy_from(key, flags, raw_model, KEYS[i + 1], ARGV[at + 10], ARGV[at + 12])
+	elseif kind == 'T' then
+		result = copy_to(key)
 	elseif kind == 'D' then
 		result = del(key, flags, raw_model)
 	elseif kind == 'E' then
