@@ -1,6 +1,6 @@
 /*
- * Commands about all the keys there are: SCAN, DBSIZE, FLUSHDB, FLUSHALL. Worker threads only; a
- * walk over the keys (struct hc_scan) belongs to its request.
+ * Commands about all the keys there are: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL. Worker
+ * threads only; a walk over the keys (struct hc_scan) belongs to its request.
  *
  *     start_scan → hc_core_scan ─ at once ──────────────────→ done function
  *                        └ pending → … → scan_answered → resume ┘
@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "command/handlers.h"
 #include "command/req.h"
 
@@ -161,6 +162,125 @@ hc_cmd_scan(struct hc_req *req)
 	start_scan(req, &scan, scan_done);
 }
 
+/* ---- KEYS ---- */
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	const struct hc_slice *x = a, *y = b;
+	size_t len = x->len < y->len ? x->len : y->len;
+	int order = len > 0 ? memcmp(x->ptr, y->ptr, len) : 0;
+
+	return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+/* A walk may meet a key twice; KEYS names it once. Returns how many are left at the front. */
+static size_t
+drop_repeated(const struct hc_scan *scan, struct hc_slice *keys)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < scan->n; i++)
+		keys[i] = scan->keys[i];
+	if (scan->n > 1)
+		qsort(keys, scan->n, sizeof(*keys), compare_keys);
+	for (size_t i = 0; i < scan->n; i++) {
+		if (n == 0 || compare_keys(&keys[i], &keys[n - 1]) != 0)
+			keys[n++] = keys[i];
+	}
+	return n;
+}
+
+static void
+keys_done(struct hc_req *req)
+{
+	const struct hc_scan *scan = req->data;
+	struct hc_slice *keys;
+
+	if (scan_failed(req, scan) || !(keys = hc_req_alloc(req, (scan->n + 1) * sizeof(*keys))))
+		return;
+	size_t n = drop_repeated(scan, keys);
+	hc_reply_array(req, n);
+	for (size_t i = 0; i < n; i++)
+		hc_reply_slice(req, keys[i]);
+}
+
+void
+hc_cmd_keys(struct hc_req *req)
+{
+	struct hc_scan scan = {.count = 1000, .to_the_end = true};
+
+	req = hc_req_park(req); /* the walk borrows the pattern, which parking copies */
+	if (!req)
+		return;
+	scan.pattern = given(req->argv[1]);
+	start_scan(req, &scan, keys_done);
+}
+
+/*
+ * ---- RANDOMKEY ----
+ *
+ * A walk that begins somewhere, and ends with the first step that finds keys; if it comes to the end without, with
+ * another one from the beginning. Keys with few neighbours are drawn more often than others, as in Redis.
+ */
+
+#define RANDOM_STEP 8
+#define RANDOM_STEP_MAX 100000
+
+static void random_done(struct hc_req *req);
+
+static uint64_t
+draw(void)
+{
+	uint64_t number = 0;
+
+	(void)hc_random(&number, sizeof(number));
+	return number;
+}
+
+/* req->number: how often the end has been come to. */
+static void
+walk_on(struct hc_req *req, uint64_t cursor)
+{
+	struct hc_scan *scan = req->data;
+
+	scan->cursor = cursor;
+	if (scan->count < RANDOM_STEP_MAX)
+		scan->count *= 4; /* there are few: so it does not take many steps */
+	if (hc_core_scan(req->worker->core, scan) == HC_PENDING)
+		hc_req_wait(req, random_done);
+	else
+		random_done(req);
+}
+
+static void
+random_done(struct hc_req *req)
+{
+	struct hc_scan *scan = req->data;
+
+	if (scan_failed(req, scan))
+		return;
+	if (scan->n > 0) {
+		hc_reply_slice(req, scan->keys[draw() % scan->n]);
+	} else if (scan->next != 0) {
+		walk_on(req, scan->next);
+	} else if (req->number++ == 0) {
+		walk_on(req, 0);
+	} else {
+		hc_reply_null(req);
+	}
+}
+
+void
+hc_cmd_randomkey(struct hc_req *req)
+{
+	const struct hc_scan scan = {.count = RANDOM_STEP, .cursor = draw()};
+
+	req = hc_req_park(req);
+	if (req)
+		start_scan(req, &scan, random_done);
+}
+
 /* ---- DBSIZE ---- */
 
 static void
@@ -178,7 +298,7 @@ void
 hc_cmd_dbsize(struct hc_req *req)
 {
 	struct hc_core *core = req->worker->shared->core;
-	const struct hc_scan scan = {.count = 1000, .to_the_end = true};
+	const struct hc_scan scan = {.count = 1000, .to_the_end = true, .count_only = true};
 
 	if (!hc_core_is_fleet(core)) {
 		int64_t now_ms = hc_core_now_ms(req->worker->core);

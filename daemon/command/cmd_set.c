@@ -1,6 +1,6 @@
 /*
- * Commands that store strings: SET with all its options, the older forms of it, and MSET. Worker
- * threads only; owns nothing.
+ * Commands that store strings: SET with all its options, the older forms of it, MSET and MSETNX.
+ * Worker threads only; owns nothing.
  *
  *     parse → ops (one for each key) → hc_req_write → a done function that replies
  */
@@ -55,6 +55,17 @@ mset_done(struct hc_req *req)
 			return;
 	}
 	hc_reply_ok(req);
+}
+
+/* All of them or none have been stored. */
+static void
+msetnx_done(struct hc_req *req)
+{
+	for (size_t i = 0; i < req->n_ops; i++) {
+		if (hc_req_op_failed(req, &req->ops[i]))
+			return;
+	}
+	hc_reply_int(req, req->ops[0].status == HC_OK);
 }
 
 /* ---- SET's options ---- */
@@ -219,22 +230,44 @@ hc_cmd_getset(struct hc_req *req)
 	hc_req_write(req, old_done);
 }
 
-void
-hc_cmd_mset(struct hc_req *req)
+/* Key and value, key and value, …: NULL after replying with an error. */
+static struct hc_op *
+parse_pairs(struct hc_req *req)
 {
 	size_t n = (req->argc - 1) / 2;
 	struct hc_op *ops;
 
 	if (req->argc % 2 == 0) {
 		hc_reply_arity_error(req);
-		return;
+		return NULL;
 	}
 	if (!(ops = hc_req_ops(req, n)))
-		return;
+		return NULL;
 	for (size_t i = 0; i < n; i++) {
 		const struct hc_slice *pair = &req->argv[1 + 2 * i];
 		if (!init_set(req, &ops[i], pair[0], pair[1]))
-			return;
+			return NULL;
 	}
-	hc_req_write(req, mset_done);
+	return ops;
+}
+
+void
+hc_cmd_mset(struct hc_req *req)
+{
+	if (parse_pairs(req))
+		hc_req_write(req, mset_done);
+}
+
+void
+hc_cmd_msetnx(struct hc_req *req)
+{
+	struct hc_op *ops = parse_pairs(req);
+
+	if (!ops)
+		return;
+	for (size_t i = 0; i < req->n_ops; i++) {
+		ops[i].condition = HC_STORE_ABSENT;
+		ops[i].together = true;
+	}
+	hc_req_write(req, msetnx_done);
 }

@@ -1,6 +1,6 @@
 /*
- * Commands that return strings: GET, MGET, STRLEN, and those that take or touch what they return,
- * GETDEL and GETEX. Worker threads only; owns nothing.
+ * Commands that return strings: GET, MGET, STRLEN, GETRANGE, and those that take or touch what they
+ * return, GETDEL and GETEX. Worker threads only; owns nothing.
  */
 #include "base/stats.h"
 #include "command/expiry.h"
@@ -109,6 +109,57 @@ void
 hc_cmd_strlen(struct hc_req *req)
 {
 	hc_req_read(req, &req->argv[1], 1, 1, HC_REQ_COUNT, strlen_done);
+}
+
+/* ---- GETRANGE, SUBSTR ---- */
+
+/* Counted from the end when negative; what lies before the beginning is the beginning. */
+static int64_t
+place_in(int64_t len, int64_t at)
+{
+	if (at < 0)
+		at += len;
+	return at < 0 ? 0 : at;
+}
+
+static struct hc_slice
+range_of(struct hc_slice value, int64_t start, int64_t end)
+{
+	int64_t len = (int64_t)value.len;
+
+	if (start < 0 && end < 0 && start > end)
+		return hc_slice("", 0);
+	start = place_in(len, start);
+	end = place_in(len, end);
+	if (end >= len)
+		end = len - 1;
+	if (start > end)
+		return hc_slice("", 0);
+	return hc_slice(value.ptr + start, (size_t)(end - start + 1));
+}
+
+static void
+getrange_done(struct hc_req *req)
+{
+	const struct hc_req_value *value = &req->values[0];
+	int64_t start, end;
+
+	if (value->status == HC_WRONGTYPE)
+		hc_reply_wrongtype(req);
+	else if (!value->entry)
+		hc_reply_str(req, "");
+	else if (hc_req_arg_int(req, 2, &start) && hc_req_arg_int(req, 3, &end))
+		hc_reply_slice(req, range_of(hc_entry_value(value->entry), start, end));
+}
+
+void
+hc_cmd_getrange(struct hc_req *req)
+{
+	int64_t start, end;
+
+	/* Both are checked before the key is looked at. */
+	if (hc_req_arg_int(req, 2, &start) && hc_req_arg_int(req, 3, &end))
+		hc_req_read(req, &req->argv[1], 1, 1, HC_REQ_COUNT, getrange_done);
 }
 
 /* ---- GETDEL, GETEX ---- */

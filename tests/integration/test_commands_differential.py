@@ -33,6 +33,16 @@ PATTERNS = [b"*", b"k*", b"k?", b"k1[0-5]", b"k[^1]*", b"ns:*", b"k\\*\\[x\\]", 
 SCAN_ALL = b"SCAN*"  # a whole walk, with these options
 
 
+FLOATS = [b"0", b"-0", b"0.1", b"-.5", b"1e17", b"1e-17", b"1e-18", b"5e-18", b"1e20", b"-1e300", b"0x1p-3", b"3.0", b"inf", b"-Infinity", b"nan", b"1e4932",
+          b"1e4933", b"1e-4950", b"1e-5000", b"x", b"", b" 1", b"1 ", b"99999999999999999999.123456789", b"0.000000000000000005"]
+
+
+def random_float(draw):
+    """A number of any size, in any of the ways there are to write one."""
+    number = draw.choice([draw.uniform(-1, 1), draw.uniform(-1e6, 1e6), draw.randint(-10**19, 10**19) / 10**draw.randint(0, 25)])
+    return draw.choice(["%.3f", "%.17f", "%.25Lf", "%r", "%.10e", "%g", "%.1f"]).replace("L", "").__mod__(number).encode()
+
+
 class Generator:
     """Draws steps: each is a list of commands sent at once, most of them of one command."""
 
@@ -58,7 +68,7 @@ class Generator:
         commands = []
         while len(commands) < low or len(commands) < high and self.random.random() < 0.9:
             command = self.command()
-            if command[0].upper() not in (SCAN_ALL, b"DBSIZE"):
+            if command[0].upper() not in (SCAN_ALL, b"DBSIZE", b"KEYS"):
                 commands.append(command)
         return commands
 
@@ -184,12 +194,51 @@ class Generator:
     def dbsize(self):
         return [b"DBSIZE"]
 
+    def msetnx(self):
+        return [b"MSETNX", *self.mset()[1:]]
+
+    def whole(self):
+        return self.random.choice(BAD_NUMBERS + EDGE_NUMBERS) if self.random.random() < 0.2 else b"%d" % self.random.randint(-1000, 1000)
+
+    def incr(self):
+        return [self.random.choice([b"INCR", b"DECR"]), self.key()]
+
+    def incrby(self):
+        return [self.random.choice([b"INCRBY", b"DECRBY"]), self.key(), self.whole()]
+
+    def incrbyfloat(self):
+        by = self.random.choice(FLOATS) if self.random.random() < 0.4 else random_float(self.random)
+        return [b"INCRBYFLOAT", self.key(), by]
+
+    def append(self):
+        return [b"APPEND", self.key(), self.random.choice(VALUES[:8])]
+
+    def setrange(self):
+        offset = self.whole() if self.random.random() < 0.2 else b"%d" % self.random.randint(0, 300)
+        if offset.isdigit() and 2**20 < int(offset) < 2**29:
+            offset = b"7"
+        return [b"SETRANGE", self.key(), offset, self.random.choice(VALUES[:10])]
+
+    def getrange(self):
+        return [self.random.choice([b"GETRANGE", b"SUBSTR"]), self.key(), *[
+            self.whole() if self.random.random() < 0.3 else b"%d" % self.random.randint(-20, 20) for _ in range(2)]]
+
+    def rename(self):
+        return [self.random.choice([b"RENAME", b"RENAMENX"]), self.key(), self.key()]
+
+    def copy(self):
+        return [b"COPY", self.key(), self.key(), *self.some([b"REPLACE"], [b"DB", b"0"], [b"DB", self.random.choice([b"x", b"-1", b"16"])], [b"FOO"])]
+
+    def keys_of(self):
+        return [b"KEYS", self.random.choice(PATTERNS)]
+
     def flush(self):
         if self.random.random() < 0.7:
             return self.get()
         return [self.random.choice([b"FLUSHALL", b"FLUSHDB"]), *self.some([b"ASYNC"], [b"sync"], [b"FOO"])]
 
     COMMANDS = (["get"] * 4 + ["set"] * 5 + ["set_plain"] * 3 + ["getex", "getex_plain"] * 2 + ["expire"] * 6 + ["ttl"] * 6 +
+                ["incr", "incrby", "incrbyfloat", "append", "setrange", "getrange", "rename", "copy"] * 3 + ["msetnx"] * 2 + ["keys_of"] +
                 ["set_wrong", "setex", "psetex", "setnx", "getset", "getdel", "mget", "mset", "strlen", "delete", "exists", "type",
                  "persist", "scan", "scan_wrong", "dbsize", "flush"])
 
@@ -224,6 +273,10 @@ def is_timed(step):
     return any(command[0].upper() in (b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME") for command in step)
 
 
+def is_unordered(command):
+    return command[0].upper() == b"KEYS"
+
+
 def near(a, b):
     if isinstance(a, int) and isinstance(b, int):
         # Seconds or milliseconds: neither is ever near another time that was drawn.
@@ -237,6 +290,8 @@ def same(step, a, b):
     (a_wire, a_meaning), (b_wire, b_meaning) = a, b
     if a_wire == b_wire and a_meaning == b_meaning:
         return True
+    if len(step) == 1 and is_unordered(step[0]) and isinstance(a_meaning, list) and isinstance(b_meaning, list):
+        return sorted(a_meaning) == sorted(b_meaning)
     return is_timed(step) and near(a_meaning, b_meaning)
 
 
@@ -245,6 +300,8 @@ def play(redis, harcad, resp, steps, keys):
     with redis.connect(resp) as a, harcad.connect(resp) as b:
         for target, conn in ((redis, a), (harcad, b)):
             assert conn.command("FLUSHALL") == "OK"
+            if target.name == "framed":
+                assert conn.command("MODEL", "USE", "some/model") == "OK"
             for key in LISTS if harcad.upstream else []:
                 target.behind("RPUSH", target.prefix.encode() + key, "x")
         for i, step in enumerate(steps):
@@ -288,9 +345,11 @@ def redis():
         yield target
 
 
-@pytest.fixture(scope="module", params=["embedded", "fleet"])
+@pytest.fixture(scope="module", params=["embedded", "fleet", "framed"])
 def harcad(request):
-    with started(request.param) as target:
+    """framed: a fleet whose values all have a model other than the default, and so a header in Redis."""
+    with started("fleet" if request.param == "framed" else request.param) as target:
+        target.name = request.param
         yield target
 
 
