@@ -89,27 +89,63 @@ hc_cmd_client_setinfo(struct hc_req *req)
 		hc_reply_ok(req);
 }
 
-/* ---- switches without effect ---- */
+/* ---- switches ---- */
 
-static void
-accept_on_off(struct hc_req *req)
+/* False after replying with an error. */
+static bool
+parse_on_off(struct hc_req *req, bool *on)
 {
-	if (hc_req_arg_is(req, 2, "ON") || hc_req_arg_is(req, 2, "OFF"))
-		hc_reply_ok(req);
-	else
-		hc_reply_syntax_error(req);
+	*on = hc_req_arg_is(req, 2, "ON");
+	if (*on || hc_req_arg_is(req, 2, "OFF"))
+		return true;
+	hc_reply_syntax_error(req);
+	return false;
 }
 
+/* Nobody is ever evicted: it makes no difference. */
 void
 hc_cmd_client_no_evict(struct hc_req *req)
 {
-	accept_on_off(req);
+	bool on;
+
+	if (parse_on_off(req, &on))
+		hc_reply_ok(req);
 }
 
 void
 hc_cmd_client_no_touch(struct hc_req *req)
 {
-	accept_on_off(req);
+	bool on;
+
+	if (!parse_on_off(req, &on))
+		return;
+	req->session->no_touch = on;
+	hc_reply_ok(req);
+}
+
+/*
+ * OFF and SKIP go without a reply themselves. EXEC, though, has promised one for each of its commands: there they
+ * answer, and take effect behind it.
+ */
+void
+hc_cmd_client_reply(struct hc_req *req)
+{
+	struct hc_session *session = req->session;
+
+	if (hc_req_arg_is(req, 2, "ON")) {
+		session->silence = HC_SILENCE_NONE;
+		hc_req_speak(req);
+		hc_reply_ok(req);
+	} else if (hc_req_arg_is(req, 2, "OFF")) {
+		session->silence = HC_SILENCE_ALL;
+		hc_req_hush(req);
+	} else if (hc_req_arg_is(req, 2, "SKIP")) {
+		if (session->silence == HC_SILENCE_NONE)
+			session->silence = HC_SILENCE_NEXT;
+		hc_req_hush(req);
+	} else {
+		hc_reply_syntax_error(req);
+	}
 }
 
 /* ---- filters ---- */

@@ -91,10 +91,29 @@ read_port(struct hc_settings *settings, struct hc_settings_text *out)
 	snprintf(out->text, sizeof(out->text), "%d", address.port);
 }
 
+static void
+read_slower_than(struct hc_settings *settings, struct hc_settings_text *out)
+{
+	snprintf(out->text, sizeof(out->text), "%" PRId64, settings->server_slowlog_slower_than * 1000);
+}
+
+static void
+read_latency_threshold(struct hc_settings *settings, struct hc_settings_text *out)
+{
+	snprintf(out->text, sizeof(out->text), "%" PRId64, settings->server_slowlog_slower_than);
+}
+
+static void
+read_slowlog_len(struct hc_settings *settings, struct hc_settings_text *out)
+{
+	snprintf(out->text, sizeof(out->text), "%" PRId64, settings->server_slowlog_max_len);
+}
+
 static const struct alias aliases[] = {
     {"appendonly", NULL, "no", NULL},
     {"bind", "listen.tcp", NULL, read_bind},
     {"databases", NULL, "1", NULL},
+    {"latency-monitor-threshold", "server.slowlog_slower_than", NULL, read_latency_threshold},
     {"maxclients", "server.maxclients", NULL, read_maxclients},
     {"maxmemory", "memory.max_bytes", NULL, read_maxmemory},
     {"maxmemory-policy", NULL, "allkeys-lru", NULL}, /* of those Redis knows the nearest */
@@ -102,6 +121,8 @@ static const struct alias aliases[] = {
     {"proto-max-bulk-len", "client.value_max", NULL, read_bulk_max},
     {"requirepass", "server.password", NULL, read_requirepass},
     {"save", NULL, "", NULL},
+    {"slowlog-log-slower-than", "server.slowlog_slower_than", NULL, read_slower_than},
+    {"slowlog-max-len", "server.slowlog_max_len", NULL, read_slowlog_len},
     {"tcp-backlog", "listen.backlog", NULL, read_backlog},
     {"timeout", "client.idle_timeout", NULL, read_timeout},
     {"unixsocket", "listen.unix", NULL, read_unixsocket},

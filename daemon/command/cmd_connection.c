@@ -111,6 +111,7 @@ hc_cmd_reset(struct hc_req *req)
 	password_get(req, &password);
 	hc_session_reset(req->session, password.len == 0);
 	req->resp = req->session->resp;
+	hc_req_speak(req);
 	hc_reply_simple(req, "RESET");
 }
 

@@ -13,9 +13,9 @@
 #include "command/run.h"
 
 static const struct hc_command rows[] = {
-#define HC_COMMAND(name, fn, arity, flags, first, last, step, group, since, syntax, summary)                          \
+#define HC_COMMAND(name, fn, arity, flags, first, last, step, group, since, syntax, summary) \
 	{#name, NULL, fn, arity, flags, first, last, step, group, since, syntax, summary},
-#define HC_SUBCOMMAND(container, name, fn, arity, flags, since, syntax, summary)                                      \
+#define HC_SUBCOMMAND(container, name, fn, arity, flags, since, syntax, summary) \
 	{#name, #container, fn, arity, flags, 0, 0, 0, NULL, since, syntax, summary},
 #include "commands.def"
 #undef HC_COMMAND
@@ -206,6 +206,7 @@ refuse(struct hc_req *req)
 enum hc_status
 hc_command_worker_init(struct hc_command_worker *worker)
 {
+	hc_out_init(&worker->nowhere, worker->pool);
 	worker->scratch = hc_calloc(1, sizeof(*worker->scratch));
 	return worker->scratch != NULL ? HC_OK : HC_NOMEM;
 }
@@ -231,42 +232,69 @@ may_start(const struct hc_command_worker *worker, const struct hc_session *sessi
 	       session->parked_bytes < (size_t)settings->client_output_max;
 }
 
-enum hc_run
-hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_slice *argv, uint32_t argc)
+/* Whether CLIENT REPLY wants none to this one. */
+static bool
+goes_unanswered(struct hc_session *session)
 {
-	const struct hc_command *command = hc_command_find(argv[0]);
+	if (session->silence != HC_SILENCE_NEXT)
+		return session->silence == HC_SILENCE_ALL;
+	session->silence = HC_SILENCE_NONE;
+	return true;
+}
+
+static void
+run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_command *command,
+    const struct hc_slice *argv, uint32_t argc)
+{
 	struct hc_req *req = worker->scratch;
 
-	if (!may_start(worker, session, command))
-		return HC_RUN_LATER;
-	hc_stats_count(worker->stats, commands_processed);
 	hc_run_begin(req, worker, session, command, argv, argc, &session->out);
+	if (__builtin_expect(session->silence != HC_SILENCE_NONE, 0) && goes_unanswered(session))
+		hc_run_hush(req);
 	if (session->n_pending > 0) {
 		/* Its reply has to wait for others', even if it is there at once. */
 		req = hc_req_park(req);
 		if (req == NULL)
-			return HC_RUN_DONE;
+			return;
 		req->moved_to = NULL;
 	}
 	if (refuse(req)) {
 		if (session->multi.active)
 			session->multi.failed = true;
 		hc_run_end(req);
-		return HC_RUN_DONE;
+		return;
 	}
 	atomic_store_explicit(&session->last_command, req->command, memory_order_relaxed);
 	if (session->multi.active && !(req->command->flags & HC_CMD_NOMULTI)) {
 		hc_multi_queue(req);
 		hc_run_end(req);
-		return HC_RUN_DONE;
+		return;
 	}
 	if ((req->command->flags & HC_CMD_WRITE) && hc_core_is_fleet(worker->shared->core)) {
 		struct hc_req *parked = hc_req_park(req);
 		if (parked == NULL)
-			return HC_RUN_DONE;
+			return;
 		parked->moved_to = NULL;
-		req = parked;
+		hc_run_handler(parked);
+		return;
 	}
 	hc_run_handler(req);
+	if (!req->parked && req->moved_to == NULL)
+		hc_slow_ran(worker, req);
+}
+
+enum hc_run
+hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_slice *argv, uint32_t argc)
+{
+	const struct hc_command *command = hc_command_find(argv[0]);
+
+	if (!may_start(worker, session, command))
+		return HC_RUN_LATER;
+	hc_stats_count(worker->stats, commands_processed);
+	run(worker, session, command, argv, argc);
+	if (worker->nowhere.bytes > 0 || hc_out_failed(&worker->nowhere)) {
+		hc_out_fini(&worker->nowhere);
+		hc_out_init(&worker->nowhere, worker->pool);
+	}
 	return HC_RUN_DONE;
 }

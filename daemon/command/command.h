@@ -10,6 +10,7 @@
 #include "base/settings.h"
 #include "base/stats.h"
 #include "command/session.h"
+#include "command/slow.h"
 #include "core/core.h"
 #include "proto/slice.h"
 
@@ -27,6 +28,7 @@ typedef void hc_command_fn(struct hc_req *req);
 #define HC_CMD_ADMIN 64u
 #define HC_CMD_CONTAINER 128u /* has subcommands; runs itself only when no subcommand is given */
 #define HC_CMD_NOT_IN_MULTI 256u /* refused inside MULTI */
+#define HC_CMD_SECRET 512u /* SLOWLOG does not show its arguments */
 
 struct hc_command {
 	const char *name;      /* lower case; of a subcommand: the subcommand's own name */
@@ -55,6 +57,7 @@ struct hc_command_shared {
 	struct hc_core *core;
 	struct hc_settings *settings;
 	struct hc_sessions *sessions;
+	struct hc_slow *slow;
 	int64_t started_ms; /* monotonic */
 	char run_id[41];
 	const char *config_file; /* or NULL */
@@ -74,6 +77,8 @@ struct hc_command_worker {
 	/* The session's replies grew outside of hc_command_run(): flush, and go on with what it has sent. */
 	void (*ready)(struct hc_session *session);
 	struct hc_req *scratch; /* the one at hand, reused while nothing has to wait */
+	struct hc_slow_watch watch;
+	struct hc_out nowhere; /* replies nobody wants (CLIENT REPLY) until their request ends */
 };
 
 enum hc_status hc_command_worker_init(struct hc_command_worker *worker);
@@ -84,7 +89,10 @@ enum hc_run {
 	HC_RUN_LATER, /* it cannot start yet: call again with the same arguments after `ready` */
 };
 
-/* Runs one command. argv is borrowed for the call. argc >= 1. */
+/*
+ * Runs one command. argv is borrowed for the call. argc >= 1. Calls come in turns, each of one session's commands, between
+ * hc_slow_turn_begin() and hc_slow_turn_end().
+ */
 enum hc_run hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_slice *argv, uint32_t argc);
 
 /* The connection is gone: whatever is under way for it ends without a reply. Before hc_session_close(). */

@@ -103,7 +103,10 @@ drain(struct hc_session *session, struct hc_command_worker *worker)
 	while (session->pending_head != NULL && session->pending_head->complete) {
 		struct hc_req *req = session->pending_head;
 		session->pending_bytes -= req->own_out.bytes;
-		hc_out_splice(&session->out, &req->own_out);
+		if (req->silent)
+			hc_out_fini(&req->own_out);
+		else
+			hc_out_splice(&session->out, &req->own_out);
 		pending_drop_head(session);
 		hc_free(req);
 		any = true;
@@ -131,6 +134,7 @@ finish(struct hc_req *req)
 		hc_free(req);
 		return;
 	}
+	hc_slow_waited(req, req->since_us);
 	req->complete = true;
 	session->pending_bytes += req->own_out.bytes;
 	drain(session, req->worker);
@@ -177,9 +181,35 @@ hc_run_begin(struct hc_req *req, struct hc_command_worker *worker, struct hc_ses
 	req->number = 0;
 	req->done = NULL;
 	req->parked = req->busy = req->complete = false;
+	req->silent = false;
 	req->parent = NULL;
 	req->blocks = NULL;
 	req->moved_to = NULL;
+}
+
+void
+hc_req_speak(struct hc_req *req)
+{
+	req->silent = false;
+	if (!req->parked)
+		req->out = &req->session->out;
+}
+
+void
+hc_req_hush(struct hc_req *req)
+{
+	if (req->parent != NULL)
+		hc_reply_ok(req);
+	else
+		hc_run_hush(req);
+}
+
+void
+hc_run_hush(struct hc_req *req)
+{
+	req->silent = true;
+	if (!req->parked)
+		req->out = &req->worker->nowhere;
 }
 
 void
@@ -237,6 +267,7 @@ hc_req_park(struct hc_req *req)
 	}
 	parked->argv = argv;
 	parked->arg_bytes = bytes;
+	parked->since_us = hc_slow_since(req->worker);
 	parked->parked = true;
 	if (req->values == &req->inline_value)
 		parked->values = &parked->inline_value;
@@ -332,6 +363,8 @@ hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t st
 {
 	bool pending = false;
 
+	if (req->session->no_touch && !hc_slice_is(hc_slice_str(req->command->name), "touch"))
+		flags |= HC_READ_QUIET;
 	req->values = &req->inline_value;
 	if (n > 1)
 		req->values = hc_req_alloc(req, n * sizeof(*req->values));

@@ -53,7 +53,9 @@ struct hc_req {
 	unsigned read_flags;
 	size_t waiting; /* answers that are still to come */
 	bool parked, busy, complete;
+	bool silent; /* CLIENT REPLY: what is replied goes nowhere */
 	size_t arg_bytes; /* parked: of its copy of the arguments */
+	int64_t since_us; /* parked: see hc_slow_since() */
 	struct hc_op_group group;
 	struct hc_op inline_op;
 	struct hc_req_value inline_value;
@@ -102,6 +104,10 @@ bool hc_req_op_failed(struct hc_req *req, const struct hc_op *op);
 bool hc_req_model_of(struct hc_req *req, struct hc_slice key, uint32_t *model);
 /* The id of a model named by the client, made when new. Error replied: false. */
 bool hc_req_model_named(struct hc_req *req, struct hc_slice name, uint32_t *model);
+
+/* Whatever CLIENT REPLY says, this request's reply is sent; or is not, unless it is a part of EXEC's and then is OK. */
+void hc_req_speak(struct hc_req *req);
+void hc_req_hush(struct hc_req *req);
 
 /* True when the i-th argument is that word, ignoring case. */
 bool hc_req_arg_is(const struct hc_req *req, uint32_t i, const char *word);

@@ -43,6 +43,8 @@ set_defaults(struct hc_session *session, bool authenticated)
 	atomic_store(&session->shown_resp, 2);
 	atomic_store(&session->shown_multi, -1);
 	session->model = session->bound_model;
+	session->no_touch = false;
+	session->silence = HC_SILENCE_NONE;
 	session->authenticated = authenticated;
 }
 

@@ -21,6 +21,9 @@ struct hc_command;
 struct hc_req;
 struct hc_sessions;
 
+/* Which commands go without a reply. */
+enum hc_silence { HC_SILENCE_NONE, HC_SILENCE_NEXT, HC_SILENCE_ALL };
+
 struct hc_session {
 	/* constant after hc_session_open() */
 	uint64_t id;
@@ -38,6 +41,8 @@ struct hc_session {
 	bool authenticated;
 	bool close_after_reply; /* QUIT, protocol errors: nothing more is read */
 	uint32_t model;         /* MODEL USE, or HC_SESSION_NO_MODEL: by key */
+	bool no_touch;          /* CLIENT NO-TOUCH */
+	enum hc_silence silence; /* CLIENT REPLY */
 	struct hc_out out;      /* replies in order, ready to be sent */
 	struct hc_req *pending_head; /* commands under way, in order; their replies wait for those before */
 	struct hc_req *pending_tail;

@@ -465,15 +465,17 @@ make_room(struct hc_client *client)
 	return cap - client->in_len;
 }
 
+/* Its clock is the turn's. */
 static void
 note_input(struct hc_client *client, size_t n)
 {
 	struct hc_session *session = &client->session;
+	int64_t now_us = hc_slow_turn_begin(&client->worker->command);
 
 	hc_stats_add(&client->worker->stats, net_input_bytes, n);
 	atomic_store_explicit(&session->bytes_in,
 	    atomic_load_explicit(&session->bytes_in, memory_order_relaxed) + n, memory_order_relaxed);
-	atomic_store_explicit(&session->active_ms, hc_clock_mono_ms(), memory_order_relaxed);
+	atomic_store_explicit(&session->active_ms, now_us / 1000, memory_order_relaxed);
 }
 
 /* One read, and what it brings. */
@@ -508,6 +510,7 @@ read_and_serve(struct hc_client *client)
 	} else {
 		serve_new(client, dst, (size_t)n);
 	}
+	hc_slow_turn_end(&worker->command, &client->session);
 }
 
 /* ---- going on ---- */
@@ -589,7 +592,9 @@ hc_client_go_on(struct hc_client *client)
 {
 	hc_core_tick(client->worker->core);
 	flush(client);
+	(void)hc_slow_turn_begin(&client->worker->command);
 	serve_waiting(client);
+	hc_slow_turn_end(&client->worker->command, &client->session);
 	settle(client);
 }
 
@@ -651,6 +656,8 @@ hc_client_drain(struct hc_client *client)
 	if (client->reading && !client->eof)
 		read_and_serve(client);
 	client->eof = true;
+	(void)hc_slow_turn_begin(&client->worker->command);
 	serve_waiting(client);
+	hc_slow_turn_end(&client->worker->command, &client->session);
 	settle(client);
 }

@@ -172,7 +172,8 @@ fill_shared(struct hc_server *server)
 		server->shared.run_id[2 * i] = digits[id[i] >> 4];
 		server->shared.run_id[2 * i + 1] = digits[id[i] & 15];
 	}
-	return hc_sessions_create(&server->shared.sessions);
+	enum hc_status status = hc_slow_create(&server->shared.slow);
+	return status == HC_OK ? hc_sessions_create(&server->shared.sessions) : status;
 }
 
 static enum hc_status
@@ -335,6 +336,7 @@ hc_server_destroy(struct hc_server *server)
 	hc_stats_unregister_all();
 	hc_free(server->workers);
 	hc_sessions_destroy(server->shared.sessions);
+	hc_slow_destroy(server->shared.slow);
 	hc_mailbox_destroy(server->mailbox);
 	free(server);
 }

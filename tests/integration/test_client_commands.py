@@ -286,3 +286,68 @@ def test_client_list_while_names_change_and_connections_come_and_go(make_harcad)
         for thread in threads:
             thread.join()
     assert errors == []
+
+
+# ---- REPLY, NO-TOUCH ----
+
+
+REPLIES = [[["CLIENT", "REPLY", "OFF"], ["SET", "a", "1"], ["NOPE"], ["GET", "a"], ["CLIENT", "REPLY", "ON"], ["GET", "a"]],
+           [["CLIENT", "REPLY", "SKIP"], ["GET", "a"], ["GET", "a"], ["CLIENT", "REPLY", "SKIP"], ["NOPE"], ["PING"]],
+           [["CLIENT", "REPLY", "SKIP"], ["CLIENT", "REPLY", "SKIP"], ["GET", "a"], ["PING"]],
+           [["CLIENT", "REPLY", "SKIP"], ["CLIENT", "REPLY", "ON"], ["PING"]],
+           [["CLIENT", "REPLY", "OFF"], ["CLIENT", "REPLY", "SKIP"], ["PING"], ["PING"], ["CLIENT", "REPLY", "ON"], ["PING", "x"]],
+           [["CLIENT", "REPLY", "OFF"], ["CLIENT", "REPLY", "foo"], ["CLIENT", "REPLY"], ["CLIENT", "REPLY", "ON"]],
+           [["CLIENT", "REPLY", "OFF"], ["MULTI"], ["SET", "a", "2"], ["INCR", "a"], ["EXEC"], ["CLIENT", "REPLY", "ON"], ["GET", "a"]],
+           [["CLIENT", "REPLY", "SKIP"], ["MULTI"], ["INCR", "a"], ["EXEC"]],
+           [["CLIENT", "REPLY", "OFF"], ["PING"], ["RESET"], ["PING"]],
+           [["CLIENT", "REPLY", "OFF"], ["MGET", "a", "b"], ["DEL", "a"], ["KEYS", "*"], ["CLIENT", "REPLY", "ON"], ["EXISTS", "a"]]]
+
+
+@pytest.mark.parametrize("resp", [2, 3])
+@pytest.mark.parametrize("mode", ["embedded", "fleet"])
+def test_client_reply_silences_what_redis_silences(redis_server, make_redis, make_harcad, resp, mode):
+    """ECHO of a word ends each sequence: all that comes until then is compared."""
+    harcad = make_harcad(upstream=make_redis() if mode == "fleet" else None)
+    if mode == "fleet":
+        harcad.wait_info(upstream_state="up", event_link="up")
+    for sequence in REPLIES:
+        seen = []
+        for server in (redis_server, harcad):
+            with WireConn(server.address, resp) as conn:
+                conn.send(b"".join(conn.encode(*command) for command in [*sequence, ["ECHO", "the-end"]]))
+                wires = [conn.read_wire()[0]]
+                while b"the-end" not in wires[-1]:
+                    wires.append(conn.read_wire()[0])
+            seen.append(wires)
+        assert (sequence, seen[1]) == (sequence, seen[0])
+
+
+def test_client_reply_inside_exec_takes_effect_behind_it(harcad):
+    with harcad.raw() as conn:
+        for command in (["MULTI"], ["PING"], ["CLIENT", "REPLY", "OFF"], ["PING"]):
+            conn.command(*command)
+        assert conn.command("EXEC") == ["PONG", "OK", "PONG"]
+        conn.send(conn.encode("PING") + conn.encode("CLIENT", "REPLY", "ON"))
+        assert conn.read_reply() == "OK"
+
+
+def test_client_reply_off_and_quit_closes(harcad):
+    with harcad.raw() as conn:
+        conn.send(conn.encode("CLIENT", "REPLY", "OFF") + conn.encode("PING") + conn.encode("QUIT"))
+        with pytest.raises(ConnectionError, match="with b'' unread"):
+            conn.recv(1)
+
+
+def test_client_no_touch_leaves_no_trace_but_by_touch(harcad):
+    with harcad.raw() as conn:
+        conn.command("SET", "a", "1")
+        assert conn.command("CLIENT", "NO-TOUCH", "ON") == "OK"
+        for _ in range(3):
+            assert conn.command("GET", "a") == b"1"
+        assert conn.command("OBJECT", "FREQ", "a") == 0
+        assert conn.command("TOUCH", "a") == 1
+        assert conn.command("OBJECT", "FREQ", "a") == 1
+        assert conn.command("CLIENT", "NO-TOUCH", "off") == "OK"
+        conn.command("GET", "a")
+        assert conn.command("OBJECT", "FREQ", "a") == 2
+        assert str(conn.command("CLIENT", "NO-TOUCH", "x")) == "ERR syntax error"

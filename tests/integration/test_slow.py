@@ -1,0 +1,133 @@
+"""SLOWLOG and LATENCY, beside a real Redis where it has them."""
+
+import re
+
+import pytest
+
+from harcad_harness import wait_until
+from wire import WireConn
+
+SAME = [["SLOWLOG"], ["SLOWLOG", "GET"], ["SLOWLOG", "GET", "-1"], ["SLOWLOG", "GET", "0"], ["SLOWLOG", "GET", "-2"], ["SLOWLOG", "GET", "x"],
+        ["SLOWLOG", "get", "1", "2"], ["SLOWLOG", "LEN"], ["SLOWLOG", "LEN", "x"], ["SLOWLOG", "RESET"], ["SLOWLOG", "RESET", "x"], ["SLOWLOG", "FOO"],
+        ["LATENCY"], ["LATENCY", "LATEST"], ["LATENCY", "LATEST", "x"], ["LATENCY", "HISTORY"], ["LATENCY", "HISTORY", "command"],
+        ["LATENCY", "HISTORY", "x", "y"], ["LATENCY", "RESET"], ["LATENCY", "RESET", "command", "x"], ["LATENCY", "FOO"],
+        ["CONFIG", "GET", "slowlog-log-slower-than"], ["CONFIG", "GET", "slowlog-max-len"]]
+
+
+@pytest.mark.parametrize("resp", [2, 3])
+def test_slow_nothing_slow_replies_as_redis_does(redis_server, make_harcad, resp):
+    harcad = make_harcad()
+    with WireConn(redis_server.address, resp) as theirs, WireConn(harcad.address, resp) as ours:
+        for command in SAME:
+            expected, _ = theirs.ask(*command)
+            assert (command, ours.ask(*command)[0]) == (command, expected)
+
+
+def commands(entries):
+    return [[word.decode() for word in entry[3]] for entry in entries]
+
+
+def test_slowlog_entry_is_shown_as_in_redis(redis_server, make_harcad):
+    """Long arguments and many are cut the same way."""
+    harcad = make_harcad({"server.slowlog_slower_than": "0"})
+    asked = [["SET", "key", "v" * 200], ["GET", "key"], ["MGET", *[f"k{i}" for i in range(40)]], ["MGET", *[f"k{i}" for i in range(31)]],
+             ["SET", "b", b"\x00\xff" * 64]]
+    with WireConn(redis_server.address) as theirs, WireConn(harcad.address) as ours:
+        assert theirs.command("CONFIG", "SET", "slowlog-log-slower-than", "0") == "OK"
+        for conn in (theirs, ours):
+            conn.command("CLIENT", "SETNAME", "me")
+            conn.command("SLOWLOG", "RESET")
+            for command in asked:
+                conn.command(*command)
+        a, b = theirs.command("SLOWLOG", "GET", "5"), ours.command("SLOWLOG", "GET", "5")
+    assert [entry[3] for entry in a] == [entry[3] for entry in b]
+    assert [entry[5] for entry in b] == [b"me"] * 5
+    for entry in b:
+        assert len(entry) == 6 and all(isinstance(number, int) for number in entry[:3])
+        assert re.fullmatch(rb"127\.0\.0\.1:\d+", entry[4])
+    assert [entry[0] for entry in b] == list(range(b[0][0], b[0][0] - 5, -1))
+
+
+def test_slowlog_is_bounded_and_newest_first(make_harcad):
+    harcad = make_harcad({"server.slowlog_slower_than": "0", "server.slowlog_max_len": "5"})
+    with harcad.raw() as conn:
+        for i in range(20):
+            conn.command("GET", f"k{i}")
+        assert commands(conn.command("SLOWLOG", "GET", "3")) == [["GET", "k19"], ["GET", "k18"], ["GET", "k17"]]
+        assert conn.command("SLOWLOG", "LEN") == 5
+        assert len(conn.command("SLOWLOG", "GET", "-1")) == 5
+        assert conn.command("CONFIG", "SET", "server.slowlog_max_len", "2") == "OK"
+        conn.command("GET", "k")
+        assert conn.command("SLOWLOG", "LEN") == 2
+        assert conn.command("CONFIG", "SET", "server.slowlog_slower_than", "1h") == "OK"
+        assert conn.command("SLOWLOG", "RESET") == "OK"
+        assert conn.command("SLOWLOG", "LEN") == 0
+
+
+def test_slowlog_of_no_entries_keeps_none(make_harcad):
+    harcad = make_harcad({"server.slowlog_slower_than": "0", "server.slowlog_max_len": "0"})
+    with harcad.raw() as conn:
+        conn.command("GET", "a")
+        assert conn.command("SLOWLOG", "GET") == []
+
+
+def test_slowlog_shows_no_passwords(make_harcad):
+    harcad = make_harcad({"server.slowlog_slower_than": "0", "server.password": "secret"})
+    with harcad.raw() as conn:
+        conn.command("AUTH", "wrong-secret")
+        conn.command("AUTH", "default", "secret")
+        conn.command("HELLO", "2", "AUTH", "default", "secret")
+        conn.command("CONFIG", "SET", "server.password", "secret")
+        shown = commands(conn.command("SLOWLOG", "GET", "-1"))
+    assert ["AUTH", "(redacted)"] in shown and ["CONFIG", "SET", "(redacted)", "(redacted)"] in shown
+    assert "secret" not in str(shown)
+
+
+def test_slowlog_pipelined_commands_are_each_shown(make_harcad):
+    harcad = make_harcad({"server.slowlog_slower_than": "0"})
+    with WireConn(harcad.address) as conn:
+        conn.ask_all([["GET", f"k{i}"] for i in range(100)])
+        assert commands(conn.command("SLOWLOG", "GET", "100")) == [["GET", f"k{i}"] for i in range(99, -1, -1)]
+
+
+def test_slowlog_exec_is_one_command(make_harcad):
+    harcad = make_harcad({"server.slowlog_slower_than": "0"})
+    with harcad.raw() as conn:
+        for command in (["MULTI"], ["SET", "a", "1"], ["EXEC"]):
+            conn.command(*command)
+        assert commands(conn.command("SLOWLOG", "GET", "1")) == [["EXEC"]]
+
+
+def test_slow_command_that_waits_for_the_upstream_is_timed_with_the_wait(make_redis, make_harcad):
+    redis = make_redis()
+    harcad = make_harcad({"upstream.timeout": "5s", "server.slowlog_slower_than": "20ms"}, upstream=redis)
+    harcad.wait_info(upstream_state="up", event_link="up")
+    with harcad.raw() as conn, WireConn(redis.address) as behind:
+        conn.command("SET", "quick", "1")
+        conn.command("SLOWLOG", "RESET")
+        conn.command("LATENCY", "RESET")
+        behind.command("CLIENT", "PAUSE", "60", "ALL")
+        assert conn.command("GET", "absent") is None
+        entries = conn.command("SLOWLOG", "GET")
+        assert commands(entries) == [["GET", "absent"]]
+        assert 20_000 <= entries[0][2] < 5_000_000
+        (event, _, latest, most), = conn.command("LATENCY", "LATEST")
+        assert event == b"upstream" and 20 <= latest == most
+        assert [ms for _, ms in conn.command("LATENCY", "HISTORY", "upstream")] == [latest]
+        assert conn.command("LATENCY", "RESET", "command", "upstream") == 1
+        assert conn.command("LATENCY", "LATEST") == []
+
+
+def test_slow_command_over_many_keys_is_shown_and_a_quick_one_is_not(make_harcad):
+    harcad = make_harcad({"server.slowlog_slower_than": "1ms"})
+    with WireConn(harcad.address) as conn:
+        conn.ask_all([["SET", f"key:{i}", "x"] for i in range(50_000)])
+        conn.command("SLOWLOG", "RESET")
+
+        def shown():
+            conn.command("KEYS", "*")
+            return [entry for entry in conn.command("SLOWLOG", "GET") if entry[3] == [b"KEYS", b"*"]]
+
+        entries = wait_until(shown)
+        assert entries[0][2] >= 1000
+        assert b"command" in [event[0] for event in conn.command("LATENCY", "LATEST")]
