@@ -70,7 +70,7 @@ hc_settings_create(void)
 
 	if (!settings)
 		return NULL;
-	settings->private = hc_malloc(sizeof(*settings->private));
+	settings->private = hc_calloc(1, sizeof(*settings->private));
 	if (!settings->private)
 		goto free_settings;
 	pthread_mutex_init(&settings->private->writers, NULL);
@@ -266,6 +266,7 @@ set_all(struct hc_settings *settings, struct hc_settings *scratch,
 	for (enum hc_setting_id id = 0; id < HC_SETTING_COUNT; id++) {
 		if (touched[id])
 			hc_setting_swap(settings, scratch, hc_settings_row(id));
+		settings->private->changed[id] |= touched[id];
 	}
 	return HC_OK;
 }

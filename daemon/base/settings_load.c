@@ -183,6 +183,7 @@ apply_reload(struct hc_settings *settings, struct hc_settings *scratch,
 		 * move. */
 		if (differs[id] && (row->flags & HC_SETTING_RELOAD))
 			hc_setting_swap(settings, scratch, row);
+		settings->private->changed[id] = false;
 	}
 	return status;
 }

@@ -4,6 +4,7 @@
  *     settings.def ─▶ rows (settings_names.c) ─▶ settings_parse.c   text ⇄ value, per type
  *                                              ▶ settings_file.c    the ini file's layer
  *                                              ▶ settings_load.c    all layers; load, reload
+ *                                              ▶ settings_rewrite.c the values in force, into the file
  *                                              ▶ settings_check.c   checks over several settings
  *                                              ▶ settings_describe.c
  *                                              ▶ settings.c         the values in force; get, set
@@ -22,6 +23,7 @@
 struct hc_settings_private {
 	pthread_mutex_t writers;
 	pthread_mutex_t strings;
+	bool changed[HC_SETTING_COUNT]; /* set at run time, not loaded; under `writers` */
 };
 
 /* A value on its way from text to field. `str` is of a STRING: the holder frees it, by hc_free. */

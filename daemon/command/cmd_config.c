@@ -4,6 +4,8 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include "base/log.h"
 #include "base/num.h"
 #include "base/stats.h"
 #include "command/handlers.h"
@@ -295,6 +297,24 @@ hc_cmd_config_set(struct hc_req *req)
 		return;
 	}
 	shared->settings_changed(shared->host);
+	hc_reply_ok(req);
+}
+
+void
+hc_cmd_config_rewrite(struct hc_req *req)
+{
+	struct hc_command_shared *shared = req->worker->shared;
+	struct hc_settings_error err;
+
+	if (shared->config_file == NULL) {
+		hc_reply_error(req, "ERR The server is running without a config file");
+		return;
+	}
+	if (hc_settings_rewrite(shared->settings, shared->config_file, getenv("HARCA_ENV"), &err) != HC_OK) {
+		hc_reply_errorf(req, "ERR Rewriting config file: %s", err.text);
+		return;
+	}
+	hc_log(HC_LOG_INFO, "config_rewritten", "file=%s", shared->config_file);
 	hc_reply_ok(req);
 }
 

@@ -2,18 +2,19 @@
 
 import configparser
 import os
+import signal
 
 import pytest
 import redis as redis_py
 
-from harcad_harness import ROOT
+from harcad_harness import ROOT, wait_until
 from wire import WireConn
 
 SAME = [["CONFIG", "GET"], ["CONFIG", "GET", "nope"], ["CONFIG", "GET", "nope*", "also"], ["CONFIG", "GET", "save"], ["CONFIG", "GET", "appendonly"],
         ["CONFIG", "GET", "APPENDonly"], ["CONFIG", "GET", "requirepass"], ["CONFIG", "GET", "appendonly", "appendonly"], ["CONFIG", "GET", "timeout"],
         ["CONFIG", "GET", "proto-max-bulk-len"], ["CONFIG", "GET", "maxclients"], ["CONFIG", "GET", "MAXcl*"], ["CONFIG", "GET", "tcp-backlog"],
         ["CONFIG", "SET"], ["CONFIG", "SET", "a"], ["CONFIG", "SET", "a", "b"], ["CONFIG", "SET", "a", "b", "c"], ["CONFIG", "SET", "", ""],
-        ["CONFIG", "SET", "nope", "1", "nope", "2"], ["CONFIG", "RESETSTAT"], ["CONFIG", "RESETSTAT", "x"], ["CONFIG", "FOO"], ["CONFIG"]]
+        ["CONFIG", "SET", "nope", "1", "nope", "2"], ["CONFIG", "RESETSTAT"], ["CONFIG", "RESETSTAT", "x"], ["CONFIG", "REWRITE"], ["CONFIG", "REWRITE", "x"], ["CONFIG", "FOO"], ["CONFIG"]]
 
 
 @pytest.mark.parametrize("resp", [2, 3])
@@ -129,3 +130,115 @@ def test_redis_py_gets_and_sets(harcad):
         with pytest.raises(redis_py.ResponseError):
             client.config_set("databases", 2)
         assert client.config_resetstat() is True
+
+
+# ---- REWRITE ----
+
+
+INI = """# The head of the file.
+[server]
+maxclients = 500   ; so many
+; password = old
+  password=
+
+[memory]
+# how much
+max_bytes = 64M
+[upstream]
+[log.production]
+level = debug
+"""
+
+
+def rewritten(make_harcad, ini, *pairs, env=None):
+    harcad = make_harcad(ini=ini, env=env)
+    with harcad.raw() as conn:
+        if pairs:
+            assert conn.command("CONFIG", "SET", *pairs) == "OK"
+        assert conn.command("CONFIG", "REWRITE") == "OK"
+    with open(harcad.ini_path, encoding="utf-8") as lines:
+        return harcad, lines.read()
+
+
+def test_config_rewrite_of_nothing_changed_leaves_the_file_as_it_is(make_harcad):
+    assert rewritten(make_harcad, INI)[1] == INI
+
+
+def test_config_rewrite_changes_values_only_and_keeps_comments_and_order(make_harcad):
+    _, text = rewritten(make_harcad, INI, "server.maxclients", "77", "memory.max_bytes", "32M", "server.password", "")
+    assert text == INI.replace("= 500   ; so many", "= 77   ; so many").replace("64M", "32M")
+
+
+def test_config_rewrite_adds_lines_where_they_belong(make_harcad):
+    _, text = rewritten(make_harcad, INI, "server.slowlog_max_len", "5", "upstream.timeout", "300ms", "ttl.default", "1h", "log.level", "warn")
+    assert text == INI.replace("password=\n", "password=\nslowlog_max_len = 5\n").replace(
+        "[upstream]\n", "[upstream]\ntimeout = 300ms\n") + "\n[ttl]\ndefault = 1h\n\n[log]\nlevel = warn\n"
+
+
+def test_config_rewrite_puts_a_line_behind_the_commented_one(make_harcad):
+    with open(os.path.join(ROOT, "conf", "harcad.ini"), encoding="utf-8") as lines:
+        ini = lines.read()
+    _, text = rewritten(make_harcad, ini, "server.maxclients", "77")
+    assert text == ini.replace("#maxclients = 10000\n", "#maxclients = 10000\nmaxclients = 77\n")
+
+
+def test_config_rewrite_of_a_profile_in_force_changes_its_line(make_harcad):
+    _, text = rewritten(make_harcad, INI, "log.level", "warn", env={"HARCA_ENV": "production"})
+    assert text == INI.replace("level = debug", "level = warn")
+
+
+def test_config_rewrite_is_what_the_next_start_reads(make_harcad):
+    harcad, _ = rewritten(make_harcad, INI.rstrip("\n"), "server.password", "a#b=c;d", "memory.max_bytes", "20M")
+    mode = os.stat(harcad.ini_path).st_mode
+    harcad.restart()
+    assert os.stat(harcad.ini_path).st_mode == mode
+    with harcad.raw() as conn:
+        assert conn.command("AUTH", "a#b=c;d") == "OK"
+        assert get(conn, "memory.max_bytes", "server.maxclients") == {"memory.max_bytes": "20M", "server.maxclients": "500"}
+
+
+def test_config_rewrite_keeps_a_link_and_leaves_nothing_behind(make_harcad, tmp_path):
+    real = tmp_path / "real.ini"
+    real.write_text(INI)
+    real.chmod(0o640)
+    link = tmp_path / "link.ini"
+    link.symlink_to(real)
+    harcad = make_harcad(args=["-c", str(link)])
+    with harcad.raw() as conn:
+        conn.command("CONFIG", "SET", "memory.max_bytes", "20M")
+        assert conn.command("CONFIG", "REWRITE") == "OK"
+        assert conn.command("CONFIG", "REWRITE") == "OK"
+    assert link.is_symlink() and real.read_text() == INI.replace("64M", "20M")
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["link.ini", "real.ini"]
+
+
+@pytest.mark.parametrize("password", ["with ; comment", " leading", "trailing "])
+def test_config_rewrite_refuses_what_a_line_cannot_hold(make_harcad, tmp_path, password):
+    path = tmp_path / "harcad.ini"
+    path.write_text(INI)
+    harcad = make_harcad(args=["-c", str(path)])
+    with harcad.raw() as conn:
+        assert conn.command("CONFIG", "SET", "server.password", password) == "OK"
+        assert str(conn.command("CONFIG", "REWRITE")) == "ERR Rewriting config file: server.password: its value cannot stand in the file"
+    assert path.read_text() == INI
+    assert [each.name for each in tmp_path.iterdir()] == ["harcad.ini"]
+
+
+def test_config_rewrite_of_a_file_that_is_gone_is_an_error(make_harcad):
+    harcad = make_harcad(ini=INI)
+    os.unlink(harcad.ini_path)
+    with harcad.raw() as conn:
+        assert str(conn.command("CONFIG", "REWRITE")) == (
+            f"ERR Rewriting config file: {harcad.ini_path}: cannot be opened: No such file or directory")
+
+
+def test_config_rewrite_forgets_what_a_reload_has_undone(make_harcad):
+    harcad = make_harcad(ini=INI)
+    with harcad.raw() as conn:
+        conn.command("CONFIG", "SET", "memory.max_bytes", "20M")
+        os.kill(harcad.pid, signal.SIGHUP)
+        wait_until(lambda: get(conn, "memory.max_bytes") == {"memory.max_bytes": "64M"})
+        assert conn.command("CONFIG", "REWRITE") == "OK"
+    with open(harcad.ini_path, encoding="utf-8") as lines:
+        assert lines.read() == INI
