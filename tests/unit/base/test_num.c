@@ -3,6 +3,8 @@
  * matcher.
  */
 #include <check.h>
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/num.h"
@@ -226,6 +228,78 @@ START_TEST(glob_random_bytes_stay_within_bounds)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	bool valid;
+	const char *written;
+} floats[] = {
+    {"0", true, "0"},
+    {"-0", true, "0"},
+    {"-0.0", true, "0"},
+    {"3.0", true, "3"},
+    {"10.50", true, "10.5"},
+    {"100", true, "100"},
+    {"-100.250", true, "-100.25"},
+    {"+5.", true, "5"},
+    {".5", true, "0.5"},
+    {"5e3", true, "5000"},
+    {"0x10", true, "16"},
+    {"1e-17", true, "0.00000000000000001"},
+    {"1e-18", true, "0"},
+    {"-1e-18", true, "0"},
+    {"3.14159", true, "3.14159"},
+    {"", false, NULL},
+    {" 1", false, NULL},
+    {"\t1", false, NULL},
+    {"1 ", false, NULL},
+    {"1x", false, NULL},
+    {"--1", false, NULL},
+    {"1,5", false, NULL},
+    {"nan", false, NULL},
+    {"-nan", false, NULL},
+    {"1e4933", false, NULL},
+    {"-1e4933", false, NULL},
+    {"1e-5000", false, NULL},
+};
+
+START_TEST(num_float_table_as_redis)
+{
+	char text[HC_NUM_FLOAT_CAP];
+	long double value;
+
+	ck_assert_int_eq(hc_num_float(hc_slice_str(floats[_i].text), &value), floats[_i].valid);
+	if (!floats[_i].valid)
+		return;
+	size_t len = hc_num_put_float(text, value);
+	ck_assert_uint_eq(len, strlen(floats[_i].written));
+	ck_assert_mem_eq(text, floats[_i].written, len);
+}
+END_TEST
+
+START_TEST(num_float_infinity_is_taken)
+{
+	long double value = 0;
+
+	ck_assert(hc_num_float(HC_SLICE("-Infinity"), &value));
+	ck_assert(isinf(value) && value < 0);
+	ck_assert(!hc_num_float(hc_slice("1\0", 2), &value));
+}
+END_TEST
+
+START_TEST(num_float_longest_fits)
+{
+	char digits[HC_NUM_FLOAT_CAP], text[HC_NUM_FLOAT_CAP];
+	long double value;
+
+	memset(digits, '0', sizeof(digits));
+	ck_assert(hc_num_float(hc_slice(digits, sizeof(digits) - 1), &value));
+	ck_assert(!hc_num_float(hc_slice(digits, sizeof(digits)), &value));
+	ck_assert_uint_lt(hc_num_put_float(text, -LDBL_MAX), sizeof(text));
+	ck_assert(hc_num_float(hc_slice(text, hc_num_put_float(text, -LDBL_MAX)), &value));
+	ck_assert(value == -LDBL_MAX);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -234,6 +308,9 @@ main(void)
 
 	tcase_add_loop_test(tc, num_i64_edges_as_redis, 0, sizeof(integers) / sizeof(integers[0]));
 	tcase_add_test(tc, num_u64_edges_exact);
+	tcase_add_loop_test(tc, num_float_table_as_redis, 0, sizeof(floats) / sizeof(floats[0]));
+	tcase_add_test(tc, num_float_infinity_is_taken);
+	tcase_add_test(tc, num_float_longest_fits);
 	tcase_add_test(tc, slice_is_any_case_whole_word);
 	tcase_add_loop_test(tc, glob_table_as_redis, 0, sizeof(globs) / sizeof(globs[0]));
 	tcase_add_test(tc, glob_hostile_pattern_is_bounded);
