@@ -62,20 +62,23 @@ def test_changes_by_several_daemons_lose_nothing(make_redis, make_harcad):
             assert conn.command("GET", "counter", "MODEL", "m") == b"2000"
 
 
-def test_renames_by_several_workers_keep_one_of_each(make_harcad):
-    """A value goes round between four names: at no moment is it there twice, nor not at all."""
+def test_renames_by_several_workers_are_each_one_step(make_harcad):
+    """A value goes round between four names: where it is in the end tells how many renames found it."""
     harcad = make_harcad({"server.workers": "4"})
+    found = []
     with harcad.raw() as conn:
-        conn.command("SET", "n0", "v")
+        conn.command("SET", "n0", "v" * 200_000)
 
     def mover():
         with WireConn(harcad.address) as conn:
-            for _ in range(100):
-                conn.ask_all([["RENAME", f"n{i % 4}", f"n{(i + 1) % 4}"] for i in range(8)])
+            for _ in range(3):
+                replies = conn.ask_all([["RENAME", f"n{i % 4}", f"n{(i + 1) % 4}"] for i in range(2000)])
+                found.append(sum(meaning == "OK" for _, meaning in replies))
 
     at_once(*[mover] * 4)
     with harcad.raw() as conn:
-        assert sorted(conn.command("MGET", "n0", "n1", "n2", "n3"), key=bool) == [None, None, None, b"v"]
+        there = [i for i, value in enumerate(conn.command("MGET", "n0", "n1", "n2", "n3")) if value]
+    assert there == [sum(found) % 4]
 
 
 def test_msetnx_of_several_workers_is_all_or_none(make_harcad):
@@ -135,7 +138,7 @@ def test_changes_are_seen_by_siblings_and_keep_raw_values_raw(make_redis, make_h
         _, codec, model_len, seq, _, _, raw_len, checksum = struct.unpack("<BBHQIIII", value[4:32])
         assert (value[:4], codec, value[32:32 + model_len], raw_len, checksum, value[32 + model_len:]) == (MAGIC, 0, b"m", 3, 0, b"1.5")
         seqs.append(seq)
-    assert seqs == sorted(set(seqs))
+    assert seqs[1] == seqs[0] + 1  # the copy has a number of its own
 
 
 @pytest.mark.parametrize("upstream", [False, True], ids=["embedded", "fleet"])
