@@ -71,6 +71,12 @@ copy_to_keep(struct hc_core_worker *worker, struct hc_op *op, const struct hc_sc
 	return entry;
 }
 
+static bool
+is_change(enum hc_op_kind kind)
+{
+	return kind == HC_OP_INCR || kind == HC_OP_INCR_FLOAT || kind == HC_OP_APPEND || kind == HC_OP_SET_RANGE;
+}
+
 static void
 settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_script_result *result, bool known)
 {
@@ -82,6 +88,8 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 		op->answer = hc_strndup(result->answer.ptr, result->answer.len);
 		if (op->answer == NULL)
 			op->status = HC_NOMEM;
+	} else if (result->done && is_change(op->kind)) {
+		op->status = HC_ERROR; /* not what the script answers */
 	}
 	if (op->kind == HC_OP_CLEAR_MODEL && result->done) {
 		op->epoch = result->epoch;
