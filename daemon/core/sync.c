@@ -132,7 +132,8 @@ send_replay(struct hc_sync *sync)
 	if (status != HC_OK)
 		return status;
 	for (size_t i = 0; status == HC_OK && i < page->n_models; i++) {
-		/* Cleared here twice, it is two ahead: an upstream that lags behind would make its values look old for ever. */
+		/* Cleared here twice, it is two ahead: an upstream that lags behind would make its values look old for
+		 * ever. */
 		struct hc_op op = {.kind = HC_OP_CLEAR_MODEL, .model = page->models[i]};
 		op.epoch = hc_models_epoch(sync->core->models, op.model);
 		status = hc_script_call_add(call, &op);
@@ -481,10 +482,13 @@ hc_sync_apply_settings(struct hc_core *core)
 	struct hc_sync *sync = core->sync;
 	int64_t half_ms = core->settings->fleet_lease / 2;
 	struct timeval half = {half_ms / 1000, (half_ms % 1000) * 1000};
+	struct hc_link_config config;
 
 	hc_fleet_set_lease(core->fleet, core->settings->fleet_lease);
-	hc_link_set_timeout(sync->events, core->settings->fleet_lease);
-	hc_link_set_timeout(sync->control, core->settings->upstream_timeout);
+	hc_core_link_config(core, "harcad-control", &config);
+	hc_link_set_times(sync->control, &config);
+	config.timeout_ms = core->settings->fleet_lease;
+	hc_link_set_times(sync->events, &config);
 	event_add(sync->tick, &half);
 }
 
@@ -551,7 +555,8 @@ say_goodbye(struct hc_sync *sync)
 	int64_t deadline_ms = hc_clock_mono_ms() + GOODBYE_MS;
 	struct timeval slice = {0, 10000};
 
-	if (sync->control == NULL || !hc_link_is_up(sync->control) || publish_heartbeat(sync, true, on_goodbye) != HC_OK)
+	if (sync->control == NULL || !hc_link_is_up(sync->control) ||
+	    publish_heartbeat(sync, true, on_goodbye) != HC_OK)
 		return;
 	while (!sync->goodbye_sent && hc_clock_mono_ms() < deadline_ms) {
 		event_base_loopexit(sync->base, &slice);

@@ -121,8 +121,12 @@ hc_core_worker_destroy(struct hc_core_worker *worker)
 void
 hc_core_worker_apply_settings(struct hc_core_worker *worker)
 {
-	if (worker->link != NULL)
-		hc_link_set_timeout(worker->link, worker->core->settings->upstream_timeout);
+	struct hc_link_config config;
+
+	if (worker->link == NULL)
+		return;
+	hc_core_link_config(worker->core, worker->name, &config);
+	hc_link_set_times(worker->link, &config);
 }
 
 struct hc_core *
