@@ -12,7 +12,7 @@
 #include "proto/frame.h"
 #include "proto/lua_scripts.h"
 
-#define ARGS_HEAD 4   /* channel, instance, time, incarnation */
+#define ARGS_HEAD 4 /* channel, instance, time, incarnation */
 #define ARGS_PER_OP 8
 
 /* What an op's arguments need of their own memory. */
@@ -71,12 +71,12 @@ static const char *
 kind_letter(enum hc_op_kind kind)
 {
 	static const char *const letters[] = {
-		[HC_OP_SET] = "S",
-		[HC_OP_DEL] = "D",
-		[HC_OP_EXPIRE] = "E",
-		[HC_OP_PERSIST] = "P",
-		[HC_OP_CLEAR_MODEL] = "C",
-		[HC_OP_CLEAR_ALL] = "A",
+	    [HC_OP_SET] = "S",
+	    [HC_OP_DEL] = "D",
+	    [HC_OP_EXPIRE] = "E",
+	    [HC_OP_PERSIST] = "P",
+	    [HC_OP_CLEAR_MODEL] = "C",
+	    [HC_OP_CLEAR_ALL] = "A",
 	};
 	return letters[kind];
 }
@@ -180,7 +180,8 @@ hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 	if (status != HC_OK)
 		return status;
 	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL)
-		(void)hc_core_model_of_key((struct hc_core *)(uintptr_t)core, hc_slice(op->key.ptr, op->key.len), &raw_model);
+		(void)hc_core_model_of_key(
+		    (struct hc_core *)(uintptr_t)core, hc_slice(op->key.ptr, op->key.len), &raw_model);
 	put_flags(core, op, raw_model, text->flags);
 	put_expiry(core, op, text->expiry, sizeof(text->expiry));
 	args[0] = hc_slice_str(kind_letter(op->kind));
