@@ -13,9 +13,9 @@
 #include "command/run.h"
 
 static const struct hc_command rows[] = {
-#define HC_COMMAND(name, fn, arity, flags, first, last, step, group, since, syntax, summary)                          \
+#define HC_COMMAND(name, fn, arity, flags, first, last, step, group, since, syntax, summary) \
 	{#name, NULL, fn, arity, flags, first, last, step, group, since, syntax, summary},
-#define HC_SUBCOMMAND(container, name, fn, arity, flags, since, syntax, summary)                                      \
+#define HC_SUBCOMMAND(container, name, fn, arity, flags, since, syntax, summary) \
 	{#name, #container, fn, arity, flags, 0, 0, 0, NULL, since, syntax, summary},
 #include "commands.def"
 #undef HC_COMMAND

@@ -121,6 +121,13 @@ describe_ends(struct hc_client *client)
 	(void)setsockopt(client->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 }
 
+/* What is not looked up at each use. */
+static void
+take_settings(struct hc_client *client)
+{
+	client->session.out.max_bytes = (size_t)client->worker->command.shared->settings->client_output_max;
+}
+
 void
 hc_client_open(struct hc_worker *worker, int fd, uint32_t bound_model)
 {
@@ -140,8 +147,9 @@ hc_client_open(struct hc_worker *worker, int fd, uint32_t bound_model)
 	client->session.bound_model = bound_model;
 	describe_ends(client);
 	hc_session_open(worker->command.shared->sessions, &client->session, &worker->pool);
-	client->session.authenticated =
-	    hc_settings_string(worker->command.shared->settings, HC_SETTING_ID_server_password, password, sizeof(password)) == 0;
+	take_settings(client);
+	client->session.authenticated = hc_settings_string(worker->command.shared->settings,
+					    HC_SETTING_ID_server_password, password, sizeof(password)) == 0;
 	hc_resp_parser_init(&client->parser, &worker->limits, worker->args, HC_WORKER_ARGS);
 	event_assign(&client->read_event, worker->base, fd, EV_READ | EV_PERSIST, on_readable, client);
 	event_assign(&client->write_event, worker->base, fd, EV_WRITE | EV_PERSIST, on_writable, client);
@@ -204,7 +212,8 @@ close_for(struct hc_client *client, const char *why)
 	if (hc_log_allow(&limit, 1000)) {
 		const char *text = client->session.name != NULL ? client->session.name : "";
 		hc_log(HC_LOG_WARN, "client_closed", "why=%s id=%llu address=%s name=%s", why,
-		    (unsigned long long)client->session.id, client->session.addr, hc_log_quote(&name, text, strlen(text)));
+		    (unsigned long long)client->session.id, client->session.addr,
+		    hc_log_quote(&name, text, strlen(text)));
 	}
 	client->closing = true;
 }
@@ -222,7 +231,8 @@ over_output_limit(const struct hc_client *client)
 {
 	const struct hc_settings *settings = client->worker->command.shared->settings;
 
-	return client->session.out.bytes + client->session.pending_bytes > (size_t)setting_or_max(settings->client_output_max);
+	return client->session.out.bytes + client->session.pending_bytes >
+	       (size_t)setting_or_max(settings->client_output_max);
 }
 
 static bool
@@ -250,7 +260,7 @@ flush(struct hc_client *client)
 	struct hc_session *session = &client->session;
 
 	if (hc_out_failed(&session->out)) {
-		close_for(client, "out_of_memory");
+		close_for(client, session->out.full ? "client.output_max" : "out_of_memory");
 		return;
 	}
 	for (int i = 0; session->out.bytes > 0 && i < WRITES_A_TURN; i++) {
@@ -266,7 +276,8 @@ flush(struct hc_client *client)
 		hc_out_consume(&session->out, (size_t)n);
 		hc_stats_add(&client->worker->stats, net_output_bytes, (uint64_t)n);
 		atomic_store_explicit(&session->bytes_out,
-		    atomic_load_explicit(&session->bytes_out, memory_order_relaxed) + (uint64_t)n, memory_order_relaxed);
+		    atomic_load_explicit(&session->bytes_out, memory_order_relaxed) + (uint64_t)n,
+		    memory_order_relaxed);
 		if (client->writing)
 			client->stalled_since_ms = hc_clock_mono_ms();
 	}
@@ -346,12 +357,16 @@ serve(struct hc_client *client, char *run, size_t len)
 	struct hc_resp_parser *parser = &client->parser;
 	size_t done = 0;
 
+	client->paused = false;
 	while (done < len && !client->closing && !session->close_after_reply) {
+		if (hc_resp_parser_idle(parser))
+			parser->limits =
+			    session->authenticated ? &client->worker->limits : &client->worker->guest_limits;
 		switch (hc_resp_parse(parser, run + done, len - done)) {
 		case HC_RESP_OK:
 			done += parser->consumed;
-			if (parser->argc > 0 &&
-			    hc_command_run(&client->worker->command, session, parser->argv, parser->argc) == HC_RUN_LATER)
+			if (parser->argc > 0 && hc_command_run(&client->worker->command, session, parser->argv,
+						    parser->argc) == HC_RUN_LATER)
 				hold(client);
 			release_args(client);
 			if (client->held != NULL)
@@ -371,10 +386,9 @@ serve(struct hc_client *client, char *run, size_t len)
 		}
 		if (over_output_limit(client))
 			close_for(client, "client.output_max");
-		if (output_waits(client)) {
-			flush(client);
-			if (output_waits(client))
-				return done;
+		if (output_waits(client)) { /* to be written first; and others get their turn */
+			client->paused = true;
+			return done;
 		}
 	}
 	return done;
@@ -471,8 +485,8 @@ note_input(struct hc_client *client, size_t n)
 	struct hc_session *session = &client->session;
 
 	hc_stats_add(&client->worker->stats, net_input_bytes, n);
-	atomic_store_explicit(&session->bytes_in,
-	    atomic_load_explicit(&session->bytes_in, memory_order_relaxed) + n, memory_order_relaxed);
+	atomic_store_explicit(&session->bytes_in, atomic_load_explicit(&session->bytes_in, memory_order_relaxed) + n,
+	    memory_order_relaxed);
 	atomic_store_explicit(&session->active_ms, hc_clock_mono_ms(), memory_order_relaxed);
 }
 
@@ -522,6 +536,15 @@ show_buffers(struct hc_client *client)
 	    &session->shown_out_buffer, session->out.bytes + session->pending_bytes, memory_order_relaxed);
 }
 
+/* Whether requests that have come wait for nothing but room for their replies. */
+static bool
+may_go_on(const struct hc_client *client)
+{
+	if (client->held != NULL)
+		return client->session.n_pending == 0;
+	return client->paused && client->in_len > 0;
+}
+
 /* After any work on it: flush, close it if that is due, wait for the right events. */
 static void
 settle(struct hc_client *client)
@@ -532,18 +555,21 @@ settle(struct hc_client *client)
 		flush(client);
 	if (!client->closing && over_output_limit(client))
 		close_for(client, "client.output_max");
+	bool more = may_go_on(client);
 	bool silent = session->n_pending == 0 && session->out.bytes == 0;
 	if (atomic_load_explicit(&session->kill, memory_order_relaxed) && silent)
 		client->closing = true;
-	if (silent && client->held == NULL && (session->close_after_reply || client->eof))
+	if (silent && client->held == NULL && (session->close_after_reply || (client->eof && !more)))
 		client->closing = true;
 	if (client->closing) {
 		hc_client_close(client);
 		return;
 	}
 	show_buffers(client);
-	want_write(client, session->out.bytes > 0);
-	want_read(client, client->held == NULL && !client->eof && !client->bad && !session->close_after_reply && !output_waits(client) &&
+	/* What was left goes on as soon as the socket is writable, which it is when all has been written. */
+	want_write(client, session->out.bytes > 0 || more);
+	want_read(client, client->held == NULL && !client->eof && !client->bad && !more &&
+			      !session->close_after_reply && !output_waits(client) &&
 			      !atomic_load_explicit(&session->kill, memory_order_relaxed));
 }
 
@@ -629,11 +655,12 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 }
 
 bool
-hc_client_check_time(struct hc_client *client, int64_t now_ms)
+hc_client_tick(struct hc_client *client, int64_t now_ms)
 {
 	const struct hc_settings *settings = client->worker->command.shared->settings;
 	int64_t idle_ms = settings->client_idle_timeout, stall_ms = settings->client_stall_timeout;
 
+	take_settings(client);
 	if (client->writing && stall_ms > 0 && now_ms - client->stalled_since_ms > stall_ms)
 		close_for(client, "client.stall_timeout");
 	else if (idle_ms > 0 && client->session.n_pending == 0 && !client->writing &&

@@ -153,10 +153,14 @@ open_tcp(struct hc_listeners *listeners, struct hc_slice address, int backlog, u
 	return status;
 }
 
-/* A socket nobody listens on any more was left by a daemon that was killed. */
+/* A socket nobody listens on any more was left by a daemon that was killed. Files of other kinds are somebody's. */
 static bool
 is_abandoned(const struct sockaddr_un *address)
 {
+	struct stat found;
+
+	if (lstat(address->sun_path, &found) != 0 || !S_ISSOCK(found.st_mode))
+		return false;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
@@ -216,8 +220,8 @@ set_owner(const char *path, const struct hc_settings *settings)
 }
 
 static enum hc_status
-open_unix(struct hc_listeners *listeners, const char *path, const struct hc_settings *settings, uint32_t model, char *why,
-    size_t cap)
+open_unix(struct hc_listeners *listeners, const char *path, const struct hc_settings *settings, uint32_t model,
+    char *why, size_t cap)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
@@ -270,8 +274,25 @@ handed_over(void)
 }
 
 static enum hc_status
+take_over(struct hc_listeners *listeners, int fd, char *why, size_t cap)
+{
+	char shown[64];
+	int listens = 0;
+	socklen_t len = sizeof(listens);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || !listens) {
+		snprintf(shown, sizeof(shown), "the descriptor %d of LISTEN_FDS", fd);
+		return complain(why, cap, shown, "not a listening socket");
+	}
+	evutil_make_socket_nonblocking(fd);
+	evutil_make_socket_closeonexec(fd);
+	return add(listeners, fd, HC_SESSION_NO_MODEL, NULL);
+}
+
+static enum hc_status
 open_models(struct hc_listeners *listeners, const struct hc_settings *settings,
-    enum hc_status (*model_of)(void *arg, struct hc_slice name, uint32_t *model), void *model_arg, char *why, size_t cap)
+    enum hc_status (*model_of)(void *arg, struct hc_slice name, uint32_t *model), void *model_arg, char *why,
+    size_t cap)
 {
 	enum hc_status status = HC_OK;
 
@@ -301,12 +322,8 @@ hc_listeners_open(struct hc_listeners *listeners, const struct hc_settings *sett
 	int n = handed_over();
 	enum hc_status status = HC_OK;
 
-	for (int i = 0; i < n && status == HC_OK; i++) {
-		int fd = SYSTEMD_FIRST_FD + i;
-		evutil_make_socket_nonblocking(fd);
-		evutil_make_socket_closeonexec(fd);
-		status = add(listeners, fd, HC_SESSION_NO_MODEL, NULL);
-	}
+	for (int i = 0; i < n && status == HC_OK; i++)
+		status = take_over(listeners, SYSTEMD_FIRST_FD + i, why, why_cap);
 	if (n == 0 && settings->listen_tcp[0] != '\0')
 		status = open_one(
 		    listeners, hc_slice_str(settings->listen_tcp), settings, HC_SESSION_NO_MODEL, why, why_cap);
