@@ -73,8 +73,8 @@ hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 		op->status = hc_store_del(core->store, op->key, now_ms, old);
 		break;
 	case HC_OP_EXPIRE:
-		op->status = hc_store_expire(
-		    core->store, op->key, op->expire_flags, expiry_of(core, op, now_ms), now_ms, old);
+		op->status =
+		    hc_store_expire(core->store, op->key, op->expire_flags, expiry_of(core, op, now_ms), now_ms, old);
 		break;
 	case HC_OP_PERSIST:
 		op->status = hc_store_expire(core->store, op->key, HC_EXPIRE_ANY, HC_NO_EXPIRY, now_ms, old);

@@ -30,6 +30,7 @@ struct hc_listener {
 	struct event *event;
 	struct event *rest; /* accepting again after a rest */
 	char *path;         /* of a Unix socket made here, to be removed */
+	ino_t inode;        /* … unless another daemon has put its own there since */
 };
 
 /* ---- accepting ---- */
@@ -78,6 +79,14 @@ on_acceptable(evutil_socket_t fd, short what, void *arg)
 
 /* ---- opening ---- */
 
+static ino_t
+inode_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
 static enum hc_status
 add(struct hc_listeners *listeners, int fd, uint32_t model, const char *path)
 {
@@ -88,6 +97,7 @@ add(struct hc_listeners *listeners, int fd, uint32_t model, const char *path)
 	listener->fd = fd;
 	listener->model = model;
 	listener->path = path != NULL ? hc_strdup(path) : NULL;
+	listener->inode = path != NULL ? inode_of(path) : 0;
 	listener->event = event_new(listeners->base, fd, EV_READ | EV_PERSIST, on_acceptable, listener);
 	listener->rest = evtimer_new(listeners->base, on_rested, listener);
 	listener->next = listeners->head;
@@ -142,13 +152,22 @@ open_tcp(struct hc_listeners *listeners, struct hc_slice address, int backlog, u
 	int rc = getaddrinfo(parsed.host[0] != '\0' ? parsed.host : NULL, port, &hints, &infos);
 	if (rc != 0)
 		return complain(why, cap, shown, gai_strerror(rc));
+	/* A name may have addresses of a family that this machine does not have. */
+	int fault = 0;
+	bool bound = false;
 	for (info = infos; info != NULL && status == HC_OK; info = info->ai_next) {
 		int fd = bind_tcp(info, backlog);
-		if (fd >= 0)
+		if (fd >= 0) {
 			status = add(listeners, fd, model, NULL);
-		else if (errno != EAFNOSUPPORT || listeners->head == NULL)
-			status = complain(why, cap, shown, strerror(errno));
+			bound = true;
+			continue;
+		}
+		fault = errno;
+		if (fault != EAFNOSUPPORT && fault != EADDRNOTAVAIL)
+			status = complain(why, cap, shown, strerror(fault));
 	}
+	if (status == HC_OK && !bound)
+		status = complain(why, cap, shown, strerror(fault));
 	freeaddrinfo(infos);
 	return status;
 }
@@ -358,7 +377,7 @@ hc_listeners_close(struct hc_listeners *listeners)
 		if (l->rest != NULL)
 			event_free(l->rest);
 		close(l->fd);
-		if (l->path != NULL)
+		if (l->path != NULL && inode_of(l->path) == l->inode)
 			(void)unlink(l->path);
 		hc_free(l->path);
 		hc_free(l);

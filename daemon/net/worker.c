@@ -174,7 +174,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	take_limits(worker);
-	hc_core_worker_apply_settings(worker->core);
+	hc_core_worker_tick(worker->core);
 	while (client != NULL) {
 		struct hc_client *next = client->next;
 		(void)hc_client_tick(client, now_ms);

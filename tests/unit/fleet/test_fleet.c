@@ -69,7 +69,7 @@ add_beat(struct message *message, const char *instance, const struct hc_slice *f
 /* ---- what is applied ---- */
 
 struct applied {
-	size_t events, keys;
+	size_t events, keys, own; /* own ones are counted as nothing else */
 	enum hc_event_type last;
 	uint64_t seq, epoch;
 	char model[64], first_key[64];
@@ -84,10 +84,14 @@ keep_text(char *dst, size_t cap, struct hc_slice text)
 }
 
 static void
-apply(void *arg, const struct hc_event *event)
+apply(void *arg, const struct hc_event *event, bool own)
 {
 	struct applied *applied = arg;
 
+	if (own) {
+		applied->own++;
+		return;
+	}
 	applied->events++;
 	applied->keys += event->nkeys;
 	applied->last = event->type;
@@ -188,7 +192,7 @@ START_TEST(fleet_event_of_a_sibling_is_applied)
 }
 END_TEST
 
-START_TEST(fleet_own_events_are_dropped_and_their_seq_is_known)
+START_TEST(fleet_own_events_are_told_apart_and_their_seq_is_known)
 {
 	static struct message message;
 	struct hc_fleet *fleet = fleet_of();
@@ -197,7 +201,7 @@ START_TEST(fleet_own_events_are_dropped_and_their_seq_is_known)
 	add(&message, HC_EVENT_SET, SELF, 5, two_keys, 2);
 	add(&message, HC_EVENT_CLEAR_ALL, SELF, 7, NULL, 0);
 	must(receive(fleet, hc_slice(message.bytes, message.len), &applied) == 2);
-	must(applied.events == 0);
+	must(applied.events == 0 && applied.own == 2);
 	must(hc_fleet_seq(fleet) == 7);
 	must(hc_fleet_siblings(fleet, NULL, 0) == 0);
 	/* A name that only begins alike is somebody else. */
@@ -205,7 +209,7 @@ START_TEST(fleet_own_events_are_dropped_and_their_seq_is_known)
 	add(&message, HC_EVENT_SET, SELF "2", 8, two_keys, 2);
 	add(&message, HC_EVENT_SET, "sel", 10, two_keys, 1);
 	must(receive(fleet, hc_slice(message.bytes, message.len), &applied) == 2);
-	must(applied.events == 2);
+	must(applied.events == 2 && applied.own == 0);
 	hc_fleet_destroy(fleet);
 }
 END_TEST
@@ -472,7 +476,7 @@ main(void)
 	tcase_add_test(tcase, fleet_identity_names_what_is_shared);
 	tcase_add_test(tcase, fleet_names_that_are_too_long_are_refused);
 	tcase_add_test(tcase, fleet_event_of_a_sibling_is_applied);
-	tcase_add_test(tcase, fleet_own_events_are_dropped_and_their_seq_is_known);
+	tcase_add_test(tcase, fleet_own_events_are_told_apart_and_their_seq_is_known);
 	tcase_add_test(tcase, fleet_seq_counts_each_key_and_never_goes_back);
 	tcase_add_test(tcase, fleet_events_of_later_versions_and_types_are_passed_over);
 	tcase_add_test(tcase, fleet_event_of_many_keys_finds_room);
