@@ -39,6 +39,7 @@ struct daemon {
 	struct hc_server *server;
 	struct event *signals[3];
 	struct event *watchdog;
+	bool ready; /* clients are accepted */
 };
 
 /* ---- the command line ---- */
@@ -109,7 +110,8 @@ describe(const char *what)
 	if (strcmp(what, "text") == 0) {
 		hc_settings_describe(stdout, HC_SETTINGS_PLAIN);
 	} else if (strcmp(what, "settings") == 0) {
-		printf("# Settings\n\nMade from the table of settings by `make docs`. How they are given: [guide](guide.md#8-settings).\n");
+		printf("# Settings\n\nMade from the table of settings by `make docs`. How they are given: "
+		       "[guide](guide.md#8-settings).\n");
 		hc_settings_describe(stdout, HC_SETTINGS_MARKDOWN);
 	} else if (strcmp(what, "ini") == 0) {
 		hc_settings_describe(stdout, HC_SETTINGS_INI);
@@ -180,7 +182,8 @@ on_setting_changed(void *arg, const struct hc_setting *row, bool applied)
 		return;
 	}
 	const char *value = hc_settings_show(daemon->settings, hc_slice_str(row->name), &text);
-	hc_log(HC_LOG_INFO, "setting_changed", "name=%s value=%s", row->name, hc_log_quote(&quoted, value, strlen(value)));
+	hc_log(
+	    HC_LOG_INFO, "setting_changed", "name=%s value=%s", row->name, hc_log_quote(&quoted, value, strlen(value)));
 }
 
 static void
@@ -189,7 +192,8 @@ reload(struct daemon *daemon)
 	struct hc_settings_source source = source_of(&daemon->options);
 	struct hc_settings_error err;
 
-	(void)hc_notify_reloading();
+	if (daemon->ready)
+		(void)hc_notify_reloading();
 	if (hc_settings_reload(daemon->settings, &source, on_setting_changed, daemon, &err) == HC_OK) {
 		apply_settings(daemon);
 		hc_log(HC_LOG_INFO, "reloaded", NULL);
@@ -197,7 +201,8 @@ reload(struct daemon *daemon)
 		struct hc_log_quoted quoted;
 		hc_log(HC_LOG_ERROR, "reload_failed", "why=%s", hc_log_quote(&quoted, err.text, strlen(err.text)));
 	}
-	(void)hc_notify_ready(NULL);
+	if (daemon->ready)
+		(void)hc_notify_ready(NULL);
 }
 
 /* ---- signals and systemd ---- */
@@ -231,8 +236,10 @@ on_ready(void *arg)
 {
 	struct daemon *daemon = arg;
 
+	daemon->ready = true;
 	hc_log(HC_LOG_INFO, "ready", "version=%s pid=%ld mode=%s workers=%" PRId64 " tcp=%s unix=%s", HC_VERSION,
-	    (long)getpid(), hc_core_is_fleet(daemon->core) ? "fleet" : "embedded", (int64_t)daemon->settings->server_workers,
+	    (long)getpid(), hc_core_is_fleet(daemon->core) ? "fleet" : "embedded",
+	    (int64_t)daemon->settings->server_workers,
 	    daemon->settings->listen_tcp[0] != '\0' ? daemon->settings->listen_tcp : "off",
 	    daemon->settings->listen_unix[0] != '\0' ? daemon->settings->listen_unix : "off");
 	(void)hc_notify_ready(hc_core_is_fleet(daemon->core) ? "serving a fleet's cache" : "serving, embedded");

@@ -15,8 +15,8 @@
 #include "proto/slice.h"
 
 #define HC_EVENT_VERSION 1
-#define HC_EVENT_MAX_MODEL 255    /* bytes */
-#define HC_EVENT_MAX_INSTANCE 64  /* bytes */
+#define HC_EVENT_MAX_MODEL 255   /* bytes */
+#define HC_EVENT_MAX_INSTANCE 64 /* bytes */
 
 enum hc_event_type {
 	HC_EVENT_SET,         /* keys were written; their seq follow each other */
@@ -51,7 +51,8 @@ enum hc_event_result {
  * Decodes the event at the start of `run`. Slices point into `run`; `keys` is the caller's array of `cap`.
  * On OK `*used` is the event's length. On KEYS only out->nkeys is set. Never reads past run.len.
  */
-enum hc_event_result hc_event_decode(struct hc_slice run, struct hc_slice *keys, size_t cap, struct hc_event *out, size_t *used);
+enum hc_event_result hc_event_decode(
+    struct hc_slice run, struct hc_slice *keys, size_t cap, struct hc_event *out, size_t *used);
 
 /* Encodes; returns the bytes it takes, and writes them when that is <= cap, else nothing. */
 size_t hc_event_encode(char *dst, size_t cap, const struct hc_event *event);

@@ -11,16 +11,17 @@
 
 #define HC_RESP_HEAD_MAX 32
 
-size_t hc_resp_put_int(char *dst, int64_t value);              /* :N */
-size_t hc_resp_put_bulk_head(char *dst, size_t len);           /* $N, the payload and CRLF follow */
-size_t hc_resp_put_array_head(char *dst, size_t n);            /* *N */
+size_t hc_resp_put_int(char *dst, int64_t value);               /* :N */
+size_t hc_resp_put_bulk_head(char *dst, size_t len);            /* $N, the payload and CRLF follow */
+size_t hc_resp_put_array_head(char *dst, size_t n);             /* *N */
 size_t hc_resp_put_map_head(char *dst, size_t pairs, int resp); /* %N, or *2N */
-size_t hc_resp_put_set_head(char *dst, size_t n, int resp);    /* ~N, or *N */
-size_t hc_resp_put_push_head(char *dst, size_t n, int resp);   /* >N, or *N */
-size_t hc_resp_put_null(char *dst, int resp);                  /* _ or $-1 */
-size_t hc_resp_put_null_array(char *dst, int resp);            /* _ or *-1 */
-size_t hc_resp_put_bool(char *dst, bool value, int resp);      /* #t or :1 */
-size_t hc_resp_put_verbatim_head(char *dst, size_t len, const char type[3], int resp); /* =N txt: or $N; payload and CRLF follow */
+size_t hc_resp_put_set_head(char *dst, size_t n, int resp);     /* ~N, or *N */
+size_t hc_resp_put_push_head(char *dst, size_t n, int resp);    /* >N, or *N */
+size_t hc_resp_put_null(char *dst, int resp);                   /* _ or $-1 */
+size_t hc_resp_put_null_array(char *dst, int resp);             /* _ or *-1 */
+size_t hc_resp_put_bool(char *dst, bool value, int resp);       /* #t or :1 */
+size_t hc_resp_put_verbatim_head(
+    char *dst, size_t len, const char type[3], int resp); /* =N txt: or $N; payload and CRLF follow */
 
 /* , or a bulk string in RESP2; %.17g; inf, -inf, nan. Writes at most 64 bytes. */
 size_t hc_resp_put_double(char *dst, double value, int resp);

@@ -14,9 +14,9 @@
 #include "proto/slice.h"
 
 struct hc_resp_limits {
-	uint32_t max_args;       /* arguments of one request, the command name included */
-	size_t max_bulk_bytes;   /* one argument */
-	size_t max_inline_bytes; /* one inline line, and any header line */
+	uint32_t max_args;        /* arguments of one request, the command name included */
+	size_t max_bulk_bytes;    /* one argument */
+	size_t max_inline_bytes;  /* one inline line, and any header line */
 	size_t max_request_bytes; /* one request, headers included */
 };
 
@@ -48,9 +48,11 @@ struct hc_resp_parser {
 };
 
 /* Sets up the parser with the caller's array of `cap` (>= 1) slices, which must outlive it. */
-void hc_resp_parser_init(struct hc_resp_parser *p, const struct hc_resp_limits *limits, struct hc_slice *argv, uint32_t cap);
+void hc_resp_parser_init(
+    struct hc_resp_parser *p, const struct hc_resp_limits *limits, struct hc_slice *argv, uint32_t cap);
 
-/* Exchanges the argument array for a larger one; the caller has copied the old `args_seen` slices over (realloc does). */
+/* Exchanges the argument array for a larger one; the caller has copied the old `args_seen` slices over (realloc does).
+ */
 void hc_resp_parser_args(struct hc_resp_parser *p, struct hc_slice *argv, uint32_t cap);
 
 /*

@@ -9,7 +9,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # The compiler and the libraries the daemon is made of.
 PACKAGES_BUILD=(gcc libc6-dev make pkg-config libevent-dev libhiredis-dev libinih-dev libxxhash-dev)
 # What the tests need besides.
-PACKAGES_TEST=(check python3 python3-pytest python3-pytest-xdist python3-redis redis-server redis-tools systemd
+PACKAGES_TEST=(check valgrind libc6-dbg python3 python3-pytest python3-pytest-xdist python3-redis redis-server redis-tools systemd
 	util-linux procps)
 PACKAGES_VALGRIND=(valgrind)
 PACKAGES_FUZZ=(clang)

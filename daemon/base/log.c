@@ -64,15 +64,12 @@ look_at_stderr(void)
 	uintmax_t device, inode;
 	struct stat st;
 
-	to_journal = stream && sscanf(stream, "%ju:%ju", &device, &inode) == 2 &&
-		     fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+	to_journal = stream && sscanf(stream, "%ju:%ju", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+		     st.st_dev == device && st.st_ino == inode;
 }
 
-static void
-line_vadd(struct line *line, const char *format, va_list args)
-    __attribute__((format(printf, 2, 0)));
-static void
-line_add(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void line_vadd(struct line *line, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+static void line_add(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void
 line_vadd(struct line *line, const char *format, va_list args)
@@ -212,6 +209,6 @@ hc_log_allow(struct hc_log_limit *limit, long long interval_ms)
 	long long next = atomic_load_explicit(&limit->next_ms, memory_order_relaxed);
 
 	/* Of the threads that come at once, the one whose exchange succeeds may speak. */
-	return now >= next && atomic_compare_exchange_strong_explicit(&limit->next_ms, &next,
-				  now + interval_ms, memory_order_relaxed, memory_order_relaxed);
+	return now >= next && atomic_compare_exchange_strong_explicit(&limit->next_ms, &next, now + interval_ms,
+				  memory_order_relaxed, memory_order_relaxed);
 }

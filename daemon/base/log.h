@@ -21,8 +21,7 @@ enum hc_log_level hc_log_level(void);
  * hc_log(HC_LOG_INFO, "listening", "address=%s backlog=%d", addr, n): `event` is a bare word in snake_case; the
  * format gives the fields, may be NULL. Wrap strings that may hold anything in hc_log_quote().
  */
-void hc_log(enum hc_log_level level, const char *event, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void hc_log(enum hc_log_level level, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 struct hc_log_quoted {
 	char text[256];

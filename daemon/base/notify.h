@@ -23,26 +23,20 @@
  */
 
 /* READY=1: start-up, or the reload announced before, is done. `status` as below, or NULL. */
-enum hc_status
-hc_notify_ready(const char *status);
+enum hc_status hc_notify_ready(const char *status);
 /* RELOADING=1 with the time the manager wants to see; hc_notify_ready() ends it. */
-enum hc_status
-hc_notify_reloading(void);
+enum hc_status hc_notify_reloading(void);
 /* STOPPING=1: shutdown has begun. */
-enum hc_status
-hc_notify_stopping(void);
+enum hc_status hc_notify_stopping(void);
 /* STATUS=…: one line for people, shown by `systemctl status`. Line breaks become spaces. */
-enum hc_status
-hc_notify_status(const char *status);
+enum hc_status hc_notify_status(const char *status);
 /* WATCHDOG=1: the daemon lives. */
-enum hc_status
-hc_notify_watchdog(void);
+enum hc_status hc_notify_watchdog(void);
 
 /*
  * How often hc_notify_watchdog() is to be called, in ms: half of what the manager grants, at
  * least 1. 0: no watchdog is wanted of this process.
  */
-int64_t
-hc_notify_watchdog_ms(void);
+int64_t hc_notify_watchdog_ms(void);
 
 #endif

@@ -29,8 +29,7 @@ hc_num_u64(struct hc_slice text, uint64_t *out)
 		unsigned digit = (unsigned)(unsigned char)text.ptr[i] - '0';
 		if (digit > 9)
 			return false;
-		if (__builtin_mul_overflow(num, 10, &num) ||
-		    __builtin_add_overflow(num, digit, &num))
+		if (__builtin_mul_overflow(num, 10, &num) || __builtin_add_overflow(num, digit, &num))
 			return false;
 	}
 	*out = num;
@@ -107,8 +106,7 @@ hc_slice_is(struct hc_slice text, const char *word)
 	/* A NUL in the text never equals a byte of the word, and ends the word before it is run
 	 * over. */
 	for (; i < text.len; i++) {
-		if (word[i] == '\0' ||
-		    lower((unsigned char)text.ptr[i]) != lower((unsigned char)word[i]))
+		if (word[i] == '\0' || lower((unsigned char)text.ptr[i]) != lower((unsigned char)word[i]))
 			return false;
 	}
 	return word[i] == '\0';
@@ -199,8 +197,7 @@ hc_glob(struct hc_slice pattern, struct hc_slice text, bool ignore_case)
 {
 	const struct glob glob = {(const unsigned char *)pattern.ptr, pattern.len, ignore_case};
 	size_t at = 0, i = 0;
-	size_t star_at = SIZE_MAX,
-	       star_i = 0; /* behind the last star; where what follows it was tried */
+	size_t star_at = SIZE_MAX, star_i = 0; /* behind the last star; where what follows it was tried */
 
 	while (i < text.len) {
 		if (at < glob.len && glob.pattern[at] == '*') {

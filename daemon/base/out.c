@@ -10,11 +10,12 @@
 
 #define POOL_CHUNKS_MAX 64 /* a megabyte a worker */
 #define POOL_REFS_MAX 256
+#define SPLICE_COPY_MAX 1024 /* so few bytes are cheaper to copy than to keep a chunk for */
 
 struct hc_out_chunk {
 	struct hc_out_chunk *next;
-	const char *ptr; /* first byte not yet sent */
-	size_t len;      /* bytes not yet sent */
+	const char *ptr;            /* first byte not yet sent */
+	size_t len;                 /* bytes not yet sent */
 	hc_out_release_fn *release; /* NULL: the bytes are in buf */
 	void *release_arg;
 	size_t used; /* bytes of buf taken */
@@ -48,7 +49,7 @@ hc_out_pool_fini(struct hc_out_pool *pool)
 void
 hc_out_init(struct hc_out *out, struct hc_out_pool *pool)
 {
-	*out = (struct hc_out){.pool = pool};
+	*out = (struct hc_out){.pool = pool, .max_bytes = SIZE_MAX};
 }
 
 static struct hc_out_chunk *
@@ -129,6 +130,17 @@ append_chunk(struct hc_out *out, struct hc_out_chunk *chunk)
 	out->tail = chunk;
 }
 
+/* Whether `n` more bytes may come. */
+static bool
+within_bound(struct hc_out *out, size_t n)
+{
+	if (out->failed)
+		return false;
+	out->full = n > out->max_bytes || out->bytes > out->max_bytes - n;
+	out->failed = out->full;
+	return !out->full;
+}
+
 static size_t
 tail_room(const struct hc_out *out)
 {
@@ -141,9 +153,9 @@ char *
 hc_out_reserve(struct hc_out *out, size_t n)
 {
 	assert(n <= HC_OUT_CHUNK);
-	if (out->failed)
+	if (!within_bound(out, n))
 		return NULL;
-	if (tail_room(out) < n) {
+	if (out->tail == NULL || tail_room(out) < n) {
 		struct hc_out_chunk *chunk = chunk_get(out->pool);
 		if (chunk == NULL) {
 			out->failed = true;
@@ -186,7 +198,7 @@ hc_out_append(struct hc_out *out, const void *ptr, size_t len)
 void
 hc_out_reference(struct hc_out *out, const void *ptr, size_t len, hc_out_release_fn *release, void *arg)
 {
-	struct hc_out_chunk *chunk = out->failed || len == 0 ? NULL : ref_get(out->pool);
+	struct hc_out_chunk *chunk = len == 0 || !within_bound(out, len) ? NULL : ref_get(out->pool);
 	if (chunk == NULL) {
 		out->failed = out->failed || len != 0;
 		release(arg);
@@ -201,10 +213,26 @@ hc_out_reference(struct hc_out *out, const void *ptr, size_t len, hc_out_release
 	out->bytes += len;
 }
 
+/* A few copied bytes go into the room there is: a thousand short replies must not hold a chunk each. */
+static void
+splice_small(struct hc_out *to, struct hc_out *from)
+{
+	struct hc_out_chunk *chunk = from->head;
+
+	if (chunk == NULL || chunk->release != NULL || chunk->len > SPLICE_COPY_MAX || chunk->len > tail_room(to))
+		return;
+	if (chunk->len > 0) {
+		memcpy(to->tail->buf + to->tail->used, chunk->ptr, chunk->len);
+		hc_out_commit(to, chunk->len);
+	}
+	hc_out_consume(from, chunk->len);
+}
+
 void
 hc_out_splice(struct hc_out *to, struct hc_out *from)
 {
 	assert(to->pool == from->pool);
+	splice_small(to, from);
 	if (from->head != NULL) {
 		if (to->tail == NULL)
 			to->head = from->head;
@@ -214,6 +242,7 @@ hc_out_splice(struct hc_out *to, struct hc_out *from)
 		to->bytes += from->bytes;
 	}
 	to->failed = to->failed || from->failed;
+	to->full = to->full || from->full;
 	hc_out_init(from, from->pool);
 }
 

@@ -4,8 +4,8 @@
  *     out ── chunk(copied bytes) ── chunk(reference: ptr, len, release) ── chunk …
  *
  * One thread: the pool and every chain over it belong to one worker. Chunks go back to the pool when their
- * bytes are gone, so that a connection at rest holds nothing. Running out of memory marks the chain as failed
- * (what it holds is cut short and must not be sent on): check hc_out_failed() before writing.
+ * bytes are gone, so that a connection at rest holds nothing. Running out of memory, or over the chain's own bound,
+ * marks it as failed (what it holds is cut short and must not be sent on): check hc_out_failed() before writing.
  */
 #ifndef HC_BASE_OUT_H
 #define HC_BASE_OUT_H
@@ -30,8 +30,10 @@ struct hc_out {
 	struct hc_out_pool *pool;
 	struct hc_out_chunk *head;
 	struct hc_out_chunk *tail;
-	size_t bytes; /* waiting, referenced ones included */
+	size_t bytes;     /* waiting, referenced ones included */
+	size_t max_bytes; /* more than that are refused; the owner sets it, none after hc_out_init() */
 	bool failed;
+	bool full; /* failed for max_bytes */
 };
 
 void hc_out_pool_init(struct hc_out_pool *pool);
@@ -42,7 +44,7 @@ void hc_out_fini(struct hc_out *out);
 
 /*
  * Contiguous room for `n` <= HC_OUT_CHUNK bytes, to be confirmed by hc_out_commit() with how many were written.
- * NULL when out of memory.
+ * NULL when it failed.
  */
 char *hc_out_reserve(struct hc_out *out, size_t n);
 void hc_out_commit(struct hc_out *out, size_t n);
@@ -52,7 +54,7 @@ void hc_out_append(struct hc_out *out, const void *ptr, size_t len);
 /* Puts `len` bytes at `ptr` in line without copying; release(arg) when they are gone, or at once on failure. */
 void hc_out_reference(struct hc_out *out, const void *ptr, size_t len, hc_out_release_fn *release, void *arg);
 
-/* Moves all of `from` to the end of `to`; both over one pool. A failure moves too. */
+/* Moves all of `from` to the end of `to`, whose bound does not count; both over one pool. A failure moves too. */
 void hc_out_splice(struct hc_out *to, struct hc_out *from);
 
 /* Describes what comes first in up to `max` vectors; returns how many. */

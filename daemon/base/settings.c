@@ -45,8 +45,8 @@ hc_setting_str(const struct hc_settings *settings, const struct hc_setting *row)
 }
 
 enum hc_status
-hc_setting_assign(struct hc_settings *settings, const struct hc_setting *row, struct hc_slice text,
-    const char *where, struct hc_settings_error *err)
+hc_setting_assign(struct hc_settings *settings, const struct hc_setting *row, struct hc_slice text, const char *where,
+    struct hc_settings_error *err)
 {
 	struct hc_setting_value value;
 	enum hc_status status = hc_setting_parse(row, text, where, &value, err);
@@ -124,8 +124,7 @@ hc_setting_swap(struct hc_settings *live, struct hc_settings *scratch, const str
 }
 
 bool
-hc_setting_differs(
-    const struct hc_settings *a, const struct hc_settings *b, const struct hc_setting *row)
+hc_setting_differs(const struct hc_settings *a, const struct hc_settings *b, const struct hc_setting *row)
 {
 	if (row->type == HC_SETTING_TYPE_STRING)
 		return strcmp(hc_setting_str(a, row), hc_setting_str(b, row)) != 0;
@@ -133,8 +132,7 @@ hc_setting_differs(
 }
 
 bool
-hc_setting_copy(
-    struct hc_settings *scratch, const struct hc_settings *live, const struct hc_setting *row)
+hc_setting_copy(struct hc_settings *scratch, const struct hc_settings *live, const struct hc_setting *row)
 {
 	if (row->type != HC_SETTING_TYPE_STRING) {
 		store_num(scratch, row, hc_setting_num(live, row));
@@ -187,8 +185,7 @@ mask_url(struct hc_settings_text *buf)
 
 /* The row's text; a SECRET in clear only when `clear`. */
 static const char *
-row_text(struct hc_settings *settings, const struct hc_setting *row, bool clear,
-    struct hc_settings_text *buf)
+row_text(struct hc_settings *settings, const struct hc_setting *row, bool clear, struct hc_settings_text *buf)
 {
 	struct hc_setting_text num;
 
@@ -224,8 +221,8 @@ hc_settings_show(struct hc_settings *settings, struct hc_slice name, struct hc_s
 
 /* Parses one pair into `scratch` and notes its row in `touched`. */
 static enum hc_status
-set_one(struct hc_settings *scratch, const struct hc_settings_pair *pair,
-    bool touched[HC_SETTING_COUNT], struct hc_settings_error *err)
+set_one(struct hc_settings *scratch, const struct hc_settings_pair *pair, bool touched[HC_SETTING_COUNT],
+    struct hc_settings_error *err)
 {
 	const struct hc_setting *row = hc_settings_find(pair->name);
 
@@ -244,8 +241,8 @@ set_one(struct hc_settings *scratch, const struct hc_settings_pair *pair,
 }
 
 static enum hc_status
-set_all(struct hc_settings *settings, struct hc_settings *scratch,
-    const struct hc_settings_pair *pairs, size_t n, struct hc_settings_error *err)
+set_all(struct hc_settings *settings, struct hc_settings *scratch, const struct hc_settings_pair *pairs, size_t n,
+    struct hc_settings_error *err)
 {
 	bool touched[HC_SETTING_COUNT] = {false};
 	enum hc_status status;
@@ -272,8 +269,8 @@ set_all(struct hc_settings *settings, struct hc_settings *scratch,
 }
 
 enum hc_status
-hc_settings_set_many(struct hc_settings *settings, const struct hc_settings_pair *pairs, size_t n,
-    struct hc_settings_error *err)
+hc_settings_set_many(
+    struct hc_settings *settings, const struct hc_settings_pair *pairs, size_t n, struct hc_settings_error *err)
 {
 	struct hc_settings *scratch = hc_settings_create();
 
@@ -287,8 +284,7 @@ hc_settings_set_many(struct hc_settings *settings, const struct hc_settings_pair
 }
 
 enum hc_status
-hc_settings_set(struct hc_settings *settings, struct hc_slice name, struct hc_slice text,
-    struct hc_settings_error *err)
+hc_settings_set(struct hc_settings *settings, struct hc_slice name, struct hc_slice text, struct hc_settings_error *err)
 {
 	const struct hc_settings_pair pair = {name, text};
 

@@ -66,9 +66,8 @@ enum hc_setting_type {
 
 enum hc_setting_flags {
 	HC_SETTING_RELOAD = 1, /* may change while running: by SIGHUP and CONFIG SET */
-	HC_SETTING_SECRET =
-	    2, /* shown only to CONFIG GET, as Redis shows requirepass; never in logs */
-	HC_SETTING_URL = 4, /* what stands before the @ is masked wherever it is shown */
+	HC_SETTING_SECRET = 2, /* shown only to CONFIG GET, as Redis shows requirepass; never in logs */
+	HC_SETTING_URL = 4,    /* what stands before the @ is masked wherever it is shown */
 };
 
 /* Indices of the ENUM rows' choices. log.level counts as enum hc_log_level does. */
@@ -105,43 +104,37 @@ struct hc_settings_error {
 
 /* Says whether settings about to take effect make sense to a module above; when not, writes `err`.
  */
-typedef bool
-hc_settings_check_fn(const struct hc_settings *settings, void *arg, struct hc_settings_error *err);
+typedef bool hc_settings_check_fn(const struct hc_settings *settings, void *arg, struct hc_settings_error *err);
 
 /* Where settings come from. Nothing of it is kept. */
 struct hc_settings_source {
 	const char *path;             /* the ini file, or NULL for none */
 	const char *const *environ;   /* "NAME=value" …, NULL-terminated, or NULL for none */
 	const char *const *overrides; /* "section.key=value" …, NULL-terminated, or NULL for none */
-	hc_settings_check_fn *check; /* asked after the checks of this module, or NULL */
+	hc_settings_check_fn *check;  /* asked after the checks of this module, or NULL */
 	void *check_arg;
 };
 
 /* All rows at their defaults. NULL when there is no memory. */
-struct hc_settings *
-hc_settings_create(void);
-void
-hc_settings_destroy(struct hc_settings *settings);
+struct hc_settings *hc_settings_create(void);
+void hc_settings_destroy(struct hc_settings *settings);
 
 /*
  * Replaces all settings by those of `source`, or changes nothing. Before other threads run.
  * HC_INVALID with a sentence in `err`: file and line or variable, setting, what is wrong, what is
  * allowed.
  */
-enum hc_status
-hc_settings_load(struct hc_settings *settings, const struct hc_settings_source *source,
-    struct hc_settings_error *err);
+enum hc_status hc_settings_load(
+    struct hc_settings *settings, const struct hc_settings_source *source, struct hc_settings_error *err);
 
 /* Told of each row that differs; `applied` is false when it takes a restart. No lock is held. */
-typedef void
-hc_settings_changed_fn(void *arg, const struct hc_setting *row, bool applied);
+typedef void hc_settings_changed_fn(void *arg, const struct hc_setting *row, bool applied);
 
 /*
  * Loads anew and takes over the RELOAD rows that differ, or nothing at all when anything is
  * invalid. What was set at run time gives way to what the source says. `changed` may be NULL.
  */
-enum hc_status
-hc_settings_reload(struct hc_settings *settings, const struct hc_settings_source *source,
+enum hc_status hc_settings_reload(struct hc_settings *settings, const struct hc_settings_source *source,
     hc_settings_changed_fn *changed, void *arg, struct hc_settings_error *err);
 
 /* Large enough for any setting's text. */
@@ -154,12 +147,10 @@ struct hc_settings_text {
  * URL without user and password. Returns buf->text, or NULL when there is no such setting; names
  * are taken exactly.
  */
-const char *
-hc_settings_get(struct hc_settings *settings, struct hc_slice name, struct hc_settings_text *buf);
+const char *hc_settings_get(struct hc_settings *settings, struct hc_slice name, struct hc_settings_text *buf);
 
 /* The same for logs and people: a SECRET that is set reads "***". */
-const char *
-hc_settings_show(struct hc_settings *settings, struct hc_slice name, struct hc_settings_text *buf);
+const char *hc_settings_show(struct hc_settings *settings, struct hc_slice name, struct hc_settings_text *buf);
 
 struct hc_settings_pair {
 	struct hc_slice name;
@@ -168,12 +159,10 @@ struct hc_settings_pair {
 
 /* At run time: sets all of the pairs or none. HC_INVALID also for rows that are not RELOAD and for
  * a name twice. */
-enum hc_status
-hc_settings_set_many(struct hc_settings *settings, const struct hc_settings_pair *pairs, size_t n,
-    struct hc_settings_error *err);
-enum hc_status
-hc_settings_set(struct hc_settings *settings, struct hc_slice name, struct hc_slice text,
-    struct hc_settings_error *err);
+enum hc_status hc_settings_set_many(
+    struct hc_settings *settings, const struct hc_settings_pair *pairs, size_t n, struct hc_settings_error *err);
+enum hc_status hc_settings_set(
+    struct hc_settings *settings, struct hc_slice name, struct hc_slice text, struct hc_settings_error *err);
 
 /*
  * Puts what was set at run time, since the settings were last loaded, into the ini file at `path`: all else in it stays as it
@@ -184,19 +173,14 @@ hc_settings_rewrite(
     struct hc_settings *settings, const char *path, const char *profile, struct hc_settings_error *err);
 
 /* Copies a STRING, cut when it does not fit `cap` (> 0). Returns its whole length. */
-size_t
-hc_settings_string(struct hc_settings *settings, enum hc_setting_id id, char *buf, size_t cap);
+size_t hc_settings_string(struct hc_settings *settings, enum hc_setting_id id, char *buf, size_t cap);
 
 /* The rows, in the table's order, sections together. */
-const struct hc_setting *
-hc_settings_row(enum hc_setting_id id);
+const struct hc_setting *hc_settings_row(enum hc_setting_id id);
 /* NULL when there is none of that name. */
-const struct hc_setting *
-hc_settings_find(struct hc_slice name);
-typedef void
-hc_settings_each_fn(void *arg, const struct hc_setting *row);
-void
-hc_settings_each(hc_settings_each_fn *fn, void *arg);
+const struct hc_setting *hc_settings_find(struct hc_slice name);
+typedef void hc_settings_each_fn(void *arg, const struct hc_setting *row);
+void hc_settings_each(hc_settings_each_fn *fn, void *arg);
 
 enum hc_settings_format {
 	HC_SETTINGS_PLAIN,    /* for `--describe` */
@@ -205,8 +189,7 @@ enum hc_settings_format {
 };
 
 /* Writes what the table says of all rows: no value that is in force, so nothing secret. */
-void
-hc_settings_describe(FILE *out, enum hc_settings_format format);
+void hc_settings_describe(FILE *out, enum hc_settings_format format);
 
 /* A TCP address as listen.tcp and listen.models take it. */
 struct hc_settings_address {
@@ -215,7 +198,6 @@ struct hc_settings_address {
 };
 
 /* "host:port", "[v6]:port", ":port" or "port"; false when it is none of them. */
-bool
-hc_settings_address(struct hc_slice text, struct hc_settings_address *out);
+bool hc_settings_address(struct hc_slice text, struct hc_settings_address *out);
 
 #endif

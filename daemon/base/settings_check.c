@@ -96,27 +96,23 @@ check_listen(const struct hc_settings *s, bool sockets_given, struct hc_settings
 			    (int)(len < 200 ? len : 200), pair);
 		pair += len;
 	}
-	if (!*s->listen_tcp && !*s->listen_unix &&
-	    !s->listen_models[strspn(s->listen_models, " \t")] && !sockets_given)
-		return hc_setting_fail(err, "",
-		    "listen: nothing to listen on; set listen.tcp, listen.unix or listen.models");
+	if (!*s->listen_tcp && !*s->listen_unix && !s->listen_models[strspn(s->listen_models, " \t")] && !sockets_given)
+		return hc_setting_fail(
+		    err, "", "listen: nothing to listen on; set listen.tcp, listen.unix or listen.models");
 	return HC_OK;
 }
 
 enum hc_status
-hc_settings_check(
-    const struct hc_settings *settings, bool sockets_given, struct hc_settings_error *err)
+hc_settings_check(const struct hc_settings *settings, bool sockets_given, struct hc_settings_error *err)
 {
 	enum hc_status status = check_listen(settings, sockets_given, err);
 
 	if (status != HC_OK)
 		return status;
 	if (settings->upstream_backoff_min > settings->upstream_backoff_max)
-		return hc_setting_fail(
-		    err, "", "upstream.backoff_min: must not be longer than upstream.backoff_max");
+		return hc_setting_fail(err, "", "upstream.backoff_min: must not be longer than upstream.backoff_max");
 	if (settings->client_output_pause > settings->client_output_max)
-		return hc_setting_fail(
-		    err, "", "client.output_pause: must not be larger than client.output_max");
+		return hc_setting_fail(err, "", "client.output_pause: must not be larger than client.output_max");
 	if (!settings->memory_enabled && !*settings->upstream_url)
 		return hc_setting_fail(err, "",
 		    "memory.enabled: with \"no\" there is nowhere to keep entries; set "

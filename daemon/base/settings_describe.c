@@ -48,10 +48,8 @@ plain_row(FILE *out, const struct hc_setting *row)
 
 	fprintf(out, "  %s\n", row->name);
 	write_wrapped(out, "      ", row->help);
-	fprintf(
-	    out, "      default %s; %s\n", shown_default(row), hc_setting_allowed(row, &allowed));
-	fprintf(out, "      %s; reload: %s\n\n", hc_setting_env_name(row->section, row->key, env),
-	    reload_word(row));
+	fprintf(out, "      default %s; %s\n", shown_default(row), hc_setting_allowed(row, &allowed));
+	fprintf(out, "      %s; reload: %s\n\n", hc_setting_env_name(row->section, row->key, env), reload_word(row));
 }
 
 static void
@@ -61,9 +59,8 @@ markdown_row(FILE *out, const struct hc_setting *row)
 	char env[HC_SETTING_NAME_CAP];
 	const char *tick = *row->default_text ? "`" : "";
 
-	fprintf(out, "| `%s` | %s | %s%s%s | %s | %s | `%s` | %s |\n", row->name,
-	    hc_setting_type_name(row->type), tick, shown_default(row), tick,
-	    hc_setting_allowed(row, &allowed), reload_word(row),
+	fprintf(out, "| `%s` | %s | %s%s%s | %s | %s | `%s` | %s |\n", row->name, hc_setting_type_name(row->type), tick,
+	    shown_default(row), tick, hc_setting_allowed(row, &allowed), reload_word(row),
 	    hc_setting_env_name(row->section, row->key, env), row->help);
 }
 

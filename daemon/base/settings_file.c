@@ -18,9 +18,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define FILE_MAX \
-	(1 << 20)     /* bytes of a file; a bound against the wrong file, not one to get near */
-#define LINE_CAP 8192 /* of a line with its end and a NUL; inih's own default is 200 */
+#define FILE_MAX (1 << 20) /* bytes of a file; a bound against the wrong file, not one to get near */
+#define LINE_CAP 8192      /* of a line with its end and a NUL; inih's own default is 200 */
 #define PROFILE_CAP 32
 #define PROFILE_ALLOWED "a profile's name takes up to 31 letters, digits, _ and -"
 
@@ -36,10 +35,9 @@ struct reading {
 	const char *path;
 	const char *profile; /* NULL in the first pass */
 	struct hc_slice text;
-	size_t at; /* how far the text is read */
-	int line;  /* number of the line read last, from 1 */
-	struct hc_slice section,
-	    section_profile; /* into the text; the profile empty in plain sections */
+	size_t at;                                /* how far the text is read */
+	int line;                                 /* number of the line read last, from 1 */
+	struct hc_slice section, section_profile; /* into the text; the profile empty in plain sections */
 	struct seen *seen;
 	size_t seen_len, seen_cap;
 	enum hc_status status; /* of the first error; nothing more is read then */
@@ -72,10 +70,9 @@ fail_unknown_section(struct reading *reading)
 	struct hc_log_quoted quoted;
 	struct place where;
 
-	reading->status =
-	    hc_setting_fail(reading->err, place(reading, &where), "there is no section %s%s%s%s",
-		hc_log_quote(&quoted, reading->section.ptr, reading->section.len),
-		guess ? "; did you mean " : "", guess ? guess : "", guess ? "?" : "");
+	reading->status = hc_setting_fail(reading->err, place(reading, &where), "there is no section %s%s%s%s",
+	    hc_log_quote(&quoted, reading->section.ptr, reading->section.len), guess ? "; did you mean " : "",
+	    guess ? guess : "", guess ? "?" : "");
 }
 
 static void
@@ -85,10 +82,9 @@ fail_unknown_key(struct reading *reading, struct hc_slice key)
 	struct hc_log_quoted quoted;
 	struct place where;
 
-	reading->status = hc_setting_fail(reading->err, place(reading, &where),
-	    "section %.*s has no setting %s%s%s%s", (int)reading->section.len, reading->section.ptr,
-	    hc_log_quote(&quoted, key.ptr, key.len), guess ? "; did you mean " : "",
-	    guess ? guess->name : "", guess ? "?" : "");
+	reading->status = hc_setting_fail(reading->err, place(reading, &where), "section %.*s has no setting %s%s%s%s",
+	    (int)reading->section.len, reading->section.ptr, hc_log_quote(&quoted, key.ptr, key.len),
+	    guess ? "; did you mean " : "", guess ? guess->name : "", guess ? "?" : "");
 }
 
 /* As isspace() in the C locale, which is what inih goes by. */
@@ -111,8 +107,7 @@ trim(struct hc_slice text)
 static bool
 profile_valid(struct hc_slice profile)
 {
-	static const char allowed[] =
-	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
 
 	for (size_t i = 0; i < profile.len; i++) {
 		if (!memchr(allowed, profile.ptr[i], sizeof(allowed) - 1))
@@ -168,8 +163,8 @@ read_line(char *buf, int cap, void *arg)
 	/* inih takes a buffer that is full for a line that was cut. */
 	if (len + 2 > (size_t)cap) {
 		struct place where;
-		reading->status = hc_setting_fail(reading->err, place(reading, &where),
-		    "the line is too long; allowed: up to %d bytes", cap - 3);
+		reading->status = hc_setting_fail(
+		    reading->err, place(reading, &where), "the line is too long; allowed: up to %d bytes", cap - 3);
 		return NULL;
 	}
 	if (memchr(start, '\0', len)) {
@@ -195,8 +190,8 @@ note_seen(struct reading *reading, const struct hc_setting *row)
 		struct place where;
 		if (seen->row != row || !hc_slice_eq(seen->profile, reading->section_profile))
 			continue;
-		reading->status = hc_setting_fail(reading->err, place(reading, &where),
-		    "%s is already set in line %d", row->name, seen->line);
+		reading->status = hc_setting_fail(
+		    reading->err, place(reading, &where), "%s is already set in line %d", row->name, seen->line);
 		return false;
 	}
 	if (reading->seen_len == reading->seen_cap) {
@@ -209,8 +204,7 @@ note_seen(struct reading *reading, const struct hc_setting *row)
 		reading->seen = grown;
 		reading->seen_cap = cap;
 	}
-	reading->seen[reading->seen_len++] =
-	    (struct seen){row, reading->section_profile, reading->line};
+	reading->seen[reading->seen_len++] = (struct seen){row, reading->section_profile, reading->line};
 	return true;
 }
 
@@ -253,8 +247,8 @@ on_setting(void *arg, const char *section, const char *name, const char *text)
 	if (first && !note_seen(reading, row))
 		return 0;
 	if (wanted)
-		reading->status = hc_setting_assign(
-		    reading->settings, row, value, place(reading, &where), reading->err);
+		reading->status =
+		    hc_setting_assign(reading->settings, row, value, place(reading, &where), reading->err);
 	else if (first)
 		check_value(reading, row, value);
 	return reading->status == HC_OK;
@@ -328,8 +322,8 @@ close:
 }
 
 enum hc_status
-hc_settings_read_file(struct hc_settings *settings, const char *path, const char *profile,
-    struct hc_settings_error *err)
+hc_settings_read_file(
+    struct hc_settings *settings, const char *path, const char *profile, struct hc_settings_error *err)
 {
 	struct reading reading = {.settings = settings, .path = path, .err = err, .status = HC_OK};
 	char *text = NULL;
@@ -342,8 +336,7 @@ hc_settings_read_file(struct hc_settings *settings, const char *path, const char
 		return status;
 	reading.text.ptr = text;
 	if (reading.text.len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-		reading.text =
-		    hc_slice(text + 3, reading.text.len - 3); /* the mark some editors put */
+		reading.text = hc_slice(text + 3, reading.text.len - 3); /* the mark some editors put */
 	status = pass(&reading, NULL);
 	if (status == HC_OK && profile)
 		status = pass(&reading, profile);

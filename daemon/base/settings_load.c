@@ -72,9 +72,9 @@ load_variable(struct hc_settings *settings, const char *variable, struct hc_sett
 	const struct hc_setting *guess = hc_setting_guess_env(name);
 	struct hc_log_quoted quoted;
 	char meant[HC_SETTING_NAME_CAP];
-	return hc_setting_fail(err, "", "%s: there is no such setting%s%s%s",
-	    hc_log_quote(&quoted, name.ptr, name.len), guess ? "; did you mean " : "",
-	    guess ? hc_setting_env_name(guess->section, guess->key, meant) : "", guess ? "?" : "");
+	return hc_setting_fail(err, "", "%s: there is no such setting%s%s%s", hc_log_quote(&quoted, name.ptr, name.len),
+	    guess ? "; did you mean " : "", guess ? hc_setting_env_name(guess->section, guess->key, meant) : "",
+	    guess ? "?" : "");
 }
 
 static enum hc_status
@@ -85,8 +85,8 @@ load_environ(struct hc_settings *settings, const char *const *env, struct hc_set
 
 	/* Set but empty is how many container setups say that there is none. */
 	if (url && *url)
-		status = hc_setting_assign(settings, hc_settings_row(HC_SETTING_ID_upstream_url),
-		    hc_slice_str(url), "REDIS_URL", err);
+		status = hc_setting_assign(
+		    settings, hc_settings_row(HC_SETTING_ID_upstream_url), hc_slice_str(url), "REDIS_URL", err);
 	for (; status == HC_OK && env && *env; env++) {
 		if (starts_with(*env, "HARCA_"))
 			status = load_variable(settings, *env, err);
@@ -95,8 +95,7 @@ load_environ(struct hc_settings *settings, const char *const *env, struct hc_set
 }
 
 static enum hc_status
-load_overrides(
-    struct hc_settings *settings, const char *const *overrides, struct hc_settings_error *err)
+load_overrides(struct hc_settings *settings, const char *const *overrides, struct hc_settings_error *err)
 {
 	enum hc_status status = HC_OK;
 
@@ -108,8 +107,8 @@ load_overrides(
 		const struct hc_setting *row = hc_settings_find(name);
 		struct hc_log_quoted quoted;
 		if (!row)
-			return hc_setting_fail(err, "--set", "there is no setting %s",
-			    hc_log_quote(&quoted, name.ptr, name.len));
+			return hc_setting_fail(
+			    err, "--set", "there is no setting %s", hc_log_quote(&quoted, name.ptr, name.len));
 		status = hc_setting_assign(settings, row, hc_slice_str(equals + 1), "--set", err);
 	}
 	return status;
@@ -126,15 +125,13 @@ profile_of(const char *const *env)
 
 /* All layers over the defaults that `scratch` holds, and the checks. */
 static enum hc_status
-load_layers(struct hc_settings *scratch, const struct hc_settings_source *source,
-    struct hc_settings_error *err)
+load_layers(struct hc_settings *scratch, const struct hc_settings_source *source, struct hc_settings_error *err)
 {
 	enum hc_status status = HC_OK;
 	const char *sockets = env_find(source->environ, "LISTEN_FDS");
 
 	if (source->path)
-		status =
-		    hc_settings_read_file(scratch, source->path, profile_of(source->environ), err);
+		status = hc_settings_read_file(scratch, source->path, profile_of(source->environ), err);
 	if (status == HC_OK)
 		status = load_environ(scratch, source->environ, err);
 	if (status == HC_OK)
@@ -147,8 +144,7 @@ load_layers(struct hc_settings *scratch, const struct hc_settings_source *source
 }
 
 enum hc_status
-hc_settings_load(struct hc_settings *settings, const struct hc_settings_source *source,
-    struct hc_settings_error *err)
+hc_settings_load(struct hc_settings *settings, const struct hc_settings_source *source, struct hc_settings_error *err)
 {
 	struct hc_settings *scratch = hc_settings_create();
 
@@ -166,14 +162,13 @@ hc_settings_load(struct hc_settings *settings, const struct hc_settings_source *
  * is another mixture than the one that was loaded, it is checked once more.
  */
 static enum hc_status
-apply_reload(struct hc_settings *settings, struct hc_settings *scratch,
-    bool differs[HC_SETTING_COUNT], struct hc_settings_error *err)
+apply_reload(struct hc_settings *settings, struct hc_settings *scratch, bool differs[HC_SETTING_COUNT],
+    struct hc_settings_error *err)
 {
 	for (enum hc_setting_id id = 0; id < HC_SETTING_COUNT; id++) {
 		const struct hc_setting *row = hc_settings_row(id);
 		differs[id] = hc_setting_differs(settings, scratch, row);
-		if (differs[id] && !(row->flags & HC_SETTING_RELOAD) &&
-		    !hc_setting_copy(scratch, settings, row))
+		if (differs[id] && !(row->flags & HC_SETTING_RELOAD) && !hc_setting_copy(scratch, settings, row))
 			return hc_setting_nomem(err);
 	}
 	enum hc_status status = hc_settings_check(scratch, true, err);

@@ -8,9 +8,9 @@
 #include <string.h>
 
 static const struct hc_setting rows[] = {
-#define HC_SETTING(section, key, type, default_text, min, max, choices, flags, help)        \
-	{#section, #key, #section "." #key, HC_SETTING_TYPE_##type, default_text, min, max, \
-	    choices, flags, help, offsetof(struct hc_settings, section##_##key)},
+#define HC_SETTING(section, key, type, default_text, min, max, choices, flags, help)                              \
+	{#section, #key, #section "." #key, HC_SETTING_TYPE_##type, default_text, min, max, choices, flags, help, \
+	    offsetof(struct hc_settings, section##_##key)},
 #include "settings.def"
 #undef HC_SETTING
 };

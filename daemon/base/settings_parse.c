@@ -190,8 +190,8 @@ format_units(const struct unit *unit, int64_t num, struct hc_setting_text *buf)
 {
 	while (unit->word && (num == 0 || num % unit->factor != 0))
 		unit++;
-	snprintf(buf->text, sizeof(buf->text), "%" PRId64 "%s",
-	    unit->word ? num / unit->factor : num, unit->word ? unit->word : "");
+	snprintf(buf->text, sizeof(buf->text), "%" PRId64 "%s", unit->word ? num / unit->factor : num,
+	    unit->word ? unit->word : "");
 }
 
 static void
@@ -236,8 +236,7 @@ static const struct {
     [HC_SETTING_TYPE_STRING] = {"string", "text", "", false, NULL, format_int},
     [HC_SETTING_TYPE_BOOL] = {"bool", "yes or no", "", false, parse_bool, format_bool},
     [HC_SETTING_TYPE_INT] = {"int", "a whole number", "", true, parse_int, format_int},
-    [HC_SETTING_TYPE_SIZE] = {"size", "a size", " (bytes, or K M G T)", true, parse_size,
-	format_size},
+    [HC_SETTING_TYPE_SIZE] = {"size", "a size", " (bytes, or K M G T)", true, parse_size, format_size},
     [HC_SETTING_TYPE_TIME] = {"time", "a time", " (in ms s m h d)", true, parse_time, format_time},
     [HC_SETTING_TYPE_ENUM] = {"enum", "one of", "", false, parse_enum, format_enum},
     [HC_SETTING_TYPE_MODE] = {"mode", "octal permissions", "", true, parse_mode, format_mode},
@@ -281,40 +280,38 @@ hc_setting_allowed(const struct hc_setting *row, struct hc_setting_text *buf)
 	else if (row->type == HC_SETTING_TYPE_STRING && row->min == 0)
 		snprintf(buf->text, sizeof(buf->text), "text of up to %.20s bytes", max.text);
 	else if (row->type == HC_SETTING_TYPE_STRING)
-		snprintf(buf->text, sizeof(buf->text), "text of %.20s to %.20s bytes", min.text,
-		    max.text);
+		snprintf(buf->text, sizeof(buf->text), "text of %.20s to %.20s bytes", min.text, max.text);
 	else if (types[row->type].ranged)
-		snprintf(buf->text, sizeof(buf->text), "%s from %.20s to %.20s%s",
-		    types[row->type].allowed, min.text, max.text, types[row->type].hint);
+		snprintf(buf->text, sizeof(buf->text), "%s from %.20s to %.20s%s", types[row->type].allowed, min.text,
+		    max.text, types[row->type].hint);
 	else
 		snprintf(buf->text, sizeof(buf->text), "%s", types[row->type].allowed);
 	return buf->text;
 }
 
 static enum hc_status
-parse_string(const struct hc_setting *row, struct hc_slice text, const char *where,
-    struct hc_setting_value *out, struct hc_settings_error *err)
+parse_string(const struct hc_setting *row, struct hc_slice text, const char *where, struct hc_setting_value *out,
+    struct hc_settings_error *err)
 {
 	struct hc_setting_text allowed;
 
 	if (text.len < (uint64_t)row->min || text.len > (uint64_t)row->max)
-		return hc_setting_fail(err, where, "%s: %zu bytes are too %s; allowed: %s",
-		    row->name, text.len, text.len < (uint64_t)row->min ? "few" : "many",
-		    hc_setting_allowed(row, &allowed));
+		return hc_setting_fail(err, where, "%s: %zu bytes are too %s; allowed: %s", row->name, text.len,
+		    text.len < (uint64_t)row->min ? "few" : "many", hc_setting_allowed(row, &allowed));
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.ptr[i];
 		if (c < ' ' || c == 0x7f)
 			return hc_setting_fail(err, where,
-			    "%s: byte %zu is a control character; allowed: %s without them",
-			    row->name, i + 1, hc_setting_allowed(row, &allowed));
+			    "%s: byte %zu is a control character; allowed: %s without them", row->name, i + 1,
+			    hc_setting_allowed(row, &allowed));
 	}
 	out->str = hc_strndup(text.ptr ? text.ptr : "", text.len);
 	return out->str ? HC_OK : hc_setting_nomem(err);
 }
 
 enum hc_status
-hc_setting_parse(const struct hc_setting *row, struct hc_slice text, const char *where,
-    struct hc_setting_value *out, struct hc_settings_error *err)
+hc_setting_parse(const struct hc_setting *row, struct hc_slice text, const char *where, struct hc_setting_value *out,
+    struct hc_settings_error *err)
 {
 	struct hc_setting_text allowed;
 	struct hc_log_quoted quoted;

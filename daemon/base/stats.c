@@ -61,7 +61,10 @@ total(enum hc_stat stat)
 uint64_t
 hc_stats_sum(enum hc_stat stat)
 {
-	return total(stat) - atomic_load(&at_reset[stat]);
+	/* In this order: a reset in between makes the sum too large by what it took off, not less than nothing. */
+	uint64_t before = atomic_load(&at_reset[stat]);
+
+	return total(stat) - before;
 }
 
 void

@@ -18,15 +18,16 @@ struct hc_req;
 typedef void hc_command_fn(struct hc_req *req);
 
 /* Flags of rows. */
-#define HC_CMD_READ 1u       /* reads keys */
-#define HC_CMD_WRITE 2u      /* changes keys or models: in a fleet it always waits for the upstream */
-#define HC_CMD_FAST 4u       /* constant time, for COMMAND's sake */
-#define HC_CMD_PIPE 8u       /* may run while earlier commands of its connection wait: all it touches are string keys
-                                named in its arguments. Without it, it waits for those and holds up what follows. */
-#define HC_CMD_NOAUTH 16u    /* allowed before AUTH */
-#define HC_CMD_NOMULTI 32u   /* runs at once even inside MULTI */
+#define HC_CMD_READ 1u  /* reads keys */
+#define HC_CMD_WRITE 2u /* changes keys or models: in a fleet it always waits for the upstream */
+#define HC_CMD_FAST 4u  /* constant time, for COMMAND's sake */
+#define HC_CMD_PIPE                                                                                                 \
+	8u                 /* may run while earlier commands of its connection wait: all it touches are string keys \
+			      named in its arguments. Without it, it waits for those and holds up what follows. */
+#define HC_CMD_NOAUTH 16u  /* allowed before AUTH */
+#define HC_CMD_NOMULTI 32u /* runs at once even inside MULTI */
 #define HC_CMD_ADMIN 64u
-#define HC_CMD_CONTAINER 128u /* has subcommands; runs itself only when no subcommand is given */
+#define HC_CMD_CONTAINER 128u    /* has subcommands; runs itself only when no subcommand is given */
 #define HC_CMD_NOT_IN_MULTI 256u /* refused inside MULTI */
 #define HC_CMD_SECRET 512u /* SLOWLOG does not show its arguments */
 
@@ -34,7 +35,7 @@ struct hc_command {
 	const char *name;      /* lower case; of a subcommand: the subcommand's own name */
 	const char *container; /* of a subcommand; NULL for commands */
 	hc_command_fn *fn;
-	int arity;             /* as in Redis: negative is a minimum; the container's name counts */
+	int arity; /* as in Redis: negative is a minimum; the container's name counts */
 	unsigned flags;
 	int first_key, last_key, key_step;
 	const char *group;   /* connection, generic, string, server, model, transactions */
@@ -60,12 +61,13 @@ struct hc_command_shared {
 	struct hc_slow *slow;
 	int64_t started_ms; /* monotonic */
 	char run_id[41];
-	const char *config_file; /* or NULL */
-	void *host; /* the network layer's, for the functions below; any thread may call them */
-	void (*shutdown)(void *host);           /* ends the daemon as SIGTERM does */
-	void (*settings_changed)(void *host);   /* CONFIG SET changed something */
-	void (*kill_session)(void *host, struct hc_session *session); /* under the registry's lock: have its worker look at `kill` */
-	uint64_t (*accept_limit)(void *host);   /* server.maxclients as it is in force */
+	const char *config_file;      /* or NULL */
+	void *host;                   /* the network layer's, for the functions below; any thread may call them */
+	void (*shutdown)(void *host); /* ends the daemon as SIGTERM does */
+	void (*settings_changed)(void *host); /* CONFIG SET changed something */
+	void (*kill_session)(
+	    void *host, struct hc_session *session); /* under the registry's lock: have its worker look at `kill` */
+	uint64_t (*accept_limit)(void *host);        /* server.maxclients as it is in force */
 };
 
 /* One worker's. */

@@ -123,8 +123,8 @@ hc_cmd_discard(struct hc_req *req)
 /* ---- EXEC ---- */
 
 /*
- * Runs what is queued, one after the other, until one has to wait. The loop is never entered twice: a command that ends while
- * it runs just lets it go on.
+ * Runs what is queued, one after the other, until one has to wait. The loop is never entered twice: a command that ends
+ * while it runs just lets it go on.
  */
 static void
 exec_on(struct hc_req *req)

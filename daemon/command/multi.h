@@ -1,6 +1,7 @@
 /*
- * Transactions: commands queued between MULTI and EXEC. Embedded, EXEC has the store to itself while it runs; in a fleet its
- * commands are carried out one after the other, each atomic, others' may come between. One thread: the session's worker.
+ * Transactions: commands queued between MULTI and EXEC. Embedded, EXEC has the store to itself while it runs; in a
+ * fleet its commands are carried out one after the other, each atomic, others' may come between. One thread: the
+ * session's worker.
  */
 #ifndef HC_COMMAND_MULTI_H
 #define HC_COMMAND_MULTI_H

@@ -34,11 +34,11 @@ hc_reply_ok(struct hc_req *req)
 }
 
 /* Each element's writer wants the same: room, the bytes, how many they are. */
-#define PUT(req, room, call)                                                                                          \
-	do {                                                                                                          \
-		char *dst = hc_out_reserve((req)->out, (room));                                                       \
-		if (dst != NULL)                                                                                      \
-			hc_out_commit((req)->out, (call));                                                            \
+#define PUT(req, room, call)                                    \
+	do {                                                    \
+		char *dst = hc_out_reserve((req)->out, (room)); \
+		if (dst != NULL)                                \
+			hc_out_commit((req)->out, (call));      \
 	} while (0)
 
 void

@@ -15,7 +15,7 @@ void hc_reply_ok(struct hc_req *req);
 void hc_reply_simple(struct hc_req *req, const char *text); /* +text */
 void hc_reply_int(struct hc_req *req, int64_t value);
 void hc_reply_double(struct hc_req *req, double value);
-void hc_reply_bool(struct hc_req *req, bool value); /* RESP2: 1 or 0 */
+void hc_reply_bool(struct hc_req *req, bool value);                  /* RESP2: 1 or 0 */
 void hc_reply_bulk(struct hc_req *req, const void *ptr, size_t len); /* copied */
 void hc_reply_slice(struct hc_req *req, struct hc_slice slice);
 void hc_reply_str(struct hc_req *req, const char *str); /* a bulk string */
@@ -23,9 +23,9 @@ void hc_reply_strf(struct hc_req *req, const char *format, ...) __attribute__((f
 void hc_reply_verbatim(struct hc_req *req, const char *ptr, size_t len); /* txt; RESP2: bulk */
 /* The entry's value: copied when small, else sent from the entry itself (takes a reference of its own). */
 void hc_reply_value(struct hc_req *req, struct hc_entry *entry);
-void hc_reply_null(struct hc_req *req);       /* nil string, or null */
-void hc_reply_null_array(struct hc_req *req); /* nil array, or null */
-void hc_reply_array(struct hc_req *req, size_t n); /* n elements follow */
+void hc_reply_null(struct hc_req *req);              /* nil string, or null */
+void hc_reply_null_array(struct hc_req *req);        /* nil array, or null */
+void hc_reply_array(struct hc_req *req, size_t n);   /* n elements follow */
 void hc_reply_map(struct hc_req *req, size_t pairs); /* 2n elements follow */
 void hc_reply_set(struct hc_req *req, size_t n);
 

@@ -324,8 +324,7 @@ static void
 on_fetched(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *entry, int64_t pttl)
 {
 	struct hc_req *req = waiter->arg;
-	struct hc_req_value *value =
-	    (struct hc_req_value *)((char *)waiter - offsetof(struct hc_req_value, waiter));
+	struct hc_req_value *value = (struct hc_req_value *)((char *)waiter - offsetof(struct hc_req_value, waiter));
 
 	if (status == HC_OK) {
 		hc_entry_ref(entry);
@@ -349,7 +348,8 @@ fetch_missing(struct hc_req *req, const struct hc_slice *keys, size_t stride)
 			continue;
 		value->waiter = (struct hc_waiter){.fn = on_fetched, .arg = req};
 		req->waiting++;
-		if (hc_core_fetch(req->worker->core, hc_key(keys[i * stride]), req->read_flags, &value->waiter) != HC_PENDING) {
+		if (hc_core_fetch(req->worker->core, hc_key(keys[i * stride]), req->read_flags, &value->waiter) !=
+		    HC_PENDING) {
 			req->waiting--;
 			value->status = HC_MISS;
 			count_read(req, HC_MISS, false);
@@ -358,10 +358,41 @@ fetch_missing(struct hc_req *req, const struct hc_slice *keys, size_t stride)
 	hc_req_resume(req);
 }
 
+/* Looks all keys up; returns whether one has to be fetched. */
+static bool
+look_up(struct hc_req *req, const struct hc_slice *keys, size_t stride)
+{
+	bool pending = false;
+
+	for (size_t i = 0; i < req->n_values; i++) {
+		struct hc_req_value *value = &req->values[i];
+		value->entry = NULL;
+		value->pttl = -2;
+		value->fetched = false;
+		value->status =
+		    hc_core_lookup(req->worker->core, hc_key(keys[i * stride]), req->read_flags, &value->entry);
+		if (value->status == HC_PENDING)
+			pending = true;
+		else
+			count_read(req, value->status, true);
+	}
+	return pending;
+}
+
+/* Several keys of an embedded daemon are read at one moment, as Redis does; EXEC has the store to itself already. */
+static bool
+wants_one_moment(const struct hc_req *req)
+{
+	const struct hc_command_shared *shared = req->worker->shared;
+
+	return req->n_values > 1 && req->parent == NULL && shared->settings->server_workers > 1 &&
+	       !hc_core_is_fleet(shared->core);
+}
+
 void
 hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t stride, unsigned flags, hc_req_fn *done)
 {
-	bool pending = false;
+	struct hc_store *store = hc_core_store(req->worker->shared->core);
 
 	if (req->session->no_touch && !hc_slice_is(hc_slice_str(req->command->name), "touch"))
 		flags |= HC_READ_QUIET;
@@ -373,17 +404,12 @@ hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t st
 	req->n_values = n;
 	req->read_flags = flags;
 	req->done = done;
-	for (size_t i = 0; i < n; i++) {
-		struct hc_req_value *value = &req->values[i];
-		value->entry = NULL;
-		value->pttl = -2;
-		value->fetched = false;
-		value->status = hc_core_lookup(req->worker->core, hc_key(keys[i * stride]), flags, &value->entry);
-		if (value->status == HC_PENDING)
-			pending = true;
-		else
-			count_read(req, value->status, true);
-	}
+	bool together = wants_one_moment(req);
+	if (together)
+		hc_store_exclusive_begin(store);
+	bool pending = look_up(req, keys, stride);
+	if (together)
+		hc_store_exclusive_end(store);
 	if (!pending) {
 		done(req);
 		return;
@@ -453,14 +479,16 @@ hc_req_op_failed(struct hc_req *req, const struct hc_op *op)
 		return false;
 	case HC_DOWN:
 	case HC_TIMEOUT:
-		hc_reply_error(req, "UPSTREAMDOWN the upstream cannot be asked, and this write cannot be decided without it "
-				    "(upstream.writes_when_down)");
+		hc_reply_error(req,
+		    "UPSTREAMDOWN the upstream cannot be asked, and this write cannot be decided without it "
+		    "(upstream.writes_when_down)");
 		return true;
 	case HC_LIMIT:
 		if (hc_core_is_fleet(req->worker->shared->core))
 			hc_reply_error(req, "UPSTREAMDOWN too many writes are queued for it (upstream.queue_max)");
 		else
-			hc_reply_error(req, "OOM the value is larger than an eighth of the memory tier (memory.max_bytes)");
+			hc_reply_error(
+			    req, "OOM the value is larger than an eighth of the memory tier (memory.max_bytes)");
 		return true;
 	case HC_INVALID:
 		hc_reply_error(req, "ERR the key is one of the fleet's own");

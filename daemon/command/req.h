@@ -84,7 +84,8 @@ void hc_req_resume(struct hc_req *req);                /* it came */
  * Reads n keys (slices of req->argv) from wherever they are, then calls done with req->values. flags: HC_READ_*,
  * HC_REQ_COUNT. The last thing a handler does.
  */
-void hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t stride, unsigned flags, hc_req_fn *done);
+void hc_req_read(
+    struct hc_req *req, const struct hc_slice *keys, size_t n, size_t stride, unsigned flags, hc_req_fn *done);
 
 /* Room for n ops, zeroed, as req->ops. NULL after replying with an error. */
 struct hc_op *hc_req_ops(struct hc_req *req, size_t n);
@@ -95,8 +96,8 @@ void hc_req_write(struct hc_req *req, hc_req_fn *done);
 void hc_req_flush(struct hc_req *req, hc_req_fn *done);
 
 /*
- * For done functions of writes: when an op did not go through for a reason that is an error (upstream down, limits, out of
- * memory, wrong type, the upstream's own words), replies with it and returns true.
+ * For done functions of writes: when an op did not go through for a reason that is an error (upstream down, limits, out
+ * of memory, wrong type, the upstream's own words), replies with it and returns true.
  */
 bool hc_req_op_failed(struct hc_req *req, const struct hc_op *op);
 

@@ -48,8 +48,8 @@ enum hc_status hc_core_start(struct hc_core *core, struct event_base *base, stru
 void hc_core_stop(struct hc_core *core);
 
 /* One per worker, made before its thread runs; its link starts at hc_core_worker_start(), on the thread. */
-enum hc_status hc_core_worker_create(struct hc_core *core, struct event_base *base, unsigned index, struct hc_stats *stats,
-    struct hc_core_worker **out);
+enum hc_status hc_core_worker_create(
+    struct hc_core *core, struct event_base *base, unsigned index, struct hc_stats *stats, struct hc_core_worker **out);
 void hc_core_worker_start(struct hc_core_worker *worker);
 /* Waiters and groups under way are answered (HC_DOWN). */
 void hc_core_worker_destroy(struct hc_core_worker *worker);
@@ -78,11 +78,11 @@ struct hc_core_status {
 	int64_t upstream_for_ms;           /* it has been so for */
 	enum hc_upstream_state event_link; /* up: events are received, nothing is missed */
 	int64_t event_link_for_ms;
-	const char *upstream_shown; /* the URL without secrets, "" when embedded */
+	const char *upstream_shown;            /* the URL without secrets, "" when embedded */
 	uint64_t connects, failures, timeouts; /* of all links */
 	uint64_t queued_writes;
 	uint32_t incarnation;
-	uint64_t seq; /* the last one heard of */
+	uint64_t seq;         /* the last one heard of */
 	int64_t event_lag_us; /* from PUBLISH of the own heartbeat to its arrival; -1 unknown */
 };
 void hc_core_status(struct hc_core *core, struct hc_core_status *out);
@@ -99,8 +99,8 @@ int64_t hc_core_now_ms(const struct hc_core_worker *worker);
 /* To be called at the start of each turn of work: reads the clock. */
 void hc_core_tick(struct hc_core_worker *worker);
 
-/* Settings that may change at run time: takes them over. */
-void hc_core_worker_apply_settings(struct hc_core_worker *worker);
+/* Each second or so: takes over settings that may change at run time, and makes sure that a silent link is noticed. */
+void hc_core_worker_tick(struct hc_core_worker *worker);
 
 /* ---- reads ---- */
 
@@ -111,7 +111,8 @@ void hc_core_worker_apply_settings(struct hc_core_worker *worker);
  * HC_OK: *entry has a reference. HC_MISS: nothing, for certain or for now (upstream down). HC_PENDING: ask by
  * hc_core_fetch(). Never blocks, never allocates.
  */
-enum hc_status hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry);
+enum hc_status hc_core_lookup(
+    struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry);
 
 /*
  * Someone who waits for a fetch. status: HC_OK with `entry` (borrowed for the call), HC_MISS, HC_WRONGTYPE, HC_DOWN,
@@ -126,7 +127,8 @@ struct hc_waiter {
 };
 
 /* HC_PENDING: waiter->fn will be called, once. Otherwise it will not: HC_DOWN, HC_NOMEM. */
-enum hc_status hc_core_fetch(struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_waiter *waiter);
+enum hc_status hc_core_fetch(
+    struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_waiter *waiter);
 
 /* ---- writes ---- */
 
@@ -151,7 +153,7 @@ struct hc_scan {
 	bool count_only; /* keep no keys */
 	/* answered */
 	enum hc_status status;
-	uint64_t next; /* cursor to go on with; 0: done */
+	uint64_t next;         /* cursor to go on with; 0: done */
 	struct hc_slice *keys; /* allocated, as is what they point at; see hc_scan_fini */
 	size_t n;              /* keys, or with count_only how many there are */
 	/* under way */
@@ -172,7 +174,7 @@ void hc_scan_fini(struct hc_scan *scan);
  * HC_PENDING: fn will be called with the upstream's answer (see hc_link_reply_fn). HC_DOWN, HC_NOMEM.
  */
 typedef void hc_forward_fn(void *arg, enum hc_status status, const redisReply *reply);
-enum hc_status hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, const size_t *keys,
-    size_t n_keys, hc_forward_fn *fn, void *arg);
+enum hc_status hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc,
+    const size_t *keys, size_t n_keys, hc_forward_fn *fn, void *arg);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * FLUSHDB in a fleet: all keys of the prefix go, page by page, so that the upstream is never held up; the fleet is told before
- * and after, so that what a sibling fetched in between goes too. On the thread of the link that is used.
+ * FLUSHDB in a fleet: all keys of the prefix go, page by page, so that the upstream is never held up; the fleet is told
+ * before and after, so that what a sibling fetched in between goes too. On the thread of the link that is used.
  *
  *     tell ─→ SCAN ─→ UNLINK ─→ SCAN … cursor 0 ─→ tell ─→ done
  *
@@ -108,8 +108,9 @@ step(struct hc_flush *flush)
 	const struct hc_slice argv[] = {HC_SLICE("SCAN"), hc_slice_str(flush->cursor), HC_SLICE("MATCH"),
 	    hc_slice(flush->pattern, flush->pattern_len), HC_SLICE("COUNT"), HC_SLICE(PAGE)};
 
-	enum hc_status status =
-	    flush->swept ? tell(flush) : hc_link_send(flush->link, argv, sizeof(argv) / sizeof(argv[0]), on_page, flush);
+	enum hc_status status = flush->swept
+				    ? tell(flush)
+				    : hc_link_send(flush->link, argv, sizeof(argv) / sizeof(argv[0]), on_page, flush);
 	if (status != HC_OK)
 		end(flush, status);
 }

@@ -16,8 +16,8 @@
 
 #define HC_PREFIX_MAX 1024 /* bytes of upstream.prefix */
 
-enum hc_frame_mode { HC_FRAME_AUTO, HC_FRAME_ALWAYS, HC_FRAME_NEVER };      /* upstream.frame's choices */
-enum hc_down_mode { HC_DOWN_QUEUE, HC_DOWN_REFUSE };                        /* upstream.writes_when_down's */
+enum hc_frame_mode { HC_FRAME_AUTO, HC_FRAME_ALWAYS, HC_FRAME_NEVER }; /* upstream.frame's choices */
+enum hc_down_mode { HC_DOWN_QUEUE, HC_DOWN_REFUSE };                   /* upstream.writes_when_down's */
 
 struct hc_sync;
 
@@ -37,8 +37,8 @@ struct hc_core {
 	unsigned n_workers;
 
 	/* atomics */
-	_Atomic bool coherent; /* the event link misses nothing: copies may be kept */
-	_Atomic uint32_t incarnation; /* 0: not known yet */
+	_Atomic bool coherent;          /* the event link misses nothing: copies may be kept */
+	_Atomic uint32_t incarnation;   /* 0: not known yet */
 	_Atomic uint32_t links_up;      /* workers' links that are */
 	_Atomic uint32_t links_settled; /* … that have been up or failed once */
 	_Atomic int64_t links_since_ms; /* monotonic: last change between all up and not */
@@ -87,11 +87,11 @@ bool hc_core_caps_ttl(const struct hc_core *core);
 
 /* read.c */
 /*
- * The stored form of a key's value to an entry: frame taken off, checked. HC_OK; HC_MISS: not valid (stale epoch, another
- * life, raw under a cleared model, damaged); HC_NOMEM. The entry has no expiry yet.
+ * The stored form of a key's value to an entry: frame taken off, checked. HC_OK; HC_MISS: not valid (stale epoch,
+ * another life, raw under a cleared model, damaged); HC_NOMEM. The entry has no expiry yet.
  */
-enum hc_status hc_core_entry_from_stored(struct hc_core_worker *worker, struct hc_key key, struct hc_slice stored,
-    struct hc_entry **out);
+enum hc_status hc_core_entry_from_stored(
+    struct hc_core_worker *worker, struct hc_key key, struct hc_slice stored, struct hc_entry **out);
 
 /* write_local.c: carries an op out on the memory tier alone. */
 void hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms);
@@ -122,7 +122,8 @@ void hc_script_call_destroy(struct hc_script_call *call);
 /* Adds one op. `key` without prefix (ignored for clears). */
 enum hc_status hc_script_call_add(struct hc_script_call *call, const struct hc_op *op);
 /* Sends it by the script's SHA, or with the script itself when that is "". */
-enum hc_status hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const char *sha, hc_link_reply_fn *fn, void *arg);
+enum hc_status hc_script_call_send(
+    struct hc_script_call *call, struct hc_link *link, const char *sha, hc_link_reply_fn *fn, void *arg);
 
 /* What the script answered for one op. */
 struct hc_script_result {

@@ -7,7 +7,8 @@
 #include "base/num.h"
 #include "store/models.h"
 
-struct template {
+struct template
+{
 	struct hc_slice before; /* these point into `text` */
 	struct hc_slice between;
 	struct hc_slice after;

@@ -1,7 +1,7 @@
 /*
  * Key templates: which model a key belongs to when nobody says so. A template is a literal, `{model}`, a literal, and
- * `{id}` or `{id:N}`, and perhaps a literal: `emb:{model}:{id}`, `cache/{model}{id:36}`. It is anchored at the right: without a
- * length the last occurrence of the middle literal divides, as models' names hold separators and ids do not.
+ * `{id}` or `{id:N}`, and perhaps a literal: `emb:{model}:{id}`, `cache/{model}{id:36}`. It is anchored at the right:
+ * without a length the last occurrence of the middle literal divides, as models' names hold separators and ids do not.
  *
  * Constant after create; any thread.
  */

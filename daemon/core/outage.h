@@ -1,7 +1,7 @@
 /*
- * What was changed here while the upstream could not be told: the keys, the models cleared, or everything. The upstream's
- * copies of these are outdated: they are not fetched, and once it is back they are deleted there before anything else, so
- * that nothing a client was told is gone comes back. Bounded; a key counts once.
+ * What was changed here while the upstream could not be told: the keys, the models cleared, or everything. The
+ * upstream's copies of these are outdated: they are not fetched, and once it is back they are deleted there before
+ * anything else, so that nothing a client was told is gone comes back. Bounded; a key counts once.
  *
  * Any thread; one lock, a leaf. hc_outage_empty() takes none.
  */

@@ -5,8 +5,8 @@
  *        └ miss → fetch ─ one is under way, and nothing happened to the key since → wait with it
  *                    └ ticket, GET + PTTL in one write → replies → entry → kept if the ticket is good → all waiters
  *
- * GET and PTTL are two commands: should someone write between them, that write's event comes, and with it the ticket goes
- * bad or the copy goes, so that a value is never kept with another's expiry.
+ * GET and PTTL are two commands: should someone write between them, that write's event comes, and with it the ticket
+ * goes bad or the copy goes, so that a value is never kept with another's expiry.
  */
 #include <inttypes.h>
 #include "base/hash.h"
@@ -27,7 +27,7 @@ struct hc_fetch {
 	int64_t sent_ms;
 	bool exact; /* asked for the key's own expiry: shared with nobody, not kept */
 	bool linked;
-	bool half; /* PTTL could not be sent: GET's answer ends it */
+	bool half;          /* PTTL could not be sent: GET's answer ends it */
 	bool overtaken;     /* a write was held when it was sent: it came before that */
 	uint32_t noscripts; /* the worker's, when it was sent */
 };
@@ -156,7 +156,8 @@ entry_from_frame(struct hc_core_worker *worker, struct hc_key key, const struct 
 }
 
 enum hc_status
-hc_core_entry_from_stored(struct hc_core_worker *worker, struct hc_key key, struct hc_slice stored, struct hc_entry **out)
+hc_core_entry_from_stored(
+    struct hc_core_worker *worker, struct hc_key key, struct hc_slice stored, struct hc_entry **out)
 {
 	struct hc_frame frame;
 	enum hc_status status;
@@ -195,7 +196,8 @@ log_refusal(const redisReply *reply)
 	struct hc_log_quoted quoted;
 
 	if (reply->type == REDIS_REPLY_ERROR && hc_log_allow(&limit, 1000))
-		hc_log(HC_LOG_WARN, "upstream_refused_read", "error=%s", hc_log_quote(&quoted, reply->str, (size_t)reply->len));
+		hc_log(HC_LOG_WARN, "upstream_refused_read", "error=%s",
+		    hc_log_quote(&quoted, reply->str, (size_t)reply->len));
 }
 
 static void on_pttl(void *arg, enum hc_status status, const redisReply *reply);
@@ -222,6 +224,34 @@ on_value(void *arg, enum hc_status status, const redisReply *reply)
 		on_pttl(fetch, HC_NOMEM, NULL);
 }
 
+/*
+ * It came too late to be kept, and what is kept may be older than what it is about to answer: who has seen that must
+ * not be shown the copy. The same again is no older, and stays: workers that fetch side by side would drop each other's
+ * copies without end.
+ */
+static void
+drop_older_copy(struct hc_fetch *fetch)
+{
+	struct hc_store *store = fetch->worker->core->store;
+	const struct hc_entry *mine = fetch->entry;
+	struct hc_entry *kept;
+
+	if (hc_store_peek(store, fetch->key, fetch->worker->now_ms, &kept) != HC_OK)
+		return;
+	bool same = mine != NULL && mine->model == kept->model && mine->epoch == kept->epoch &&
+		    hc_slice_eq(hc_entry_value(mine), hc_entry_value(kept));
+	hc_entry_unref(kept);
+	if (!same)
+		hc_store_invalidate(store, fetch->key, 0);
+}
+
+/* Whether the upstream has said what there is. */
+static bool
+is_answered(enum hc_status status)
+{
+	return status == HC_OK || status == HC_MISS || status == HC_WRONGTYPE;
+}
+
 static void
 keep(struct hc_fetch *fetch, int64_t pttl)
 {
@@ -231,11 +261,13 @@ keep(struct hc_fetch *fetch, int64_t pttl)
 
 	if (entry != NULL) {
 		atomic_store(&entry->expire_ms, fetch->exact && pttl >= 0 ? fetch->sent_ms + pttl
-		                                : fetch->exact            ? HC_NO_EXPIRY
-		                                                          : hc_core_local_expiry(core, pttl, fetch->sent_ms));
+						: fetch->exact            ? HC_NO_EXPIRY
+							       : hc_core_local_expiry(core, pttl, fetch->sent_ms));
 	}
-	enum hc_status status = hc_store_fill_end(
-	    core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL, fetch->worker->now_ms);
+	enum hc_status status =
+	    hc_store_fill_end(core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL, fetch->worker->now_ms);
+	if (status == HC_STALE && is_answered(fetch->status))
+		drop_older_copy(fetch);
 	if (entry != NULL && (!keepable || status != HC_OK))
 		hc_stats_count(fetch->worker->stats, fills_not_kept);
 }
@@ -303,7 +335,7 @@ on_pttl(void *arg, enum hc_status status, const redisReply *reply)
 		hc_entry_unref(fetch->entry);
 		fetch->entry = NULL;
 	}
-	if (fetch->status != HC_OK && fetch->status != HC_MISS && fetch->status != HC_WRONGTYPE)
+	if (!is_answered(fetch->status))
 		hc_stats_count(fetch->worker->stats, fills_failed);
 	finish(fetch, pttl);
 }

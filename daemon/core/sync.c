@@ -4,7 +4,8 @@
  *     event link:   up → SUBSCRIBE → confirmed ┐
  *     control link: up ────────────────────────┴→ state script: incarnation, epochs → all local copies forgotten
  *                                                  → coherent: copies may be kept → outage list made up for
- *     every half lease: PING on the event link (no pong within a lease: it is dead), heartbeat, look at the incarnation
+ *     every quarter lease: PING on the event link (no pong within half a lease: it is dead), look at the incarnation;
+ *                          a heartbeat every other time
  *
  * What happened while the event link was away is not known, so nothing that was kept from before is believed once
  * it is back. While the upstream is away altogether, local copies go on being served.
@@ -24,6 +25,8 @@
 #define REPLAY_PAGE 256
 #define HEARTBEAT_BYTES 1024
 #define GOODBYE_MS 200
+#define TICKS_A_LEASE 4
+#define TICKS_A_HEARTBEAT 2
 
 struct hc_sync {
 	struct hc_core *core;
@@ -40,14 +43,18 @@ struct hc_sync {
 	bool asking; /* the state script is under way */
 	bool replaying;
 	bool goodbye_sent;
+	bool forgotten; /* … all copies, since it was last coherent */
+	unsigned ticks;
 	struct hc_outage_page page; /* being replayed */
 };
 
 static void
 set_coherent(struct hc_sync *sync, bool coherent)
 {
-	if (atomic_exchange(&sync->core->coherent, coherent) != coherent)
-		atomic_store(&sync->coherent_since_ms, hc_clock_mono_ms());
+	if (atomic_exchange(&sync->core->coherent, coherent) == coherent)
+		return;
+	atomic_store(&sync->coherent_since_ms, hc_clock_mono_ms());
+	sync->forgotten = false;
 }
 
 void
@@ -132,7 +139,8 @@ send_replay(struct hc_sync *sync)
 	if (status != HC_OK)
 		return status;
 	for (size_t i = 0; status == HC_OK && i < page->n_models; i++) {
-		/* Cleared here twice, it is two ahead: an upstream that lags behind would make its values look old for ever. */
+		/* Cleared here twice, it is two ahead: an upstream that lags behind would make its values look old for
+		 * ever. */
 		struct hc_op op = {.kind = HC_OP_CLEAR_MODEL, .model = page->models[i]};
 		op.epoch = hc_models_epoch(sync->core->models, op.model);
 		status = hc_script_call_add(call, &op);
@@ -213,15 +221,14 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 
 	sync->asking = false;
 	if (status != HC_OK || state->type != REDIS_REPLY_ARRAY || (incarnation = incarnation_of(state)) == 0) {
+		static struct hc_log_limit limit;
 		struct hc_log_quoted quoted;
-		if (status == HC_OK && state->type == REDIS_REPLY_ERROR)
+		if (status == HC_OK && state->type == REDIS_REPLY_ERROR && hc_log_allow(&limit, 10000))
 			hc_log(HC_LOG_WARN, "fleet_state_refused", "error=%s",
 			    hc_log_quote(&quoted, state->str, (size_t)state->len));
 		return;
 	}
 	bool new_life = atomic_load(&core->incarnation) != incarnation;
-	/* Before epochs begin anew, which would make what was cleared valid again. */
-	hc_store_forget_all(core->store);
 	take_epochs(core, state);
 	atomic_store(&core->incarnation, incarnation);
 	hc_store_forget_all(core->store);
@@ -306,25 +313,65 @@ hc_sync_request(struct hc_core *core)
 	hc_mailbox_send(sync->mailbox, &sync->request);
 }
 
-/* ---- events ---- */
+/* ---- is it there? ---- */
+
+/* Answered: the upstream is there. */
+static void
+on_incarnation(void *arg, enum hc_status status, const redisReply *reply)
+{
+	struct hc_sync *sync = arg;
+	struct hc_core *core = sync->core;
+
+	if (status != HC_OK || reply->type == REDIS_REPLY_ERROR)
+		return;
+	if (!atomic_load(&core->coherent)) {
+		/* … but its events are not: what is kept would grow old unnoticed. */
+		if (!sync->subscribed && !sync->forgotten)
+			hc_store_forget_all(core->store);
+		sync->forgotten = true;
+		get_in_step(sync);
+	} else if (field_number(reply) != atomic_load(&core->incarnation)) {
+		set_coherent(sync, false);
+		get_in_step(sync);
+	}
+}
 
 static void
-invalidate_keys(struct hc_sync *sync, const struct hc_event *event)
+ask_incarnation(struct hc_sync *sync)
+{
+	const struct hc_slice argv[] = {HC_SLICE("HGET"), hc_fleet_state_key(sync->core->fleet), HC_SLICE("inc")};
+
+	(void)hc_link_send(sync->control, argv, 3, on_incarnation, sync);
+}
+
+/* ---- events ---- */
+
+/*
+ * Own events come back as well. Mostly they tell nothing new; but one of a write whose answer never came tells that
+ * it was carried out after all, perhaps after its key had been fetched anew.
+ */
+static void
+invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own)
 {
 	struct hc_core *core = sync->core;
 
 	for (size_t i = 0; i < event->nkeys; i++) {
 		struct hc_slice key = event->keys[i];
+		uint64_t version = event->seq == 0 ? 0 : event->seq + i;
 		if (key.len < core->prefix.len || memcmp(key.ptr, core->prefix.ptr, core->prefix.len) != 0)
 			continue; /* a sibling of another prefix */
 		key = hc_slice(key.ptr + core->prefix.len, key.len - core->prefix.len);
-		hc_store_invalidate(core->store, hc_key(key), event->seq == 0 ? 0 : event->seq + i);
-		hc_stats_count(sync->stats, invalidations_in);
+		if (own)
+			hc_store_invalidate_older(core->store, hc_key(key), version);
+		else
+			hc_store_invalidate(core->store, hc_key(key), version);
 	}
+	if (!own)
+		hc_stats_add(sync->stats, invalidations_in, event->nkeys);
 }
 
 static void
-apply(void *arg, const struct hc_event *event)
+apply(void *arg, const struct hc_event *event, bool own)
 {
 	struct hc_sync *sync = arg;
 	struct hc_core *core = sync->core;
@@ -335,20 +382,21 @@ apply(void *arg, const struct hc_event *event)
 	case HC_EVENT_SET:
 	case HC_EVENT_DEL:
 	case HC_EVENT_EXPIRE:
-		invalidate_keys(sync, event);
-		break;
+		invalidate_keys(sync, event, own);
+		return;
 	case HC_EVENT_CLEAR_MODEL:
 		if (hc_models_intern(core->models, name, &id) == HC_OK)
 			hc_models_raise(core->models, id, (uint32_t)event->epoch);
-		hc_stats_count(sync->stats, invalidations_in);
 		break;
 	case HC_EVENT_CLEAR_ALL:
-		hc_store_forget_all(core->store);
-		hc_stats_count(sync->stats, invalidations_in);
+		if (!own) /* its own part is done by whoever flushes */
+			hc_store_forget_all(core->store);
 		break;
 	default:
-		break;
+		return;
 	}
+	if (!own)
+		hc_stats_count(sync->stats, invalidations_in);
 }
 
 static void
@@ -404,6 +452,7 @@ on_events_down(void *arg, struct hc_link *link, const char *why)
 	(void)why;
 	sync->subscribed = false;
 	set_coherent(sync, false);
+	ask_incarnation(sync);
 }
 
 static void
@@ -425,19 +474,6 @@ on_control_down(void *arg, struct hc_link *link, const char *why)
 
 /* ---- the tick ---- */
 
-static void
-on_incarnation(void *arg, enum hc_status status, const redisReply *reply)
-{
-	struct hc_sync *sync = arg;
-
-	if (status != HC_OK || reply->type == REDIS_REPLY_ERROR)
-		return;
-	if (field_number(reply) != atomic_load(&sync->core->incarnation)) {
-		set_coherent(sync, false);
-		get_in_step(sync);
-	}
-}
-
 static enum hc_status
 publish_heartbeat(struct hc_sync *sync, bool leaving, hc_link_reply_fn *fn)
 {
@@ -452,40 +488,41 @@ static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct hc_sync *sync = arg;
-	struct hc_core *core = sync->core;
 	const struct hc_slice ping[] = {HC_SLICE("PING")};
-	const struct hc_slice incarnation[] = {HC_SLICE("HGET"), hc_fleet_state_key(core->fleet), HC_SLICE("inc")};
 
 	(void)fd;
 	(void)what;
 	(void)hc_link_send(sync->events, ping, 1, NULL, NULL);
-	if (!hc_link_is_up(sync->control))
-		return;
-	(void)publish_heartbeat(sync, false, NULL);
-	if (!atomic_load(&core->coherent)) {
-		/* The upstream is there, its events are not: what is kept grows old unnoticed. */
-		if (hc_clock_mono_ms() - atomic_load(&sync->coherent_since_ms) > core->settings->fleet_lease)
-			hc_store_forget_all(core->store);
-		get_in_step(sync);
-		return;
-	}
-	(void)hc_link_send(sync->control, incarnation, 3, on_incarnation, sync);
-	replay(sync);
+	ask_incarnation(sync);
+	if (sync->ticks++ % TICKS_A_HEARTBEAT == 0 && hc_link_is_up(sync->control))
+		(void)publish_heartbeat(sync, false, NULL);
+	if (atomic_load(&sync->core->coherent))
+		replay(sync);
 }
 
 /* ---- life ---- */
+
+static struct timeval
+tick_period(const struct hc_core *core)
+{
+	int64_t ms = core->settings->fleet_lease / TICKS_A_LEASE;
+
+	return (struct timeval){ms / 1000, ms % 1000 * 1000};
+}
 
 void
 hc_sync_apply_settings(struct hc_core *core)
 {
 	struct hc_sync *sync = core->sync;
-	int64_t half_ms = core->settings->fleet_lease / 2;
-	struct timeval half = {half_ms / 1000, (half_ms % 1000) * 1000};
+	struct timeval period = tick_period(core);
+	struct hc_link_config config;
 
 	hc_fleet_set_lease(core->fleet, core->settings->fleet_lease);
-	hc_link_set_timeout(sync->events, core->settings->fleet_lease);
-	hc_link_set_timeout(sync->control, core->settings->upstream_timeout);
-	event_add(sync->tick, &half);
+	hc_core_link_config(core, "harcad-control", &config);
+	hc_link_set_times(sync->control, &config);
+	config.timeout_ms = core->settings->fleet_lease / 2;
+	hc_link_set_times(sync->events, &config);
+	event_add(sync->tick, &period);
 }
 
 static enum hc_status
@@ -497,7 +534,7 @@ create_links(struct hc_sync *sync)
 	const struct hc_link_owner control = {.arg = sync, .on_up = on_control_up, .on_down = on_control_down};
 
 	hc_core_link_config(sync->core, "harcad-events", &config);
-	config.timeout_ms = sync->core->settings->fleet_lease;
+	config.timeout_ms = sync->core->settings->fleet_lease / 2;
 	enum hc_status status = hc_link_create(sync->base, &config, &events, &sync->events);
 	if (status != HC_OK)
 		return status;
@@ -508,8 +545,7 @@ create_links(struct hc_sync *sync)
 enum hc_status
 hc_sync_create(struct hc_core *core, struct event_base *base, struct hc_stats *stats)
 {
-	int64_t half_ms = core->settings->fleet_lease / 2;
-	struct timeval half = {half_ms / 1000, (half_ms % 1000) * 1000};
+	struct timeval period = tick_period(core);
 	struct hc_sync *sync = hc_calloc(1, sizeof(*sync));
 
 	if (sync == NULL)
@@ -524,7 +560,7 @@ hc_sync_create(struct hc_core *core, struct event_base *base, struct hc_stats *s
 		status = create_links(sync);
 	if (status == HC_OK) {
 		sync->tick = event_new(base, -1, EV_PERSIST, on_tick, sync);
-		status = sync->tick != NULL && event_add(sync->tick, &half) == 0 ? HC_OK : HC_NOMEM;
+		status = sync->tick != NULL && event_add(sync->tick, &period) == 0 ? HC_OK : HC_NOMEM;
 	}
 	if (status != HC_OK) {
 		hc_sync_destroy(core);
@@ -551,7 +587,8 @@ say_goodbye(struct hc_sync *sync)
 	int64_t deadline_ms = hc_clock_mono_ms() + GOODBYE_MS;
 	struct timeval slice = {0, 10000};
 
-	if (sync->control == NULL || !hc_link_is_up(sync->control) || publish_heartbeat(sync, true, on_goodbye) != HC_OK)
+	if (sync->control == NULL || !hc_link_is_up(sync->control) ||
+	    publish_heartbeat(sync, true, on_goodbye) != HC_OK)
 		return;
 	while (!sync->goodbye_sent && hc_clock_mono_ms() < deadline_ms) {
 		event_base_loopexit(sync->base, &slice);

@@ -77,8 +77,8 @@ create_link(struct hc_core_worker *worker)
 }
 
 enum hc_status
-hc_core_worker_create(struct hc_core *core, struct event_base *base, unsigned index, struct hc_stats *stats,
-    struct hc_core_worker **out)
+hc_core_worker_create(
+    struct hc_core *core, struct event_base *base, unsigned index, struct hc_stats *stats, struct hc_core_worker **out)
 {
 	struct hc_core_worker *worker = hc_calloc(1, sizeof(*worker));
 	if (worker == NULL)
@@ -119,10 +119,16 @@ hc_core_worker_destroy(struct hc_core_worker *worker)
 }
 
 void
-hc_core_worker_apply_settings(struct hc_core_worker *worker)
+hc_core_worker_tick(struct hc_core_worker *worker)
 {
-	if (worker->link != NULL)
-		hc_link_set_timeout(worker->link, worker->core->settings->upstream_timeout);
+	const struct hc_slice ping[] = {HC_SLICE("PING")};
+	struct hc_link_config config;
+
+	if (worker->link == NULL)
+		return;
+	hc_core_link_config(worker->core, worker->name, &config);
+	hc_link_set_times(worker->link, &config);
+	(void)hc_link_send(worker->link, ping, 1, NULL, NULL);
 }
 
 struct hc_core *
@@ -150,8 +156,8 @@ hc_core_tick(struct hc_core_worker *worker)
 }
 
 enum hc_status
-hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, const size_t *keys, size_t n_keys,
-    hc_forward_fn *fn, void *arg)
+hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, const size_t *keys,
+    size_t n_keys, hc_forward_fn *fn, void *arg)
 {
 	const struct hc_core *core = worker->core;
 	size_t bytes = 0;

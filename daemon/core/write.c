@@ -89,7 +89,8 @@ hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
 	}
 	hc_stats_count(worker->stats, writes_while_down);
 	/* Fills that other workers have under way carry what is older than this. */
-	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL && op->kind != HC_OP_EXPIRE && op->kind != HC_OP_PERSIST)
+	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL && op->kind != HC_OP_EXPIRE &&
+	    op->kind != HC_OP_PERSIST)
 		hc_store_invalidate(core->store, op->key, 0);
 	hc_core_apply_local(core, op, worker->now_ms);
 }

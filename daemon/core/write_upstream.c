@@ -5,8 +5,8 @@
  *                                       └ NOSCRIPT → EVAL, with the script
  *                                       └ no answer → as while the upstream is down
  *
- * Groups stay whole: the script carries a call out as one. When the server has forgotten the script, what was sent by its
- * SHA is sent again in the order of the answers, and what comes after is held until all of that has been; a fetch
+ * Groups stay whole: the script carries a call out as one. When the server has forgotten the script, what was sent by
+ * its SHA is sent again in the order of the answers, and what comes after is held until all of that has been; a fetch
  * that was overtaken so is asked again (read.c).
  */
 #include <assert.h>

@@ -1,5 +1,6 @@
 /*
- * The fleet: identity, events taken apart, siblings. Receiving is for one thread; `lock` protects the siblings and is a leaf.
+ * The fleet: identity, events taken apart, siblings. Receiving is for one thread; `lock` protects the siblings and is a
+ * leaf.
  */
 #include "fleet/fleet.h"
 
@@ -280,10 +281,8 @@ hc_fleet_siblings_alive(struct hc_fleet *fleet)
 /* ---- events ---- */
 
 static void
-take_own(struct hc_fleet *fleet, const struct hc_event *event)
+take_own_beat(struct hc_fleet *fleet)
 {
-	if (event->type != HC_EVENT_HEARTBEAT)
-		return;
 	int64_t sent_us = atomic_exchange(&fleet->beat_us, 0);
 	if (sent_us != 0)
 		atomic_store(&fleet->lag_us, hc_clock_mono_us() - sent_us);
@@ -292,15 +291,17 @@ take_own(struct hc_fleet *fleet, const struct hc_event *event)
 static void
 take_event(struct hc_fleet *fleet, const struct hc_event *event, hc_fleet_apply_fn *apply, void *arg)
 {
-	if (event->seq > 0 && event->type != HC_EVENT_HEARTBEAT && event->type != HC_EVENT_UNKNOWN)
+	bool own = hc_slice_eq(event->instance, hc_slice_str(fleet->instance));
+	bool change = event->type != HC_EVENT_HEARTBEAT && event->type != HC_EVENT_UNKNOWN;
+
+	if (event->seq > 0 && change)
 		hc_fleet_saw_seq(fleet, event->seq + (event->nkeys > 1 ? event->nkeys - 1 : 0));
-	if (hc_slice_eq(event->instance, hc_slice_str(fleet->instance))) {
-		take_own(fleet, event);
-		return;
-	}
-	note_sibling(fleet, event);
-	if (event->type != HC_EVENT_HEARTBEAT && event->type != HC_EVENT_UNKNOWN && event->version == HC_EVENT_VERSION)
-		apply(arg, event);
+	if (!own)
+		note_sibling(fleet, event);
+	else if (event->type == HC_EVENT_HEARTBEAT)
+		take_own_beat(fleet);
+	if (change && event->version == HC_EVENT_VERSION)
+		apply(arg, event, own);
 }
 
 static bool
@@ -348,9 +349,9 @@ size_t
 hc_fleet_heartbeat(struct hc_fleet *fleet, char *dst, size_t cap, bool leaving)
 {
 	char pid[24], uptime[24], seq[24];
-	struct hc_slice fields[] = {HC_SLICE("host"), hc_slice_str(fleet->host), HC_SLICE("pid"), {0}, HC_SLICE("address"),
-	    hc_slice_str(fleet->address), HC_SLICE("version"), HC_SLICE(HC_VERSION), HC_SLICE("uptime"), {0},
-	    HC_SLICE("seq"), {0}, HC_SLICE("leaving"), HC_SLICE("1")};
+	struct hc_slice fields[] = {HC_SLICE("host"), hc_slice_str(fleet->host), HC_SLICE("pid"), {0},
+	    HC_SLICE("address"), hc_slice_str(fleet->address), HC_SLICE("version"), HC_SLICE(HC_VERSION),
+	    HC_SLICE("uptime"), {0}, HC_SLICE("seq"), {0}, HC_SLICE("leaving"), HC_SLICE("1")};
 	size_t n = sizeof(fields) / sizeof(fields[0]);
 
 	snprintf(pid, sizeof(pid), "%ld", (long)getpid());

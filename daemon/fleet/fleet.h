@@ -36,11 +36,11 @@ struct hc_slice hc_fleet_channel(const struct hc_fleet *fleet);   /* of events *
 struct hc_slice hc_fleet_state_key(const struct hc_fleet *fleet); /* the hash of seq, incarnation, epochs */
 
 /*
- * Takes a message of the event channel apart. `apply` is called for each event of a sibling that changes
- * something; own events are dropped, heartbeats (own ones too) kept track of here. Returns how many events the message
+ * Takes a message of the event channel apart. `apply` is called for each event that changes something, and told whether
+ * it is an own one come back; heartbeats are kept track of here. Returns how many events the message
  * held, or -1 when it is malformed (what came before the fault has been applied).
  */
-typedef void hc_fleet_apply_fn(void *arg, const struct hc_event *event);
+typedef void hc_fleet_apply_fn(void *arg, const struct hc_event *event, bool own);
 long hc_fleet_receive(struct hc_fleet *fleet, struct hc_slice message, hc_fleet_apply_fn *apply, void *arg);
 
 /* The last seq heard of, from siblings' events and own answers. Any thread. */

@@ -23,19 +23,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/client_io.h"
 #include "net/server.h"
-#include "proto/resp_reply.h"
 
 #define CLIENT_MAGIC 0x68636c69u
-#define WRITE_VECTORS 64
-#define WRITES_A_TURN 16 /* of one client, so that others get theirs */
-#define IN_MIN 1024
-
-/* A command taken from the input whose time has not come. */
-struct hc_held {
-	uint32_t argc;
-	struct hc_slice argv[]; /* their bytes behind them */
-};
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
@@ -121,6 +112,13 @@ describe_ends(struct hc_client *client)
 	(void)setsockopt(client->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 }
 
+/* What is not looked up at each use. */
+static void
+take_settings(struct hc_client *client)
+{
+	client->session.out.max_bytes = (size_t)client->worker->command.shared->settings->client_output_max;
+}
+
 void
 hc_client_open(struct hc_worker *worker, int fd, uint32_t bound_model)
 {
@@ -140,8 +138,9 @@ hc_client_open(struct hc_worker *worker, int fd, uint32_t bound_model)
 	client->session.bound_model = bound_model;
 	describe_ends(client);
 	hc_session_open(worker->command.shared->sessions, &client->session, &worker->pool);
-	client->session.authenticated =
-	    hc_settings_string(worker->command.shared->settings, HC_SETTING_ID_server_password, password, sizeof(password)) == 0;
+	take_settings(client);
+	client->session.authenticated = hc_settings_string(worker->command.shared->settings,
+					    HC_SETTING_ID_server_password, password, sizeof(password)) == 0;
 	hc_resp_parser_init(&client->parser, &worker->limits, worker->args, HC_WORKER_ARGS);
 	event_assign(&client->read_event, worker->base, fd, EV_READ | EV_PERSIST, on_readable, client);
 	event_assign(&client->write_event, worker->base, fd, EV_WRITE | EV_PERSIST, on_writable, client);
@@ -193,326 +192,6 @@ hc_client_close(struct hc_client *client)
 	hc_worker_client_closed(worker);
 }
 
-/* For a limit: logged, since the one who wonders is the operator. */
-static void
-close_for(struct hc_client *client, const char *why)
-{
-	static struct hc_log_limit limit;
-	struct hc_log_quoted name;
-
-	hc_stats_count(&client->worker->stats, connections_limited);
-	if (hc_log_allow(&limit, 1000)) {
-		const char *text = client->session.name != NULL ? client->session.name : "";
-		hc_log(HC_LOG_WARN, "client_closed", "why=%s id=%llu address=%s name=%s", why,
-		    (unsigned long long)client->session.id, client->session.addr, hc_log_quote(&name, text, strlen(text)));
-	}
-	client->closing = true;
-}
-
-/* ---- out ---- */
-
-static int64_t
-setting_or_max(int64_t value)
-{
-	return value > 0 ? value : INT64_MAX;
-}
-
-static bool
-over_output_limit(const struct hc_client *client)
-{
-	const struct hc_settings *settings = client->worker->command.shared->settings;
-
-	return client->session.out.bytes + client->session.pending_bytes > (size_t)setting_or_max(settings->client_output_max);
-}
-
-static bool
-output_waits(const struct hc_client *client)
-{
-	return client->session.out.bytes > (size_t)client->worker->command.shared->settings->client_output_pause;
-}
-
-static ssize_t
-write_some(struct hc_client *client)
-{
-	struct iovec vectors[WRITE_VECTORS];
-	int n = hc_out_vectors(&client->session.out, vectors, WRITE_VECTORS);
-
-	if (n == 1)
-		return send(client->fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL);
-	struct msghdr message = {.msg_iov = vectors, .msg_iovlen = (size_t)n};
-	return sendmsg(client->fd, &message, MSG_NOSIGNAL);
-}
-
-/* Writes what the socket takes now. */
-static void
-flush(struct hc_client *client)
-{
-	struct hc_session *session = &client->session;
-
-	if (hc_out_failed(&session->out)) {
-		close_for(client, "out_of_memory");
-		return;
-	}
-	for (int i = 0; session->out.bytes > 0 && i < WRITES_A_TURN; i++) {
-		ssize_t n = write_some(client);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-			client->closing = true;
-			return;
-		}
-		if (n < 0)
-			break;
-		hc_out_consume(&session->out, (size_t)n);
-		hc_stats_add(&client->worker->stats, net_output_bytes, (uint64_t)n);
-		atomic_store_explicit(&session->bytes_out,
-		    atomic_load_explicit(&session->bytes_out, memory_order_relaxed) + (uint64_t)n, memory_order_relaxed);
-		if (client->writing)
-			client->stalled_since_ms = hc_clock_mono_ms();
-	}
-}
-
-/* ---- in ---- */
-
-/* The request in progress keeps its arguments when other clients use the worker's array. */
-static bool
-keep_args(struct hc_client *client, uint32_t cap)
-{
-	struct hc_resp_parser *parser = &client->parser;
-	bool own = client->args != NULL;
-	struct hc_slice *args = hc_realloc(client->args, cap * sizeof(*args));
-
-	if (args == NULL)
-		return false;
-	if (!own)
-		memcpy(args, client->worker->args, parser->args_seen * sizeof(*args));
-	client->args = args;
-	hc_resp_parser_args(parser, args, cap);
-	return true;
-}
-
-static void
-release_args(struct hc_client *client)
-{
-	if (client->args == NULL)
-		return;
-	hc_free(client->args);
-	client->args = NULL;
-	hc_resp_parser_args(&client->parser, client->worker->args, HC_WORKER_ARGS);
-}
-
-static void
-protocol_error(struct hc_client *client)
-{
-	struct hc_out *out = &client->session.out;
-	char *dst = hc_out_reserve(out, 256);
-	char text[192];
-
-	hc_stats_count(&client->worker->stats, protocol_errors);
-	snprintf(text, sizeof(text), "ERR %s", client->parser.error);
-	if (dst != NULL)
-		hc_out_commit(out, hc_resp_put_error(dst, 256, hc_slice_str(text)));
-	client->session.close_after_reply = true;
-}
-
-/* Puts the parsed command aside. */
-static void
-hold(struct hc_client *client)
-{
-	const struct hc_resp_parser *parser = &client->parser;
-	size_t bytes = 0;
-
-	for (uint32_t i = 0; i < parser->argc; i++)
-		bytes += parser->argv[i].len;
-	struct hc_held *held = hc_malloc(sizeof(*held) + parser->argc * sizeof(struct hc_slice) + bytes);
-	if (held == NULL) {
-		close_for(client, "out_of_memory");
-		return;
-	}
-	char *at = (char *)&held->argv[parser->argc];
-	held->argc = parser->argc;
-	for (uint32_t i = 0; i < parser->argc; i++) {
-		held->argv[i] = hc_slice(at, parser->argv[i].len);
-		at = mempcpy(at, parser->argv[i].ptr, parser->argv[i].len);
-	}
-	client->held = held;
-}
-
-/* Runs the requests in `run`; returns how many bytes of it are done with. */
-static size_t
-serve(struct hc_client *client, char *run, size_t len)
-{
-	struct hc_session *session = &client->session;
-	struct hc_resp_parser *parser = &client->parser;
-	size_t done = 0;
-
-	while (done < len && !client->closing && !session->close_after_reply) {
-		switch (hc_resp_parse(parser, run + done, len - done)) {
-		case HC_RESP_OK:
-			done += parser->consumed;
-			if (parser->argc > 0 &&
-			    hc_command_run(&client->worker->command, session, parser->argv, parser->argc) == HC_RUN_LATER)
-				hold(client);
-			release_args(client);
-			if (client->held != NULL)
-				return done;
-			break;
-		case HC_RESP_MORE:
-			return done;
-		case HC_RESP_ARGS:
-			if (!keep_args(client, parser->args_cap * 2))
-				close_for(client, "out_of_memory");
-			break;
-		case HC_RESP_ERROR:
-			client->bad = true;
-			if (session->n_pending == 0)
-				protocol_error(client);
-			return len;
-		}
-		if (over_output_limit(client))
-			close_for(client, "client.output_max");
-		if (output_waits(client)) {
-			flush(client);
-			if (output_waits(client))
-				return done;
-		}
-	}
-	return done;
-}
-
-/* Keeps what is not done with behind what is kept already. */
-static bool
-keep_input(struct hc_client *client, const char *bytes, size_t len)
-{
-	if (client->in_len + len > client->in_cap) {
-		size_t cap = client->in_cap * 2 > IN_MIN ? client->in_cap * 2 : IN_MIN;
-		while (cap < client->in_len + len)
-			cap *= 2;
-		char *in = hc_realloc(client->in, cap);
-		if (in == NULL)
-			return false;
-		client->in = in;
-		client->in_cap = cap;
-	}
-	if (len > 0)
-		memcpy(client->in + client->in_len, bytes, len);
-	client->in_len += len;
-	return true;
-}
-
-static void
-drop_input(struct hc_client *client, size_t done)
-{
-	client->in_len -= done;
-	if (client->in_len > 0) {
-		if (done > 0)
-			memmove(client->in, client->in + done, client->in_len);
-		return;
-	}
-	hc_free(client->in);
-	client->in = NULL;
-	client->in_cap = 0;
-}
-
-/* An unfinished request's arguments must outlive the turn. */
-static void
-keep_progress(struct hc_client *client)
-{
-	if (client->parser.args_seen > 0 && client->args == NULL && !client->closing &&
-	    !keep_args(client, client->parser.args_seen < 8 ? 16 : client->parser.args_seen * 2))
-		close_for(client, "out_of_memory");
-}
-
-static void
-serve_new(struct hc_client *client, char *bytes, size_t len)
-{
-	client->serving = true;
-	size_t done = serve(client, bytes, len);
-	client->serving = false;
-	if (done < len) {
-		keep_progress(client);
-		if (!keep_input(client, bytes + done, len - done))
-			close_for(client, "out_of_memory");
-	}
-}
-
-static void
-serve_kept(struct hc_client *client)
-{
-	client->serving = true;
-	size_t done = serve(client, client->in, client->in_len);
-	client->serving = false;
-	keep_progress(client);
-	drop_input(client, done);
-}
-
-/* Room behind what is kept: as much as the request is known to want, but no more than has come already, doubled. */
-static size_t
-make_room(struct hc_client *client)
-{
-	size_t room = client->in_cap - client->in_len;
-
-	if (room >= IN_MIN || (room > 0 && room >= client->parser.need))
-		return room;
-	size_t want = client->parser.need > HC_WORKER_READ_BYTES ? client->parser.need : HC_WORKER_READ_BYTES;
-	size_t most = client->in_len > HC_WORKER_READ_BYTES ? client->in_len : HC_WORKER_READ_BYTES;
-	size_t cap = client->in_len + (want < most ? want : most);
-	char *in = hc_realloc(client->in, cap);
-	if (in == NULL)
-		return room;
-	client->in = in;
-	client->in_cap = cap;
-	return cap - client->in_len;
-}
-
-/* Its clock is the turn's. */
-static void
-note_input(struct hc_client *client, size_t n)
-{
-	struct hc_session *session = &client->session;
-	int64_t now_us = hc_slow_turn_begin(&client->worker->command);
-
-	hc_stats_add(&client->worker->stats, net_input_bytes, n);
-	atomic_store_explicit(&session->bytes_in,
-	    atomic_load_explicit(&session->bytes_in, memory_order_relaxed) + n, memory_order_relaxed);
-	atomic_store_explicit(&session->active_ms, now_us / 1000, memory_order_relaxed);
-}
-
-/* One read, and what it brings. */
-static void
-read_and_serve(struct hc_client *client)
-{
-	struct hc_worker *worker = client->worker;
-	bool kept = client->in_len > 0;
-	char *dst = worker->read_buffer;
-	size_t room = HC_WORKER_READ_BYTES;
-
-	if (kept) {
-		room = make_room(client);
-		if (room == 0) {
-			close_for(client, "out_of_memory");
-			return;
-		}
-		dst = client->in + client->in_len;
-	}
-	ssize_t n = recv(client->fd, dst, room, 0);
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-		return;
-	if (n <= 0) {
-		client->eof = true;
-		client->closing = n < 0;
-		return;
-	}
-	note_input(client, (size_t)n);
-	if (kept) {
-		client->in_len += (size_t)n;
-		serve_kept(client);
-	} else {
-		serve_new(client, dst, (size_t)n);
-	}
-	hc_slow_turn_end(&worker->command, &client->session);
-}
-
 /* ---- going on ---- */
 
 static void
@@ -525,6 +204,15 @@ show_buffers(struct hc_client *client)
 	    &session->shown_out_buffer, session->out.bytes + session->pending_bytes, memory_order_relaxed);
 }
 
+/* Whether requests that have come wait for nothing but room for their replies. */
+static bool
+may_go_on(const struct hc_client *client)
+{
+	if (client->held != NULL)
+		return client->session.n_pending == 0;
+	return client->paused && client->in_len > 0;
+}
+
 /* After any work on it: flush, close it if that is due, wait for the right events. */
 static void
 settle(struct hc_client *client)
@@ -532,69 +220,33 @@ settle(struct hc_client *client)
 	struct hc_session *session = &client->session;
 
 	if (!client->closing)
-		flush(client);
-	if (!client->closing && over_output_limit(client))
-		close_for(client, "client.output_max");
+		hc_client_flush(client);
+	if (!client->closing && hc_client_over_output_max(client))
+		hc_client_close_for(client, "client.output_max");
+	bool more = may_go_on(client);
 	bool silent = session->n_pending == 0 && session->out.bytes == 0;
 	if (atomic_load_explicit(&session->kill, memory_order_relaxed) && silent)
 		client->closing = true;
-	if (silent && client->held == NULL && (session->close_after_reply || client->eof))
+	if (silent && client->held == NULL && (session->close_after_reply || (client->eof && !more)))
 		client->closing = true;
 	if (client->closing) {
 		hc_client_close(client);
 		return;
 	}
 	show_buffers(client);
-	want_write(client, session->out.bytes > 0);
-	want_read(client, client->held == NULL && !client->eof && !client->bad && !session->close_after_reply && !output_waits(client) &&
+	/* What was left goes on as soon as the socket is writable, which it is when all has been written. */
+	want_write(client, session->out.bytes > 0 || more);
+	want_read(client, client->held == NULL && !client->eof && !client->bad && !more &&
+			      !session->close_after_reply && !hc_client_output_waits(client) &&
 			      !atomic_load_explicit(&session->kill, memory_order_relaxed));
-}
-
-/* The command that was held back. False when it has to wait still. */
-static bool
-run_held(struct hc_client *client)
-{
-	struct hc_held *held = client->held;
-
-	if (held == NULL)
-		return true;
-	if (hc_command_run(&client->worker->command, &client->session, held->argv, held->argc) == HC_RUN_LATER)
-		return false;
-	hc_free(held);
-	client->held = NULL;
-	return true;
-}
-
-/* Goes on with what waits, as far as it may. */
-static void
-serve_waiting(struct hc_client *client)
-{
-	struct hc_session *session = &client->session;
-
-	while (!client->closing && !session->close_after_reply && !output_waits(client)) {
-		size_t before = client->in_len;
-		client->serving = true;
-		bool free_to_go = run_held(client);
-		client->serving = false;
-		if (!free_to_go || session->close_after_reply)
-			return;
-		if (client->in_len > 0)
-			serve_kept(client);
-		if (client->held == NULL && client->in_len == before)
-			break;
-	}
-	if (client->bad && !session->close_after_reply && session->n_pending == 0 && client->held == NULL)
-		protocol_error(client);
 }
 
 void
 hc_client_go_on(struct hc_client *client)
 {
 	hc_core_tick(client->worker->core);
-	flush(client);
-	(void)hc_slow_turn_begin(&client->worker->command);
-	serve_waiting(client);
-	hc_slow_turn_end(&client->worker->command, &client->session);
+	hc_client_flush(client);
+	hc_client_serve_waiting(client);
 	settle(client);
 }
 
@@ -621,7 +273,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	hc_core_tick(client->worker->core);
-	read_and_serve(client);
+	hc_client_read(client);
 	settle(client);
 }
 
@@ -634,16 +286,17 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 }
 
 bool
-hc_client_check_time(struct hc_client *client, int64_t now_ms)
+hc_client_tick(struct hc_client *client, int64_t now_ms)
 {
 	const struct hc_settings *settings = client->worker->command.shared->settings;
 	int64_t idle_ms = settings->client_idle_timeout, stall_ms = settings->client_stall_timeout;
 
+	take_settings(client);
 	if (client->writing && stall_ms > 0 && now_ms - client->stalled_since_ms > stall_ms)
-		close_for(client, "client.stall_timeout");
+		hc_client_close_for(client, "client.stall_timeout");
 	else if (idle_ms > 0 && client->session.n_pending == 0 && !client->writing &&
 		 now_ms - atomic_load(&client->session.active_ms) > idle_ms)
-		close_for(client, "client.idle_timeout");
+		hc_client_close_for(client, "client.idle_timeout");
 	if (!client->closing)
 		return false;
 	hc_client_close(client);
@@ -654,10 +307,8 @@ void
 hc_client_drain(struct hc_client *client)
 {
 	if (client->reading && !client->eof)
-		read_and_serve(client);
+		hc_client_read(client);
 	client->eof = true;
-	(void)hc_slow_turn_begin(&client->worker->command);
-	serve_waiting(client);
-	hc_slow_turn_end(&client->worker->command, &client->session);
+	hc_client_serve_waiting(client);
 	settle(client);
 }

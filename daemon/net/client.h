@@ -25,14 +25,15 @@ struct hc_client {
 	char *in;              /* bytes that wait: an unfinished request, or requests that may not start yet */
 	size_t in_len, in_cap;
 	int64_t stalled_since_ms; /* monotonic: since when the socket takes nothing; 0: it does */
-	bool reading;  /* read_event is added */
-	bool writing;  /* write_event is added */
-	struct hc_held *held; /* the next command, which has to wait for earlier ones; or NULL */
-	bool bad;      /* what comes next is no request, but the error's turn has not come yet */
-	bool is_ready; /* in the worker's list */
-	bool serving;  /* its commands are being run: replies are flushed afterwards */
-	bool closing;  /* will be closed as soon as nobody is at work on it */
-	bool eof;      /* it will send nothing more */
+	bool reading;             /* read_event is added */
+	bool writing;             /* write_event is added */
+	struct hc_held *held;     /* the next command, which has to wait for earlier ones; or NULL */
+	bool paused;              /* requests in `in` were left for later, as replies waited */
+	bool bad;                 /* what comes next is no request, but the error's turn has not come yet */
+	bool is_ready;            /* in the worker's list */
+	bool serving;             /* its commands are being run: replies are flushed afterwards */
+	bool closing;             /* will be closed as soon as nobody is at work on it */
+	bool eof;                 /* it will send nothing more */
 };
 
 /* Takes the descriptor over (closes it when it fails). */
@@ -44,8 +45,11 @@ void hc_client_close(struct hc_client *client);
 void hc_client_ready(struct hc_session *session);
 /* From the worker's loop: flushes what has come, and goes on with what was held up. */
 void hc_client_go_on(struct hc_client *client);
-/* Limits in time: idle, or not reading its replies. True when it was closed. */
-bool hc_client_check_time(struct hc_client *client, int64_t now_ms);
+/*
+ * Each second: takes changed settings over, and looks at the limits in time: idle, or not reading its replies. True
+ * when it was closed.
+ */
+bool hc_client_tick(struct hc_client *client, int64_t now_ms);
 /* The daemon ends: reads once more, answers, closes. */
 void hc_client_drain(struct hc_client *client);
 

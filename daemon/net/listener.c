@@ -30,6 +30,7 @@ struct hc_listener {
 	struct event *event;
 	struct event *rest; /* accepting again after a rest */
 	char *path;         /* of a Unix socket made here, to be removed */
+	ino_t inode;        /* … unless another daemon has put its own there since */
 };
 
 /* ---- accepting ---- */
@@ -78,6 +79,14 @@ on_acceptable(evutil_socket_t fd, short what, void *arg)
 
 /* ---- opening ---- */
 
+static ino_t
+inode_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
 static enum hc_status
 add(struct hc_listeners *listeners, int fd, uint32_t model, const char *path)
 {
@@ -88,6 +97,7 @@ add(struct hc_listeners *listeners, int fd, uint32_t model, const char *path)
 	listener->fd = fd;
 	listener->model = model;
 	listener->path = path != NULL ? hc_strdup(path) : NULL;
+	listener->inode = path != NULL ? inode_of(path) : 0;
 	listener->event = event_new(listeners->base, fd, EV_READ | EV_PERSIST, on_acceptable, listener);
 	listener->rest = evtimer_new(listeners->base, on_rested, listener);
 	listener->next = listeners->head;
@@ -142,21 +152,34 @@ open_tcp(struct hc_listeners *listeners, struct hc_slice address, int backlog, u
 	int rc = getaddrinfo(parsed.host[0] != '\0' ? parsed.host : NULL, port, &hints, &infos);
 	if (rc != 0)
 		return complain(why, cap, shown, gai_strerror(rc));
+	/* A name may have addresses of a family that this machine does not have. */
+	int fault = 0;
+	bool bound = false;
 	for (info = infos; info != NULL && status == HC_OK; info = info->ai_next) {
 		int fd = bind_tcp(info, backlog);
-		if (fd >= 0)
+		if (fd >= 0) {
 			status = add(listeners, fd, model, NULL);
-		else if (errno != EAFNOSUPPORT || listeners->head == NULL)
-			status = complain(why, cap, shown, strerror(errno));
+			bound = true;
+			continue;
+		}
+		fault = errno;
+		if (fault != EAFNOSUPPORT && fault != EADDRNOTAVAIL)
+			status = complain(why, cap, shown, strerror(fault));
 	}
+	if (status == HC_OK && !bound)
+		status = complain(why, cap, shown, strerror(fault));
 	freeaddrinfo(infos);
 	return status;
 }
 
-/* A socket nobody listens on any more was left by a daemon that was killed. */
+/* A socket nobody listens on any more was left by a daemon that was killed. Files of other kinds are somebody's. */
 static bool
 is_abandoned(const struct sockaddr_un *address)
 {
+	struct stat found;
+
+	if (lstat(address->sun_path, &found) != 0 || !S_ISSOCK(found.st_mode))
+		return false;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
@@ -216,8 +239,8 @@ set_owner(const char *path, const struct hc_settings *settings)
 }
 
 static enum hc_status
-open_unix(struct hc_listeners *listeners, const char *path, const struct hc_settings *settings, uint32_t model, char *why,
-    size_t cap)
+open_unix(struct hc_listeners *listeners, const char *path, const struct hc_settings *settings, uint32_t model,
+    char *why, size_t cap)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
@@ -270,8 +293,25 @@ handed_over(void)
 }
 
 static enum hc_status
+take_over(struct hc_listeners *listeners, int fd, char *why, size_t cap)
+{
+	char shown[64];
+	int listens = 0;
+	socklen_t len = sizeof(listens);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || !listens) {
+		snprintf(shown, sizeof(shown), "the descriptor %d of LISTEN_FDS", fd);
+		return complain(why, cap, shown, "not a listening socket");
+	}
+	evutil_make_socket_nonblocking(fd);
+	evutil_make_socket_closeonexec(fd);
+	return add(listeners, fd, HC_SESSION_NO_MODEL, NULL);
+}
+
+static enum hc_status
 open_models(struct hc_listeners *listeners, const struct hc_settings *settings,
-    enum hc_status (*model_of)(void *arg, struct hc_slice name, uint32_t *model), void *model_arg, char *why, size_t cap)
+    enum hc_status (*model_of)(void *arg, struct hc_slice name, uint32_t *model), void *model_arg, char *why,
+    size_t cap)
 {
 	enum hc_status status = HC_OK;
 
@@ -301,12 +341,8 @@ hc_listeners_open(struct hc_listeners *listeners, const struct hc_settings *sett
 	int n = handed_over();
 	enum hc_status status = HC_OK;
 
-	for (int i = 0; i < n && status == HC_OK; i++) {
-		int fd = SYSTEMD_FIRST_FD + i;
-		evutil_make_socket_nonblocking(fd);
-		evutil_make_socket_closeonexec(fd);
-		status = add(listeners, fd, HC_SESSION_NO_MODEL, NULL);
-	}
+	for (int i = 0; i < n && status == HC_OK; i++)
+		status = take_over(listeners, SYSTEMD_FIRST_FD + i, why, why_cap);
 	if (n == 0 && settings->listen_tcp[0] != '\0')
 		status = open_one(
 		    listeners, hc_slice_str(settings->listen_tcp), settings, HC_SESSION_NO_MODEL, why, why_cap);
@@ -341,7 +377,7 @@ hc_listeners_close(struct hc_listeners *listeners)
 		if (l->rest != NULL)
 			event_free(l->rest);
 		close(l->fd);
-		if (l->path != NULL)
+		if (l->path != NULL && inode_of(l->path) == l->inode)
 			(void)unlink(l->path);
 		hc_free(l->path);
 		hc_free(l);

@@ -193,7 +193,8 @@ create_workers(struct hc_server *server)
 	if (server->workers == NULL)
 		return HC_NOMEM;
 	for (; server->n_workers < n; server->n_workers++) {
-		enum hc_status status = hc_worker_create(server, server->n_workers, &server->workers[server->n_workers]);
+		enum hc_status status =
+		    hc_worker_create(server, server->n_workers, &server->workers[server->n_workers]);
 		if (status != HC_OK)
 			return status;
 	}

@@ -30,11 +30,13 @@ struct hc_server_config {
 };
 
 /* Binds the listeners and makes the workers. A sentence in `why` when it fails. */
-enum hc_status hc_server_create(const struct hc_server_config *config, struct hc_server **out, char *why, size_t why_cap);
+enum hc_status hc_server_create(
+    const struct hc_server_config *config, struct hc_server **out, char *why, size_t why_cap);
 /* Starts the threads; clients are accepted once the upstream has been tried. */
 enum hc_status hc_server_start(struct hc_server *server);
 /*
- * Stops accepting, answers what has been asked, closes all connections; `ended` follows, after shutdown.timeout at the latest.
+ * Stops accepting, answers what has been asked, closes all connections; `ended` follows, after shutdown.timeout at the
+ * latest.
  */
 void hc_server_stop(struct hc_server *server);
 /* After `ended`, or when never started: joins the threads and frees. */

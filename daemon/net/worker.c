@@ -16,6 +16,10 @@
 
 #define TICK_MS 1000
 
+/* Redis's own: room for AUTH and HELLO, no more. */
+#define GUEST_ARGS_MAX 10
+#define GUEST_BULK_MAX 16384
+
 /* ---- what comes by mailbox ---- */
 
 struct adopt_message {
@@ -151,6 +155,13 @@ take_limits(struct hc_worker *worker)
 	    .max_inline_bytes = (size_t)settings->client_inline_max,
 	    .max_request_bytes = (size_t)settings->client_request_max,
 	};
+	worker->guest_limits = (struct hc_resp_limits){
+	    .max_args = GUEST_ARGS_MAX,
+	    .max_bulk_bytes =
+		GUEST_BULK_MAX < worker->limits.max_bulk_bytes ? GUEST_BULK_MAX : worker->limits.max_bulk_bytes,
+	    .max_inline_bytes = worker->limits.max_inline_bytes,
+	    .max_request_bytes = worker->limits.max_request_bytes,
+	};
 }
 
 static void
@@ -163,10 +174,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	take_limits(worker);
-	hc_core_worker_apply_settings(worker->core);
+	hc_core_worker_tick(worker->core);
 	while (client != NULL) {
 		struct hc_client *next = client->next;
-		(void)hc_client_check_time(client, now_ms);
+		(void)hc_client_tick(client, now_ms);
 		client = next;
 	}
 }

@@ -1,5 +1,6 @@
 /*
- * A worker: one thread, one event loop, its clients, its part of the core. What comes from other threads comes by mailbox.
+ * A worker: one thread, one event loop, its clients, its part of the core. What comes from other threads comes by
+ * mailbox.
  *
  *     worker ─┬─ thread, loop, mailbox
  *             ├─ core worker (link, fetches, batch)
@@ -41,6 +42,7 @@ struct hc_worker {
 	struct event *ready_event;
 	struct event *tick;
 	struct hc_resp_limits limits;
+	struct hc_resp_limits guest_limits; /* of clients that have not given the password */
 	bool draining;
 	struct hc_slice args[HC_WORKER_ARGS];
 	char *read_buffer;

@@ -144,6 +144,24 @@ hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version)
 }
 
 void
+hc_store_invalidate_older(struct hc_store *store, struct hc_key key, uint64_t version)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_garbage garbage = {0};
+
+	hc_shard_lock(store, shard);
+	const struct hc_entry *entry = *hc_table_find(&shard->table, key);
+	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
+	if (stamp->writers == 0 && (entry == NULL || entry->version < version)) {
+		if (entry != NULL)
+			hc_shard_drop(store, shard, key, &garbage);
+		stamp->stamp++;
+	}
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &garbage);
+}
+
+void
 hc_store_forget_all(struct hc_store *store)
 {
 	atomic_fetch_add_explicit(&store->generation, 1, memory_order_acq_rel);

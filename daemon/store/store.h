@@ -237,6 +237,11 @@ bool hc_store_writing(struct hc_store *store, struct hc_key key);
 /* The key changed elsewhere: the copy goes unless it is of that version or a later one (0: goes in
  * any case). */
 void hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version);
+/*
+ * The key was at that version upstream, by a write of this daemon whose answer may never have come: unless one is under
+ * way still, an older copy goes.
+ */
+void hc_store_invalidate_older(struct hc_store *store, struct hc_key key, uint64_t version);
 /* Everything is forgotten, fills and writes under way included. O(1); memory comes back by
  * sweeping. */
 void hc_store_forget_all(struct hc_store *store);

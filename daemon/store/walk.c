@@ -238,7 +238,16 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 
 	if (store->sweep_shard == 0 && store->sweep_cursor == 0)
 		store->sweep_changes = hc_store_changes(store);
+	/* Nothing was cleared since the last whole walk, and nothing has expired: there is nothing to be found here. */
+	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_relaxed) == hc_store_changes(store);
 	hc_shard_lock(store, shard);
+	if (store->sweep_cursor == 0 && clean && shard->soonest_ms > now_ms) {
+		hc_shard_settle(shard, ADAPT, &view.garbage);
+		hc_shard_unlock(store, shard);
+		hc_garbage_free(store, &view.garbage);
+		sweep_next_shard(store);
+		return true;
+	}
 	if (store->sweep_cursor == 0)
 		shard->sweep_soonest_ms = HC_NO_EXPIRY;
 	see_some(&view, &store->sweep_cursor, HOLD);

@@ -391,8 +391,10 @@ hc_link_stats(const struct hc_link *link, struct hc_link_stats *out)
 }
 
 void
-hc_link_set_timeout(struct hc_link *link, int64_t timeout_ms)
+hc_link_set_times(struct hc_link *link, const struct hc_link_config *config)
 {
-	link->config.timeout_ms = timeout_ms;
-	link->config.connect_timeout_ms = timeout_ms;
+	link->config.timeout_ms = config->timeout_ms;
+	link->config.connect_timeout_ms = config->connect_timeout_ms;
+	if (link->backoff.min_ms != config->backoff_min_ms || link->backoff.max_ms != config->backoff_max_ms)
+		hc_backoff_init(&link->backoff, config->backoff_min_ms, config->backoff_max_ms);
 }

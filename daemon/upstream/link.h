@@ -103,7 +103,7 @@ void hc_link_reconnect(struct hc_link *link, const char *why);
 enum hc_link_state hc_link_state(const struct hc_link *link);
 bool hc_link_is_up(const struct hc_link *link);
 void hc_link_stats(const struct hc_link *link, struct hc_link_stats *out);
-/* New command and connect timeouts from now on. */
-void hc_link_set_timeout(struct hc_link *link, int64_t timeout_ms);
+/* The durations of `config` are in force from now on; the rest of it does not count. */
+void hc_link_set_times(struct hc_link *link, const struct hc_link_config *config);
 
 #endif

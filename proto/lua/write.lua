@@ -315,6 +315,9 @@ local function clear_model(model, least)
 	if model == '' then
 		model = DEFAULT
 	end
+	-- A server out of memory lets a script write on that has written already, and this is such a write. What must be
+	-- forgotten must be forgotten.
+	redis.call('HDEL', state, '')
 	local epoch = redis.pcall('HINCRBY', state, 'm:' .. model, 1)
 	if failed(epoch) then
 		return epoch

@@ -1,13 +1,15 @@
 """Fixtures: what a test starts through them is stopped by them, whatever becomes of the test.
 
-    make_redis(**options), make_harcad(settings, **kwargs), make_proxy(target)   started, as many as asked for
-    redis_server, harcad                                                        one, with defaults
+    make_redis(**options), make_harcad(settings, **kwargs), make_proxy(target), make_link_proxy(target)
+                            started, as many as asked for
+    redis_server, harcad    one, with defaults
 """
 
 import signal
 
 import pytest
 
+from fleet import LinkProxy
 from harcad_harness import Harcad, Proxy, Redis, SLOW
 
 DEFAULT_LIMIT_S = 60
@@ -70,6 +72,11 @@ def make_harcad(_started):
 @pytest.fixture
 def make_proxy(_started):
     return _factory(Proxy, _started)
+
+
+@pytest.fixture
+def make_link_proxy(_started):
+    return _factory(LinkProxy, _started)
 
 
 @pytest.fixture

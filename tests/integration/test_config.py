@@ -12,7 +12,7 @@ from wire import WireConn
 
 SAME = [["CONFIG", "GET"], ["CONFIG", "GET", "nope"], ["CONFIG", "GET", "nope*", "also"], ["CONFIG", "GET", "save"], ["CONFIG", "GET", "appendonly"],
         ["CONFIG", "GET", "APPENDonly"], ["CONFIG", "GET", "requirepass"], ["CONFIG", "GET", "appendonly", "appendonly"], ["CONFIG", "GET", "timeout"],
-        ["CONFIG", "GET", "proto-max-bulk-len"], ["CONFIG", "GET", "maxclients"], ["CONFIG", "GET", "MAXcl*"], ["CONFIG", "GET", "tcp-backlog"],
+        ["CONFIG", "GET", "maxclients"], ["CONFIG", "GET", "MAXcl*"], ["CONFIG", "GET", "tcp-backlog"],
         ["CONFIG", "SET"], ["CONFIG", "SET", "a"], ["CONFIG", "SET", "a", "b"], ["CONFIG", "SET", "a", "b", "c"], ["CONFIG", "SET", "", ""],
         ["CONFIG", "SET", "nope", "1", "nope", "2"], ["CONFIG", "RESETSTAT"], ["CONFIG", "RESETSTAT", "x"], ["CONFIG", "REWRITE"], ["CONFIG", "REWRITE", "x"], ["CONFIG", "FOO"], ["CONFIG"]]
 

@@ -31,6 +31,9 @@ SLOW = float(os.environ.get("HARCAD_TEST_SLOW", "1"))
 TIMEOUT = 10.0 * SLOW
 SANITIZER_WORDS = (b"ERROR: AddressSanitizer", b"WARNING: ThreadSanitizer", b"ERROR: LeakSanitizer", b": runtime error: ")
 
+# Sanitizers keep what was freed for a while, and need room for their own: bounds on memory are wider with them.
+SANITIZER_ROOM = 700 << 20 if SLOW > 1 else 0
+
 LIVE = set()  # what runs now
 
 
@@ -64,14 +67,22 @@ def wait_until(predicate, timeout=TIMEOUT, message="", interval=0.01):
         time.sleep(interval)
 
 
-def _port_range():
-    """Each worker of a parallel run has its own ports, below those the kernel hands out to connections."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    index = int(worker) % 16 if worker.isdigit() else 0
-    return 10000 + index * 1300, 1300
+def _claim_port_range():
+    """
+    Each process that runs tests has its own ports, below those the kernel hands out to connections: a port of a
+    server that was killed is nobody else's until it is back. The claim is an abstract socket, gone with its process.
+    """
+    for index in range(16):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0harcad-test-ports-{index}")
+            return claim, 10000 + index * 1300, 1300
+        except OSError:
+            claim.close()
+    raise RuntimeError("sixteen processes run these tests already")
 
 
-_port_start, _port_count = _port_range()
+_port_claim, _port_start, _port_count = _claim_port_range()
 _port_next = random.randrange(_port_count)
 
 
@@ -190,6 +201,15 @@ class _Process:
         """Resident memory in bytes."""
         with open(f"/proc/{self.pid}/statm", encoding="ascii") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def rss_peak(self):
+        """The most it has been so far."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+    def open_fds(self):
+        """How many descriptors it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def close(self):
         """Ends it and removes its directory."""

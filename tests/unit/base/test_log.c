@@ -68,8 +68,7 @@ matches(const char *text, const char *pattern)
 START_TEST(log_line_has_time_level_event_fields)
 {
 	hc_log(HC_LOG_INFO, "listening", "address=%s backlog=%d", "127.0.0.1:6380", 511);
-	ck_assert(
-	    matches(take(), TIME "info listening address=127\\.0\\.0\\.1:6380 backlog=511\n$"));
+	ck_assert(matches(take(), TIME "info listening address=127\\.0\\.0\\.1:6380 backlog=511\n$"));
 	hc_log(HC_LOG_ERROR, "oops", NULL);
 	ck_assert(matches(take(), TIME "error oops\n$"));
 	ck_assert_str_eq(take(), "");
@@ -115,8 +114,7 @@ END_TEST
 
 START_TEST(log_journal_gets_priority_and_no_time)
 {
-	static const char *const expected[] = {
-	    "<3>error e\n", "<4>warn e\n", "<6>info e\n", "<7>debug e\n"};
+	static const char *const expected[] = {"<3>error e\n", "<4>warn e\n", "<6>info e\n", "<7>debug e\n"};
 	struct stat st;
 	char stream[64];
 

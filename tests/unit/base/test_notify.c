@@ -31,9 +31,8 @@ manager_listen(const char *address)
 		addr.sun_path[0] = '\0';
 	manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	ck_assert_int_ge(manager, 0);
-	ck_assert_int_eq(bind(manager, (struct sockaddr *)&addr,
-			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)),
-	    0);
+	ck_assert_int_eq(
+	    bind(manager, (struct sockaddr *)&addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)), 0);
 	ck_assert_int_eq(setenv("NOTIFY_SOCKET", address, 1), 0);
 }
 

@@ -206,8 +206,8 @@ START_TEST(glob_random_patterns_agree_with_reference)
 			text[i - 1] = "ab"[rand() % 2];
 		bool expected = reference(pattern, text);
 		matches += expected;
-		ck_assert_msg(hc_glob(hc_slice_str(pattern), hc_slice_str(text), false) == expected,
-		    "%s against %s", pattern, text);
+		ck_assert_msg(hc_glob(hc_slice_str(pattern), hc_slice_str(text), false) == expected, "%s against %s",
+		    pattern, text);
 	}
 	ck_assert_uint_gt(matches, 10000);
 }

@@ -53,8 +53,7 @@ write_file(const char *text, size_t len)
 static enum hc_status
 load(const char *ini, const char *const *env, const char *const *overrides)
 {
-	struct hc_settings_source source = {
-	    .path = ini ? path : NULL, .environ = env, .overrides = overrides};
+	struct hc_settings_source source = {.path = ini ? path : NULL, .environ = env, .overrides = overrides};
 
 	if (ini)
 		write_file(ini, strlen(ini));
@@ -82,8 +81,7 @@ assert_invalid(enum hc_status status, const char *where, const char *what)
 				  strncmp(err.text + strlen(path), where, strlen(where)) == 0,
 		    "%s does not begin with FILE%s", err.text, where);
 	else
-		ck_assert_msg(
-		    strncmp(err.text, where, strlen(where)) == 0, "%s: not %s", err.text, where);
+		ck_assert_msg(strncmp(err.text, where, strlen(where)) == 0, "%s: not %s", err.text, where);
 	ck_assert_msg(strstr(err.text, what) != NULL, "%s: not %s", err.text, what);
 }
 
@@ -140,14 +138,11 @@ END_TEST
 
 START_TEST(table_choices_count_as_the_enums_of_c)
 {
-	ck_assert_str_eq(
-	    hc_settings_row(HC_SETTING_ID_upstream_frame)->choices, "auto|always|never");
+	ck_assert_str_eq(hc_settings_row(HC_SETTING_ID_upstream_frame)->choices, "auto|always|never");
 	ck_assert_int_eq(HC_SETTING_FRAME_NEVER, 2);
-	ck_assert_str_eq(
-	    hc_settings_row(HC_SETTING_ID_upstream_writes_when_down)->choices, "queue|refuse");
+	ck_assert_str_eq(hc_settings_row(HC_SETTING_ID_upstream_writes_when_down)->choices, "queue|refuse");
 	ck_assert_int_eq(HC_SETTING_WRITES_REFUSE, 1);
-	ck_assert_str_eq(
-	    hc_settings_row(HC_SETTING_ID_log_level)->choices, "error|warn|info|debug");
+	ck_assert_str_eq(hc_settings_row(HC_SETTING_ID_log_level)->choices, "error|warn|info|debug");
 	ck_assert_int_eq(HC_LOG_DEBUG, 3);
 }
 END_TEST
@@ -273,8 +268,8 @@ END_TEST
 static const struct {
 	const char *text;
 	int value; /* -1: invalid */
-} bools[] = {{"yes", 1}, {"no", 0}, {"true", 1}, {"false", 0}, {"on", 1}, {"off", 0}, {"1", 1},
-    {"0", 0}, {"Yes", 1}, {"", -1}, {"2", -1}, {"yess", -1}, {"y", -1}};
+} bools[] = {{"yes", 1}, {"no", 0}, {"true", 1}, {"false", 0}, {"on", 1}, {"off", 0}, {"1", 1}, {"0", 0}, {"Yes", 1},
+    {"", -1}, {"2", -1}, {"yess", -1}, {"y", -1}};
 
 START_TEST(bool_all_words)
 {
@@ -295,8 +290,8 @@ END_TEST
 static const struct {
 	const char *text;
 	int mode; /* -1: invalid */
-} modes[] = {{"0660", 0660}, {"777", 0777}, {"0", 0}, {"00600", 0600}, {"1777", -1}, {"0888", -1},
-    {"", -1}, {"-1", -1}, {"rw", -1}, {"000777", -1}};
+} modes[] = {{"0660", 0660}, {"777", 0777}, {"0", 0}, {"00600", 0600}, {"1777", -1}, {"0888", -1}, {"", -1}, {"-1", -1},
+    {"rw", -1}, {"000777", -1}};
 
 START_TEST(mode_is_octal)
 {
@@ -305,8 +300,7 @@ START_TEST(mode_is_octal)
 	snprintf(ini, sizeof(ini), "[listen]\nunix_mode = %s\n", modes[_i].text);
 	enum hc_status status = load(ini, NULL, NULL);
 	if (modes[_i].mode < 0) {
-		assert_invalid(
-		    status, ":2: listen.unix_mode: ", "octal permissions from 0000 to 0777");
+		assert_invalid(status, ":2: listen.unix_mode: ", "octal permissions from 0000 to 0777");
 		return;
 	}
 	ck_assert_msg(status == HC_OK, "%s", err.text);
@@ -341,8 +335,7 @@ START_TEST(value_random_texts_get_and_set_again_the_same)
 
 	srand(3);
 	for (int round = 0; round < 20000; round++) {
-		const struct hc_setting *row =
-		    hc_settings_row((enum hc_setting_id)(rand() % HC_SETTING_COUNT));
+		const struct hc_setting *row = hc_settings_row((enum hc_setting_id)(rand() % HC_SETTING_COUNT));
 		random_text(row, text, sizeof(text));
 		if (!(row->flags & HC_SETTING_RELOAD)) {
 			ck_assert_int_eq(set(row->name, text), HC_INVALID);
@@ -354,8 +347,7 @@ START_TEST(value_random_texts_get_and_set_again_the_same)
 			continue;
 		}
 		snprintf(canonical, sizeof(canonical), "%s", get(row->name));
-		ck_assert_msg(set(row->name, canonical) == HC_OK, "%s=%s: %s", row->name, canonical,
-		    err.text);
+		ck_assert_msg(set(row->name, canonical) == HC_OK, "%s=%s: %s", row->name, canonical, err.text);
 		ck_assert_str_eq(get(row->name), canonical);
 		taken++;
 	}
@@ -384,12 +376,10 @@ END_TEST
 static const struct {
 	const char *ini, *where, *what;
 } bad_files[] = {
-    {"[server]\n\nworkers = 0\n",
-	":3: server.workers: ", "0 is too small; allowed: a whole number from 1 to 64"},
+    {"[server]\n\nworkers = 0\n", ":3: server.workers: ", "0 is too small; allowed: a whole number from 1 to 64"},
     {"[server]\nworkers = many\n", ":2: server.workers: ", "many is not valid"},
     {"\n\n[server]\n\n\n\nworkers = 65", ":7: server.workers: ", "65 is too large"},
-    {"[server]\nworker = 1\n",
-	":2: ", "section server has no setting worker; did you mean server.workers?"},
+    {"[server]\nworker = 1\n", ":2: ", "section server has no setting worker; did you mean server.workers?"},
     {"[server]\nbacklog = 1\n", ":2: ", "did you mean listen.backlog?"},
     {"[server]\nxyzzy = 1\n", ":2: ", "section server has no setting xyzzy"},
     {"[server]\nWorkers = 1\n", ":2: ", "did you mean server.workers?"},
@@ -406,30 +396,25 @@ static const struct {
     {"[server]\n= 1\n", ":2: ", "has no setting \"\""},
     {"[server]\nworkers = 1\nworkers = 1\n", ":3: ", "server.workers is already set in line 2"},
     {"[server]\nworkers = 1\n[log]\n[server]\nworkers = 2\n", ":5: ", "already set in line 2"},
-    {"[server.a]\nworkers = 1\n[server]\n[server.a]\nworkers = 1\n",
-	":5: ", "already set in line 2"},
+    {"[server.a]\nworkers = 1\n[server]\n[server.a]\nworkers = 1\n", ":5: ", "already set in line 2"},
     {"[server.other]\nworkers = 0\n", ":2: server.workers: ", "too small"},
     {"[server.other]\nwork = 0\n", ":2: ", "has no setting work"},
     {"[serv.other]\n", ":1: ", "no section serv"},
     {"[server.]\n", ":1: ", "profile's name"},
     {"[server.a.b]\n", ":1: ", "profile's name"},
-    {"[server.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n",
-	":1: ", "profile's name"},
+    {"[server.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n", ":1: ", "profile's name"},
     {"[listen]\ntcp = nowhere\n", "listen.tcp: ", "host:port"},
     {"[listen]\ntcp =\n", "listen: ", "nothing to listen on"},
     {"[listen]\nmodels = 7001=a 7002\n", "listen.models: ", "\"7002\" is not valid"},
-    {"[upstream]\nbackoff_min = 6s\n",
-	"upstream.backoff_min: ", "longer than upstream.backoff_max"},
+    {"[upstream]\nbackoff_min = 6s\n", "upstream.backoff_min: ", "longer than upstream.backoff_max"},
     {"[client]\noutput_pause = 65M\n", "client.output_pause: ", "larger than client.output_max"},
     {"[memory]\nenabled = no\n", "memory.enabled: ", "set upstream.url"},
-    {"[fleet]\nname =\n",
-	":2: fleet.name: ", "0 bytes are too few; allowed: text of 1 to 64 bytes"},
+    {"[fleet]\nname =\n", ":2: fleet.name: ", "0 bytes are too few; allowed: text of 1 to 64 bytes"},
 };
 
 START_TEST(file_errors_name_line_and_what_is_allowed)
 {
-	assert_invalid(
-	    load(bad_files[_i].ini, NULL, NULL), bad_files[_i].where, bad_files[_i].what);
+	assert_invalid(load(bad_files[_i].ini, NULL, NULL), bad_files[_i].where, bad_files[_i].what);
 	/* And nothing took effect. */
 	ck_assert_int_eq(settings->server_workers, 1);
 	ck_assert_str_eq(settings->listen_tcp, "127.0.0.1:6380");
@@ -460,8 +445,7 @@ START_TEST(file_long_line_is_an_error_not_cut)
 			ck_assert_msg(status == HC_OK, "%zu: %s", line, err.text);
 			ck_assert_str_eq(settings->model_templates, "y");
 		} else {
-			assert_invalid(
-			    status, ":2: ", "line is too long; allowed: up to 8189 bytes");
+			assert_invalid(status, ":2: ", "line is too long; allowed: up to 8189 bytes");
 		}
 	}
 }
@@ -491,11 +475,9 @@ END_TEST
 
 START_TEST(error_never_shows_a_secret)
 {
-	assert_invalid(load("[server]\npassword = hunter\x01two\n", NULL, NULL),
-	    ":2: server.password: ", "control");
+	assert_invalid(load("[server]\npassword = hunter\x01two\n", NULL, NULL), ":2: server.password: ", "control");
 	ck_assert_ptr_null(strstr(err.text, "hunter"));
-	assert_invalid(
-	    load(NULL, NULL, LIST("server.pass=hunter")), "--set: ", "no setting server.pass");
+	assert_invalid(load(NULL, NULL, LIST("server.pass=hunter")), "--set: ", "no setting server.pass");
 	ck_assert_ptr_null(strstr(err.text, "hunter"));
 	assert_invalid(load(NULL, LIST("HARCA_SERVER_PASSWORT=hunter"), NULL),
 	    "HARCA_SERVER_PASSWORT: ", "did you mean HARCA_SERVER_PASSWORD?");
@@ -507,8 +489,7 @@ END_TEST
 
 START_TEST(layers_the_last_wins)
 {
-	const char ini[] =
-	    "[upstream.production]\nurl=profile:1\n[upstream]\nurl=file:1\nprefix=file:\n";
+	const char ini[] = "[upstream.production]\nurl=profile:1\n[upstream]\nurl=file:1\nprefix=file:\n";
 	const char *const *none = LIST("PATH=/bin");
 
 	ck_assert_int_eq(load(ini, none, NULL), HC_OK);
@@ -522,12 +503,10 @@ START_TEST(layers_the_last_wins)
 	ck_assert_str_eq(settings->upstream_url, "file:1");
 	ck_assert_int_eq(load(ini, LIST("REDIS_URL=redis:1", "HARCA_ENV=production"), NULL), HC_OK);
 	ck_assert_str_eq(settings->upstream_url, "redis:1");
-	ck_assert_int_eq(
-	    load(ini, LIST("HARCA_UPSTREAM_URL=env:1", "REDIS_URL=redis:1"), NULL), HC_OK);
+	ck_assert_int_eq(load(ini, LIST("HARCA_UPSTREAM_URL=env:1", "REDIS_URL=redis:1"), NULL), HC_OK);
 	ck_assert_str_eq(settings->upstream_url, "env:1");
-	ck_assert_int_eq(load(ini, LIST("HARCA_UPSTREAM_URL=env:1"),
-			     LIST("upstream.url=set:1", "upstream.url=set:2")),
-	    HC_OK);
+	ck_assert_int_eq(
+	    load(ini, LIST("HARCA_UPSTREAM_URL=env:1"), LIST("upstream.url=set:1", "upstream.url=set:2")), HC_OK);
 	ck_assert_str_eq(settings->upstream_url, "set:2");
 	assert_invalid(load(ini, LIST("HARCA_ENV=a.b"), NULL), "HARCA_ENV: ", "profile's name");
 	/* Each load begins at the defaults. */
@@ -554,19 +533,17 @@ END_TEST
 
 START_TEST(env_unknown_is_an_error_only_in_known_sections)
 {
-	assert_invalid(load(NULL, LIST("HARCA_SERVER_WORKER=1"), NULL), "HARCA_SERVER_WORKER: ",
-	    "there is no such setting; did you mean HARCA_SERVER_WORKERS?");
-	assert_invalid(
-	    load(NULL, LIST("HARCA_SERVER_=1"), NULL), "HARCA_SERVER_: ", "no such setting");
+	assert_invalid(load(NULL, LIST("HARCA_SERVER_WORKER=1"), NULL),
+	    "HARCA_SERVER_WORKER: ", "there is no such setting; did you mean HARCA_SERVER_WORKERS?");
+	assert_invalid(load(NULL, LIST("HARCA_SERVER_=1"), NULL), "HARCA_SERVER_: ", "no such setting");
 	ck_assert_int_eq(load(NULL,
-			     LIST("HARCA_HOME=/x", "HARCA_SERVER", "HARCA_SERVERX_Y=1", "HARCA_=1",
-				 "XHARCA_LOG_X=1", "harca_log_x=1"),
+			     LIST("HARCA_HOME=/x", "HARCA_SERVER", "HARCA_SERVERX_Y=1", "HARCA_=1", "XHARCA_LOG_X=1",
+				 "harca_log_x=1"),
 			     NULL),
 	    HC_OK);
-	assert_invalid(load(NULL, LIST("HARCA_SERVER_WORKERS="), NULL),
-	    "HARCA_SERVER_WORKERS: server.workers: ", "not valid");
 	assert_invalid(
-	    load(NULL, LIST("REDIS_URL=a\tb"), NULL), "REDIS_URL: upstream.url: ", "control");
+	    load(NULL, LIST("HARCA_SERVER_WORKERS="), NULL), "HARCA_SERVER_WORKERS: server.workers: ", "not valid");
+	assert_invalid(load(NULL, LIST("REDIS_URL=a\tb"), NULL), "REDIS_URL: upstream.url: ", "control");
 }
 END_TEST
 
@@ -574,8 +551,7 @@ START_TEST(overrides_bad_ones_are_errors)
 {
 	assert_invalid(load(NULL, NULL, LIST("server.workers")), "--set: ", "section.key=value");
 	assert_invalid(load(NULL, NULL, LIST("workers=1")), "--set: ", "no setting workers");
-	assert_invalid(
-	    load(NULL, NULL, LIST("server.workers=0")), "--set: server.workers: ", "too small");
+	assert_invalid(load(NULL, NULL, LIST("server.workers=0")), "--set: server.workers: ", "too small");
 	assert_invalid(load(NULL, NULL, LIST("server.Workers=2")), "--set: ", "no setting");
 	ck_assert_int_eq(load(NULL, NULL, LIST("listen.models=7001=m=x")), HC_OK);
 	ck_assert_str_eq(settings->listen_models, "7001=m=x");
@@ -600,8 +576,7 @@ no_foo(const struct hc_settings *candidate, void *arg, struct hc_settings_error 
 START_TEST(check_of_the_caller_can_refuse)
 {
 	int calls = 0;
-	struct hc_settings_source source = {
-	    .overrides = LIST("fleet.name=foo"), .check = no_foo, .check_arg = &calls};
+	struct hc_settings_source source = {.overrides = LIST("fleet.name=foo"), .check = no_foo, .check_arg = &calls};
 
 	assert_invalid(hc_settings_load(settings, &source, &err), "", "no foo here");
 	ck_assert_str_eq(settings->fleet_name, "harca");
@@ -662,9 +637,7 @@ END_TEST
 
 START_TEST(models_pairs_are_checked)
 {
-	ck_assert_int_eq(
-	    load(NULL, NULL, LIST("listen.models= 7001=org/m:7b@1  /run/m.sock=b [::1]:7002=c ")),
-	    HC_OK);
+	ck_assert_int_eq(load(NULL, NULL, LIST("listen.models= 7001=org/m:7b@1  /run/m.sock=b [::1]:7002=c ")), HC_OK);
 	ck_assert_int_eq(load(NULL, NULL, LIST("listen.models=7001=")), HC_INVALID);
 	ck_assert_int_eq(load(NULL, NULL, LIST("listen.models==m")), HC_INVALID);
 	ck_assert_int_eq(load(NULL, NULL, LIST("listen.models=relative/path=m")), HC_INVALID);
@@ -692,8 +665,8 @@ END_TEST
 
 START_TEST(set_many_all_or_none)
 {
-	const struct hc_settings_pair both[] = {{HC_SLICE("upstream.backoff_min"), HC_SLICE("6s")},
-	    {HC_SLICE("upstream.backoff_max"), HC_SLICE("7s")}};
+	const struct hc_settings_pair both[] = {
+	    {HC_SLICE("upstream.backoff_min"), HC_SLICE("6s")}, {HC_SLICE("upstream.backoff_max"), HC_SLICE("7s")}};
 	const struct hc_settings_pair bad[] = {{HC_SLICE("server.password"), HC_SLICE("x")},
 	    {HC_SLICE("log.level"), HC_SLICE("debug")}, {HC_SLICE("ttl.jitter"), HC_SLICE("51")}};
 	const struct hc_settings_pair twice[] = {
@@ -742,8 +715,7 @@ START_TEST(url_is_shown_without_password)
 	ck_assert_int_eq(load(NULL, NULL, LIST(set_url)), HC_OK);
 	ck_assert_str_eq(settings->upstream_url, urls[_i].url);
 	ck_assert_str_eq(get("upstream.url"), urls[_i].shown);
-	ck_assert_str_eq(
-	    hc_settings_show(settings, HC_SLICE("upstream.url"), &buf), urls[_i].shown);
+	ck_assert_str_eq(hc_settings_show(settings, HC_SLICE("upstream.url"), &buf), urls[_i].shown);
 }
 END_TEST
 
@@ -755,8 +727,7 @@ START_TEST(password_is_given_but_not_shown)
 	ck_assert_int_eq(set("server.password", "hunter"), HC_OK);
 	ck_assert_str_eq(get("server.password"), "hunter");
 	ck_assert_str_eq(hc_settings_show(settings, HC_SLICE("server.password"), &buf), "***");
-	ck_assert_uint_eq(
-	    hc_settings_string(settings, HC_SETTING_ID_server_password, copy, sizeof(copy)), 6);
+	ck_assert_uint_eq(hc_settings_string(settings, HC_SETTING_ID_server_password, copy, sizeof(copy)), 6);
 	ck_assert_str_eq(copy, "hun");
 }
 END_TEST
@@ -785,16 +756,12 @@ reload(const char *ini)
 
 START_TEST(reload_applies_what_may_change_and_reports_all)
 {
-	ck_assert_int_eq(
-	    load("[server]\nworkers=2\npassword=a\n[ttl]\njitter=5\n", NULL, NULL), HC_OK);
+	ck_assert_int_eq(load("[server]\nworkers=2\npassword=a\n[ttl]\njitter=5\n", NULL, NULL), HC_OK);
 	const char *tcp = settings->listen_tcp;
 	ck_assert_int_eq(reload("[server]\nworkers=2\npassword=a\n[ttl]\njitter=5\n"), HC_OK);
 	ck_assert_str_eq(reported, "");
-	ck_assert_int_eq(
-	    reload("[listen]\ntcp=7000\n[server]\nworkers=3\npassword=b\n[log]\nlevel=debug\n"),
-	    HC_OK);
-	ck_assert_str_eq(
-	    reported, "listen.tcp- server.workers- server.password+ ttl.jitter+ log.level+ ");
+	ck_assert_int_eq(reload("[listen]\ntcp=7000\n[server]\nworkers=3\npassword=b\n[log]\nlevel=debug\n"), HC_OK);
+	ck_assert_str_eq(reported, "listen.tcp- server.workers- server.password+ ttl.jitter+ log.level+ ");
 	ck_assert_int_eq(settings->server_workers, 2);
 	ck_assert_ptr_eq(settings->listen_tcp, tcp); /* readers hold it without a lock */
 	ck_assert_str_eq(settings->listen_tcp, "127.0.0.1:6380");
@@ -816,10 +783,8 @@ END_TEST
 START_TEST(reload_invalid_changes_nothing)
 {
 	ck_assert_int_eq(load("[log]\nlevel=warn\n", NULL, NULL), HC_OK);
-	assert_invalid(
-	    reload("[log]\nlevel=debug\n[server]\npassword=x\nworkers=0\n"), ":5: ", "too small");
-	assert_invalid(reload("[log]\nlevel=debug\n[upstream]\nbackoff_max=1ms\n"),
-	    "upstream.backoff_min", "");
+	assert_invalid(reload("[log]\nlevel=debug\n[server]\npassword=x\nworkers=0\n"), ":5: ", "too small");
+	assert_invalid(reload("[log]\nlevel=debug\n[upstream]\nbackoff_max=1ms\n"), "upstream.backoff_min", "");
 	ck_assert_str_eq(reported, "");
 	ck_assert_str_eq(get("log.level"), "warn");
 	ck_assert_str_eq(get("server.password"), "");
@@ -838,12 +803,10 @@ read_settings(void *arg)
 	(void)arg;
 	while (!stop) {
 		char password[64];
-		size_t len = hc_settings_string(
-		    settings, HC_SETTING_ID_server_password, password, sizeof(password));
+		size_t len = hc_settings_string(settings, HC_SETTING_ID_server_password, password, sizeof(password));
 		for (size_t i = 1; i < len; i++)
 			ck_assert_int_eq(password[i], password[0]);
-		ck_assert_ptr_nonnull(
-		    hc_settings_get(settings, HC_SLICE("server.password"), &text));
+		ck_assert_ptr_nonnull(hc_settings_get(settings, HC_SLICE("server.password"), &text));
 		ck_assert_int_le(settings->upstream_backoff_max, 24 * 3600 * 1000);
 		ck_assert_str_eq(settings->listen_tcp, "127.0.0.1:6380");
 	}
@@ -858,8 +821,7 @@ write_settings(void *arg)
 
 	for (size_t i = 0; i < 300; i++) {
 		struct hc_slice text = hc_slice(fill, i % 40);
-		ck_assert_int_eq(
-		    hc_settings_set(settings, HC_SLICE("server.password"), text, &why), HC_OK);
+		ck_assert_int_eq(hc_settings_set(settings, HC_SLICE("server.password"), text, &why), HC_OK);
 	}
 	return NULL;
 }
@@ -868,8 +830,7 @@ START_TEST(threads_read_while_others_set_and_reload)
 {
 	static char as[40], bs[40];
 	pthread_t readers[2], writers[2];
-	struct hc_settings_source source = {
-	    .overrides = LIST("server.password=cccccccc", "listen.tcp=7000")};
+	struct hc_settings_source source = {.overrides = LIST("server.password=cccccccc", "listen.tcp=7000")};
 
 	memset(as, 'a', sizeof(as));
 	memset(bs, 'b', sizeof(bs));
@@ -899,8 +860,7 @@ START_TEST(conf_lists_exactly_the_table)
 	fclose(out);
 	const char *body = strstr(text, "\n\n[listen]\n");
 	ck_assert_ptr_nonnull(body);
-	ck_assert_msg(strcmp(body + 1, expected) == 0, "%s is not what --describe=ini writes:\n%s",
-	    CONF, expected);
+	ck_assert_msg(strcmp(body + 1, expected) == 0, "%s is not what --describe=ini writes:\n%s", CONF, expected);
 	/* The head is prose only. */
 	for (const char *line = text; line < body; line = strchr(line, '\n') + 1)
 		ck_assert_msg(line[0] == '#' && (line[1] == ' ' || line[1] == '\n'), "%.20s", line);
@@ -926,13 +886,12 @@ START_TEST(conf_uncommented_loads_and_changes_nothing)
 			continue;
 		const struct hc_setting *row = hc_settings_row((enum hc_setting_id)keys++);
 		char expected[256];
-		snprintf(expected, sizeof(expected), "%s =%s%s\n", row->key,
-		    *row->default_text ? " " : "", row->default_text);
+		snprintf(expected, sizeof(expected), "%s =%s%s\n", row->key, *row->default_text ? " " : "",
+		    row->default_text);
 		ck_assert_str_eq(section, row->section);
 		ck_assert_msg(strncmp(line, expected, strlen(expected)) == 0, "%s", expected);
 		struct hc_settings_text a;
-		ck_assert_str_eq(
-		    get(row->name), hc_settings_get(defaults, hc_slice_str(row->name), &a));
+		ck_assert_str_eq(get(row->name), hc_settings_get(defaults, hc_slice_str(row->name), &a));
 	}
 	ck_assert_uint_eq(keys, HC_SETTING_COUNT);
 	hc_settings_destroy(defaults);
@@ -956,8 +915,8 @@ START_TEST(conf_cut_anywhere_loads_or_names_a_line)
 		if (strncmp(err.text, "listen", 6) == 0 || strncmp(err.text, "client", 6) == 0 ||
 		    strncmp(err.text, "upstream", 8) == 0)
 			continue;
-		ck_assert_msg(strncmp(err.text, path, strlen(path)) == 0 && line[0] == ':' &&
-				  isdigit((unsigned char)line[1]),
+		ck_assert_msg(
+		    strncmp(err.text, path, strlen(path)) == 0 && line[0] == ':' && isdigit((unsigned char)line[1]),
 		    "cut at %zu: %s", cut, err.text);
 	}
 	ck_assert_uint_gt(errors, 100);
@@ -1017,8 +976,7 @@ END_TEST
 
 START_TEST(change_any_allocation_failing_changes_nothing)
 {
-	struct hc_settings_source source = {
-	    .overrides = LIST("server.password=new", "fleet.name=f")};
+	struct hc_settings_source source = {.overrides = LIST("server.password=new", "fleet.name=f")};
 	long n = 0;
 	enum hc_status status;
 

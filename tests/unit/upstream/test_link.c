@@ -402,7 +402,8 @@ START_TEST(link_new_timeout_counts_for_what_is_sent_later)
 	come_up();
 	ck_assert_int_eq(send_ping(&answers), HC_OK);
 	LOOP_UNTIL(answers.ok == 1);
-	hc_link_set_timeout(fix.link, 50);
+	fix.config.timeout_ms = fix.config.connect_timeout_ms = 50;
+	hc_link_set_times(fix.link, &fix.config);
 	redis_server_signal(&redis, SIGSTOP);
 	sent_ms = hc_clock_mono_ms();
 	ck_assert_int_eq(send_ping(&answers), HC_OK);

@@ -180,7 +180,8 @@ START_TEST(dial_address_that_never_answers_does_not_hide_the_others)
 	setup_ports();
 	fake_server_start(&mute, serve_nothing, NULL);
 	snprintf(mute_port, sizeof(mute_port), "%d", mute.port);
-	hc_link_set_timeout(fix.link, 50);
+	fix.config.timeout_ms = fix.config.connect_timeout_ms = 50;
+	hc_link_set_times(fix.link, &fix.config);
 	resolver.addrs[0] = resolver.addrs[1] = "127.0.0.1";
 	resolver.ports[0] = mute_port;
 	resolver.ports[1] = good;
@@ -207,7 +208,8 @@ START_TEST(dial_resolver_that_never_answers_fails_the_attempt_in_time)
 {
 	setup_ports();
 	resolver.never = true;
-	hc_link_set_timeout(fix.link, 30);
+	fix.config.timeout_ms = fix.config.connect_timeout_ms = 30;
+	hc_link_set_times(fix.link, &fix.config);
 	hc_link_start(fix.link);
 	LOOP_UNTIL(fix.downs == 2);
 	ck_assert_int_ge(resolver.cancelled, 2);

@@ -1,0 +1,308 @@
+/*
+ * A client's requests: read, parsed, run, and kept while they cannot be. One thread: its worker's.
+ *
+ *     bytes ─→ parse ─ whole ──→ run ─ now ───────→ reply
+ *                 │                └ not yet ─→ held, and nothing more is read
+ *                 └ unfinished ─→ kept in client->in, arguments in client->args
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "net/client_io.h"
+#include "proto/resp_reply.h"
+
+#define IN_MIN 1024
+
+/* A command taken from the input whose time has not come. */
+struct hc_held {
+	uint32_t argc;
+	struct hc_slice argv[]; /* their bytes behind them */
+};
+
+/* The request in progress keeps its arguments when other clients use the worker's array. */
+static bool
+keep_args(struct hc_client *client, uint32_t cap)
+{
+	struct hc_resp_parser *parser = &client->parser;
+	bool own = client->args != NULL;
+	struct hc_slice *args = hc_realloc(client->args, cap * sizeof(*args));
+
+	if (args == NULL)
+		return false;
+	if (!own)
+		memcpy(args, client->worker->args, parser->args_seen * sizeof(*args));
+	client->args = args;
+	hc_resp_parser_args(parser, args, cap);
+	return true;
+}
+
+static void
+release_args(struct hc_client *client)
+{
+	if (client->args == NULL)
+		return;
+	hc_free(client->args);
+	client->args = NULL;
+	hc_resp_parser_args(&client->parser, client->worker->args, HC_WORKER_ARGS);
+}
+
+static void
+protocol_error(struct hc_client *client)
+{
+	struct hc_out *out = &client->session.out;
+	char *dst = hc_out_reserve(out, 256);
+	char text[192];
+
+	hc_stats_count(&client->worker->stats, protocol_errors);
+	snprintf(text, sizeof(text), "ERR %s", client->parser.error);
+	if (dst != NULL)
+		hc_out_commit(out, hc_resp_put_error(dst, 256, hc_slice_str(text)));
+	client->session.close_after_reply = true;
+}
+
+/* Puts the parsed command aside. */
+static void
+hold(struct hc_client *client)
+{
+	const struct hc_resp_parser *parser = &client->parser;
+	size_t bytes = 0;
+
+	for (uint32_t i = 0; i < parser->argc; i++)
+		bytes += parser->argv[i].len;
+	struct hc_held *held = hc_malloc(sizeof(*held) + parser->argc * sizeof(struct hc_slice) + bytes);
+	if (held == NULL) {
+		hc_client_close_for(client, "out_of_memory");
+		return;
+	}
+	char *at = (char *)&held->argv[parser->argc];
+	held->argc = parser->argc;
+	for (uint32_t i = 0; i < parser->argc; i++) {
+		held->argv[i] = hc_slice(at, parser->argv[i].len);
+		at = mempcpy(at, parser->argv[i].ptr, parser->argv[i].len);
+	}
+	client->held = held;
+}
+
+/* Runs the requests in `run`; returns how many bytes of it are done with. */
+static size_t
+serve(struct hc_client *client, char *run, size_t len)
+{
+	struct hc_session *session = &client->session;
+	struct hc_resp_parser *parser = &client->parser;
+	size_t done = 0;
+
+	client->paused = false;
+	while (done < len && !client->closing && !session->close_after_reply) {
+		if (hc_resp_parser_idle(parser))
+			parser->limits =
+			    session->authenticated ? &client->worker->limits : &client->worker->guest_limits;
+		switch (hc_resp_parse(parser, run + done, len - done)) {
+		case HC_RESP_OK:
+			done += parser->consumed;
+			if (parser->argc > 0 && hc_command_run(&client->worker->command, session, parser->argv,
+						    parser->argc) == HC_RUN_LATER)
+				hold(client);
+			release_args(client);
+			if (client->held != NULL)
+				return done;
+			break;
+		case HC_RESP_MORE:
+			return done;
+		case HC_RESP_ARGS:
+			if (!keep_args(client, parser->args_cap * 2))
+				hc_client_close_for(client, "out_of_memory");
+			break;
+		case HC_RESP_ERROR:
+			client->bad = true;
+			if (session->n_pending == 0)
+				protocol_error(client);
+			return len;
+		}
+		if (hc_client_over_output_max(client))
+			hc_client_close_for(client, "client.output_max");
+		if (hc_client_output_waits(client)) { /* to be written first; and others get their turn */
+			client->paused = true;
+			return done;
+		}
+	}
+	return done;
+}
+
+/* Keeps what is not done with behind what is kept already. */
+static bool
+keep_input(struct hc_client *client, const char *bytes, size_t len)
+{
+	if (client->in_len + len > client->in_cap) {
+		size_t cap = client->in_cap * 2 > IN_MIN ? client->in_cap * 2 : IN_MIN;
+		while (cap < client->in_len + len)
+			cap *= 2;
+		char *in = hc_realloc(client->in, cap);
+		if (in == NULL)
+			return false;
+		client->in = in;
+		client->in_cap = cap;
+	}
+	if (len > 0)
+		memcpy(client->in + client->in_len, bytes, len);
+	client->in_len += len;
+	return true;
+}
+
+static void
+drop_input(struct hc_client *client, size_t done)
+{
+	client->in_len -= done;
+	if (client->in_len > 0) {
+		if (done > 0)
+			memmove(client->in, client->in + done, client->in_len);
+		return;
+	}
+	hc_free(client->in);
+	client->in = NULL;
+	client->in_cap = 0;
+}
+
+/* An unfinished request's arguments must outlive the turn. */
+static void
+keep_progress(struct hc_client *client)
+{
+	if (client->parser.args_seen > 0 && client->args == NULL && !client->closing &&
+	    !keep_args(client, client->parser.args_seen < 8 ? 16 : client->parser.args_seen * 2))
+		hc_client_close_for(client, "out_of_memory");
+}
+
+static void
+serve_new(struct hc_client *client, char *bytes, size_t len)
+{
+	client->serving = true;
+	size_t done = serve(client, bytes, len);
+	client->serving = false;
+	if (done < len) {
+		keep_progress(client);
+		if (!keep_input(client, bytes + done, len - done))
+			hc_client_close_for(client, "out_of_memory");
+	}
+}
+
+static void
+serve_kept(struct hc_client *client)
+{
+	client->serving = true;
+	size_t done = serve(client, client->in, client->in_len);
+	client->serving = false;
+	keep_progress(client);
+	drop_input(client, done);
+}
+
+/* Room behind what is kept: as much as the request is known to want, but no more than has come already, doubled. */
+static size_t
+make_room(struct hc_client *client)
+{
+	size_t room = client->in_cap - client->in_len;
+
+	if (room >= IN_MIN || (room > 0 && room >= client->parser.need))
+		return room;
+	size_t want = client->parser.need > HC_WORKER_READ_BYTES ? client->parser.need : HC_WORKER_READ_BYTES;
+	size_t most = client->in_len > HC_WORKER_READ_BYTES ? client->in_len : HC_WORKER_READ_BYTES;
+	size_t cap = client->in_len + (want < most ? want : most);
+	char *in = hc_realloc(client->in, cap);
+	if (in == NULL)
+		return room;
+	client->in = in;
+	client->in_cap = cap;
+	return cap - client->in_len;
+}
+
+static void
+note_input(struct hc_client *client, size_t n)
+{
+	struct hc_session *session = &client->session;
+	int64_t now_us = hc_slow_turn_begin(&client->worker->command); /* the turn's clock is ours, too */
+
+	hc_stats_add(&client->worker->stats, net_input_bytes, n);
+	atomic_store_explicit(&session->bytes_in, atomic_load_explicit(&session->bytes_in, memory_order_relaxed) + n,
+	    memory_order_relaxed);
+	atomic_store_explicit(&session->active_ms, now_us / 1000, memory_order_relaxed);
+}
+
+/* One read, and what it brings. */
+void
+hc_client_read(struct hc_client *client)
+{
+	struct hc_worker *worker = client->worker;
+	bool kept = client->in_len > 0;
+	char *dst = worker->read_buffer;
+	size_t room = HC_WORKER_READ_BYTES;
+
+	if (kept) {
+		room = make_room(client);
+		if (room == 0) {
+			hc_client_close_for(client, "out_of_memory");
+			return;
+		}
+		dst = client->in + client->in_len;
+	}
+	ssize_t n = recv(client->fd, dst, room, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return;
+	if (n <= 0) {
+		client->eof = true;
+		client->closing = n < 0;
+		return;
+	}
+	note_input(client, (size_t)n);
+	if (kept) {
+		client->in_len += (size_t)n;
+		serve_kept(client);
+	} else {
+		serve_new(client, dst, (size_t)n);
+	}
+	hc_slow_turn_end(&worker->command, &client->session);
+}
+
+/* The command that was held back. False when it has to wait still. */
+static bool
+run_held(struct hc_client *client)
+{
+	struct hc_held *held = client->held;
+
+	if (held == NULL)
+		return true;
+	if (hc_command_run(&client->worker->command, &client->session, held->argv, held->argc) == HC_RUN_LATER)
+		return false;
+	hc_free(held);
+	client->held = NULL;
+	return true;
+}
+
+/* Goes on with what waits, as far as it may. */
+static void
+serve_waiting(struct hc_client *client)
+{
+	struct hc_session *session = &client->session;
+
+	while (!client->closing && !session->close_after_reply && !hc_client_output_waits(client)) {
+		size_t before = client->in_len;
+		client->serving = true;
+		bool free_to_go = run_held(client);
+		client->serving = false;
+		if (!free_to_go || session->close_after_reply)
+			return;
+		if (client->in_len > 0)
+			serve_kept(client);
+		if (client->held == NULL && client->in_len == before)
+			break;
+	}
+	if (client->bad && !session->close_after_reply && session->n_pending == 0 && client->held == NULL)
+		protocol_error(client);
+}
+
+void
+hc_client_serve_waiting(struct hc_client *client)
+{
+	(void)hc_slow_turn_begin(&client->worker->command);
+	serve_waiting(client);
+	hc_slow_turn_end(&client->worker->command, &client->session);
+}

@@ -1,0 +1,1 @@
+"""What scripts/demo.py and scripts/bench.py share. Standard library only."""

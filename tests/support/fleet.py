@@ -1,0 +1,156 @@
+"""Fleets for tests: several daemons before one Redis, what is asked of them again and again, and a proxy that knows
+their links apart."""
+
+import asyncio
+import collections
+import struct
+import threading
+import time
+
+from harcad_harness import Proxy, SLOW, _end_link as end_link, wait_until
+
+PREFIX = b"harca:"  # upstream.prefix's default
+STATE = b"harcad/harca/state"  # the fleet's own key, with fleet.name's default
+MAGIC = b"\xf5hc\x01"
+
+# A machine with much else to do must not look like an upstream that is down.
+PATIENT = {"upstream.timeout": f"{int(5 * SLOW)}s", "fleet.lease": f"{int(4 * SLOW)}s"}
+
+
+def in_step(*nodes):
+    """Waits until each of them has its links up and keeps copies."""
+    for node in nodes:
+        node.wait_info(upstream_state="up", event_link="up")
+
+
+def start_fleet(make_harcad, upstream, n=3, settings=None):
+    """n daemons, in step."""
+    nodes = [make_harcad({**PATIENT, **(settings or {})}, upstream=upstream) for _ in range(n)]
+    in_step(*nodes)
+    return nodes
+
+
+def prime(node, *keys):
+    """Reads the keys until the daemon has copies of its own."""
+    with node.raw() as conn:
+        for key in keys:
+            wait_until(lambda key=key: conn.command("GET", key) is not None and has_copy(conn, key),
+                       message=f"a copy of {key!r} is kept")
+
+
+def has_copy(conn, key):
+    """Whether the daemon keeps one. (If not, asking may have brought it about.)"""
+    pairs = conn.command("EXPLAIN", key)
+    return dict(zip(pairs[::2], pairs[1::2]))[b"tier"] == b"memory"
+
+
+def serves(node, key, value, timeout=None):
+    """Waits until it answers GET so. Returns how long that took, in seconds."""
+    started = time.monotonic()
+    with node.raw() as conn:
+        wait_until(lambda: conn.command("GET", key) == value, *([timeout] if timeout else []),
+                   message=lambda: f"GET {key!r} gives {value!r}, not {conn.command('GET', key)!r}", interval=0.002)
+    return time.monotonic() - started
+
+
+def calls(redis, *commands):
+    """How often the server has carried these commands out."""
+    with redis.client() as client:
+        stats = client.info("commandstats")
+    return sum(stats.get(f"cmdstat_{command}", {}).get("calls", 0) for command in commands)
+
+
+def frame_parts(stored):
+    """(model, seq, incarnation, epoch, value) of a framed value; None of a raw one."""
+    if not stored.startswith(MAGIC):
+        return None
+    version, codec, model_len, seq, incarnation, epoch, raw_len, _ = struct.unpack_from("<BBHQIIII", stored, 4)
+    assert (version, codec) == (1, 0)
+    value = stored[32 + model_len:]
+    assert len(value) == raw_len
+    return stored[32:32 + model_len], seq, incarnation, epoch, value
+
+
+def in_threads(*functions):
+    """Runs them side by side; raises what one of them raised. Returns what they returned."""
+    results, errors = [None] * len(functions), []
+
+    def run(i, function):
+        try:
+            results[i] = function()
+        except BaseException as error:  # pylint: disable=broad-except
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(functions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+class LinkProxy(Proxy):
+    """A proxy that knows a daemon's links apart by the names they give themselves, and can treat one kind alone:
+
+        proxy.hold("worker")        replies on links of that kind wait; or requests, with direction="up"
+        proxy.wait_held("worker")   returns once something does
+        proxy.let_go()              all goes on, in order
+        proxy.lose("worker")        what is sent up such links vanishes, until let_go()
+        proxy.cut_links("events")   connections of that kind are reset
+    """
+
+    KINDS = ("worker", "control", "events")
+
+    def __init__(self, target):
+        super().__init__(target)
+        self._kinds = {}  # connection number -> kind
+        self._holds = {}  # (kind, direction) -> event that ends it
+        self._waiting = collections.Counter()
+        self._lost = set()  # kinds
+
+    def hold(self, kind, direction="down"):
+        self._call(self._hold(kind, direction))
+
+    def wait_held(self, kind, n=1):
+        wait_until(lambda: self._waiting[kind] >= n, message=f"{n} pieces wait on {kind} links")
+
+    def let_go(self, kind=None, direction=None):
+        self._call(self._let_go(kind, direction))
+
+    def lose(self, kind):
+        self._lost.add(kind)
+
+    def cut_links(self, kind):
+        self._call(self._cut_links(kind))
+
+    async def _hold(self, kind, direction):
+        self._holds.setdefault((kind, direction), asyncio.Event())
+
+    async def _let_go(self, kind, direction):
+        for key in [key for key in self._holds if kind in (None, key[0]) and direction in (None, key[1])]:
+            self._holds.pop(key).set()
+        self._lost -= {kind} if kind else set(self.KINDS)
+
+    async def _cut_links(self, kind):
+        for number in [number for number in self._links if self._kinds.get(number) == kind]:
+            task, writers = self._links.pop(number)
+            end_link(task, writers, fin=False)
+
+    async def _pass(self, direction, data, writer, number):
+        if direction == "up" and number not in self._kinds:
+            for kind in self.KINDS:
+                if b"harcad-" + kind.encode() in data:
+                    self._kinds[number] = kind
+        kind = self._kinds.get(number)
+        if kind in self._lost and direction == "up" and data:
+            return True
+        gate = self._holds.get((kind, direction))
+        if gate is not None and data:
+            self._waiting[kind] += 1
+            try:
+                await gate.wait()
+            finally:
+                self._waiting[kind] -= 1
+        return await super()._pass(direction, data, writer, number)
