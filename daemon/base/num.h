@@ -12,8 +12,9 @@ bool hc_num_i64(struct hc_slice text, int64_t *out);
 bool hc_num_u64(struct hc_slice text, uint64_t *out);
 
 /*
- * Floating point as Redis's INCRBYFLOAT takes and writes it: what strtold() takes, but for spaces before it, NaN, and what
- * is out of range; 17 digits behind the point, without zeros at their end. Infinity is taken, and not to be written.
+ * Floating point as Redis's INCRBYFLOAT takes and writes it: what strtold() takes, but for spaces before it, NaN, and
+ * what is out of range; 17 digits behind the point, without zeros at their end. Infinity is taken, and not to be
+ * written.
  */
 #define HC_NUM_FLOAT_CAP 5120
 bool hc_num_float(struct hc_slice text, long double *out);

@@ -165,11 +165,10 @@ enum hc_status hc_settings_set(
     struct hc_settings *settings, struct hc_slice name, struct hc_slice text, struct hc_settings_error *err);
 
 /*
- * Puts what was set at run time, since the settings were last loaded, into the ini file at `path`: all else in it stays as it
- * is. `profile` is the one in force, or NULL. The file is replaced as a whole or not at all.
+ * Puts what was set at run time, since the settings were last loaded, into the ini file at `path`: all else in it stays
+ * as it is. `profile` is the one in force, or NULL. The file is replaced as a whole or not at all.
  */
-enum hc_status
-hc_settings_rewrite(
+enum hc_status hc_settings_rewrite(
     struct hc_settings *settings, const char *path, const char *profile, struct hc_settings_error *err);
 
 /* Copies a STRING, cut when it does not fit `cap` (> 0). Returns its whole length. */

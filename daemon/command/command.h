@@ -29,7 +29,7 @@ typedef void hc_command_fn(struct hc_req *req);
 #define HC_CMD_ADMIN 64u
 #define HC_CMD_CONTAINER 128u    /* has subcommands; runs itself only when no subcommand is given */
 #define HC_CMD_NOT_IN_MULTI 256u /* refused inside MULTI */
-#define HC_CMD_SECRET 512u /* SLOWLOG does not show its arguments */
+#define HC_CMD_SECRET 512u       /* SLOWLOG does not show its arguments */
 
 struct hc_command {
 	const char *name;      /* lower case; of a subcommand: the subcommand's own name */
@@ -92,10 +92,11 @@ enum hc_run {
 };
 
 /*
- * Runs one command. argv is borrowed for the call. argc >= 1. Calls come in turns, each of one session's commands, between
- * hc_slow_turn_begin() and hc_slow_turn_end().
+ * Runs one command. argv is borrowed for the call. argc >= 1. Calls come in turns, each of one session's commands,
+ * between hc_slow_turn_begin() and hc_slow_turn_end().
  */
-enum hc_run hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_slice *argv, uint32_t argc);
+enum hc_run hc_command_run(
+    struct hc_command_worker *worker, struct hc_session *session, const struct hc_slice *argv, uint32_t argc);
 
 /* The connection is gone: whatever is under way for it ends without a reply. Before hc_session_close(). */
 void hc_command_abandon(struct hc_command_worker *worker, struct hc_session *session);

@@ -53,7 +53,7 @@ struct hc_req {
 	unsigned read_flags;
 	size_t waiting; /* answers that are still to come */
 	bool parked, busy, complete;
-	bool silent; /* CLIENT REPLY: what is replied goes nowhere */
+	bool silent;      /* CLIENT REPLY: what is replied goes nowhere */
 	size_t arg_bytes; /* parked: of its copy of the arguments */
 	int64_t since_us; /* parked: see hc_slow_since() */
 	struct hc_op_group group;

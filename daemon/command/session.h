@@ -39,11 +39,11 @@ struct hc_session {
 	/* its worker only */
 	int resp; /* 2 or 3 */
 	bool authenticated;
-	bool close_after_reply; /* QUIT, protocol errors: nothing more is read */
-	uint32_t model;         /* MODEL USE, or HC_SESSION_NO_MODEL: by key */
-	bool no_touch;          /* CLIENT NO-TOUCH */
-	enum hc_silence silence; /* CLIENT REPLY */
-	struct hc_out out;      /* replies in order, ready to be sent */
+	bool close_after_reply;      /* QUIT, protocol errors: nothing more is read */
+	uint32_t model;              /* MODEL USE, or HC_SESSION_NO_MODEL: by key */
+	bool no_touch;               /* CLIENT NO-TOUCH */
+	enum hc_silence silence;     /* CLIENT REPLY */
+	struct hc_out out;           /* replies in order, ready to be sent */
 	struct hc_req *pending_head; /* commands under way, in order; their replies wait for those before */
 	struct hc_req *pending_tail;
 	unsigned n_pending;

@@ -131,9 +131,9 @@ struct hc_script_result {
 	uint64_t seq;
 	uint32_t epoch;
 	int64_t pttl;
-	struct hc_slice old; /* stored form; ptr NULL: none. Points into the reply */
+	struct hc_slice old;    /* stored form; ptr NULL: none. Points into the reply */
 	struct hc_slice answer; /* the same: a change's */
-	struct hc_slice error; /* ptr NULL: none */
+	struct hc_slice error;  /* ptr NULL: none */
 };
 /* HC_OK; HC_ERROR: not what the script returns. */
 enum hc_status hc_script_result(const redisReply *reply, size_t op, struct hc_script_result *out);

@@ -33,8 +33,8 @@ hc_core_op_answered(struct hc_op *op)
 }
 
 /*
- * What only the upstream can know is not guessed while it is down: whether a key is there (conditions), what it held and so
- * what is to become of it, when it expires.
+ * What only the upstream can know is not guessed while it is down: whether a key is there (conditions), what it held
+ * and so what is to become of it, when it expires.
  */
 static bool
 needs_upstream(const struct hc_op *op)
