@@ -270,7 +270,7 @@ def random_write(rng):
         ["SET", key, value], ["SET", key, value, "NX"], ["SET", key, value, "XX"], ["SET", key, value, "GET"],
         ["SET", key, value, "KEEPTTL"], ["SET", key, value, "EX", ttl], ["SET", key, value, "XX", "KEEPTTL", "GET"],
         ["SET", key, value, "NX", "GET", "EX", ttl], ["SETNX", key, value], ["GETSET", key, value],
-        ["SETEX", key, ttl, value], ["GETDEL", key], ["GETEX", key], ["GETEX", key, "EX", ttl], ["GETEX", key, "PERSIST"],
+        ["SETEX", key, ttl, value], ["GETDEL", key], ["GETEX", key, "EX", ttl], ["GETEX", key, "PERSIST"],
         ["MSET", "k0", value, "k1", value], ["DEL", key], ["DEL", "k0", "k1", "k0"], ["UNLINK", key], ["PERSIST", key],
         ["EXPIRE", key, ttl], ["EXPIRE", key, ttl, rng.choice(["NX", "XX", "GT", "LT"])], ["EXPIRE", key, "-1"],
     ])
