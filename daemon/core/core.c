@@ -70,6 +70,8 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 	struct hc_store_config config = {
 	    .max_bytes = settings->memory_enabled ? (uint64_t)settings->memory_max_bytes : 0,
 	    .max_models = (uint32_t)settings->model_max,
+	    .versions = settings->upstream_url[0] != '\0',
+	    .weigh_bytes = settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES,
 	};
 	enum hc_status status = hc_key_models_create(settings->model_templates, &core->key_models, &reason);
 	if (status != HC_OK) {
@@ -147,6 +149,7 @@ hc_core_apply_settings(struct hc_core *core)
 {
 	if (core->settings->memory_enabled)
 		hc_store_set_limit(core->store, (uint64_t)core->settings->memory_max_bytes);
+	hc_store_set_weigh_bytes(core->store, core->settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES);
 	if (core->sync != NULL)
 		hc_sync_apply_settings(core);
 }

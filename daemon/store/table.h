@@ -8,6 +8,9 @@
  * There are mask + 1 + split slots. A hash belongs to slot `hash & mask`, or, when that one is
  * below `split`, has been split already, to slot `hash & (2 * mask + 1)`.
  *
+ * Entries do not keep their hash: it is made anew from the key where it is needed, when a slot is
+ * split. That costs less than the memory.
+ *
  * Not synchronized: the shard's lock protects it. It owns the segments, not the entries.
  */
 #ifndef HC_STORE_TABLE_H
@@ -69,9 +72,8 @@ hc_table_find(const struct hc_table *table, struct hc_key key)
 	struct hc_entry *entry;
 
 	for (; (entry = *link) != NULL; link = &entry->next) {
-		__builtin_prefetch(entry->data);
-		if (entry->hash == key.hash && entry->key_len == key.len &&
-		    (key.len == 0 || memcmp(entry->data, key.ptr, key.len) == 0))
+		if (hc_entry_lengths(entry).key == key.len &&
+		    (key.len == 0 || memcmp(hc_entry_bytes(entry), key.ptr, key.len) == 0))
 			break;
 	}
 	return link;
@@ -80,7 +82,7 @@ hc_table_find(const struct hc_table *table, struct hc_key key)
 /* The link that points at an entry known to be in the table. */
 struct hc_entry **hc_table_link(const struct hc_table *table, const struct hc_entry *entry);
 /* The key must not be there yet. */
-void hc_table_insert(struct hc_table *table, struct hc_entry *entry);
+void hc_table_insert(struct hc_table *table, struct hc_entry *entry, uint64_t hash);
 /* Takes out what `link` points at. */
 void hc_table_remove(struct hc_table *table, struct hc_entry **link);
 

@@ -38,7 +38,7 @@ see_slot(struct view *view, struct hc_entry **link)
 			view->reclaimed++;
 			continue;
 		}
-		int64_t expire_ms = atomic_load_explicit(&entry->expire_ms, memory_order_relaxed);
+		int64_t expire_ms = hc_entry_expire_ms(entry);
 		if (expire_ms < view->soonest_ms)
 			view->soonest_ms = expire_ms;
 		view->valid++;
@@ -208,6 +208,16 @@ hc_store_count(struct hc_store *store, int64_t now_ms)
 	return n;
 }
 
+void
+hc_store_purge(struct hc_store *store)
+{
+	uint32_t generation = hc_store_generation(store);
+
+	for (uint32_t i = 0; i < store->nshards; i++)
+		(void)count_by_walking(store, &store->shards[i], 0);
+	atomic_store_explicit(&store->clean_generation, generation, memory_order_release);
+}
+
 /* ---- sweep ---- */
 
 /* Under the lock. What the walk met in this shard, and what was added meanwhile, is all there is.
@@ -227,6 +237,10 @@ sweep_next_shard(struct hc_store *store)
 		return;
 	store->sweep_shard = 0;
 	atomic_store_explicit(&store->clean_changes, store->sweep_changes, memory_order_release);
+	/* hc_store_purge() may have been further */
+	if ((int32_t)(store->sweep_generation - atomic_load_explicit(&store->clean_generation, memory_order_relaxed)) >
+	    0)
+		atomic_store_explicit(&store->clean_generation, store->sweep_generation, memory_order_release);
 }
 
 /* One hold of a lock. Adds to *seen and *reclaimed; returns true at the end of a shard. */
@@ -236,8 +250,10 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	struct hc_shard *shard = &store->shards[store->sweep_shard];
 	struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
 
-	if (store->sweep_shard == 0 && store->sweep_cursor == 0)
+	if (store->sweep_shard == 0 && store->sweep_cursor == 0) {
 		store->sweep_changes = hc_store_changes(store);
+		store->sweep_generation = hc_store_generation(store);
+	}
 	/* Nothing was cleared since the last whole walk, and nothing has expired: there is nothing to be found here. */
 	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_relaxed) == hc_store_changes(store);
 	hc_shard_lock(store, shard);

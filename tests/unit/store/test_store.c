@@ -24,7 +24,7 @@ static enum hc_status
 put_how(const char *key, const char *value, const struct hc_store_put *how, int64_t expire_ms)
 {
 	struct hc_entry *entry = entry_str(store, key, value);
-	atomic_store(&entry->expire_ms, expire_ms);
+	hc_entry_set_expire_ms(entry, expire_ms);
 	enum hc_status status = hc_store_put(store, key_str(key), entry, how, NOW, NULL);
 	hc_entry_unref(entry);
 	return status;
@@ -91,7 +91,7 @@ START_TEST(get_binary_and_empty_keys_hits)
 	struct hc_entry *entry;
 
 	for (size_t i = 0; i < 3; i++) {
-		entry = hc_entry_create(store, keys[i], 1);
+		entry = hc_entry_create(store, keys[i], 1, HC_MODEL_DEFAULT);
 		*hc_entry_value_ptr(entry) = (char)i;
 		ck_assert_int_eq(hc_store_put(store, keys[i], entry, NULL, NOW, NULL), HC_OK);
 		hc_entry_unref(entry);
@@ -142,13 +142,14 @@ END_TEST
 START_TEST(get_cleared_model_misses_other_stays)
 {
 	struct hc_models *models = hc_store_models(store);
-	struct hc_entry *entry = entry_str(store, "k", "v");
 	struct hc_store_stats stats;
+	uint32_t model;
 
-	ck_assert_int_eq(hc_models_intern(models, HC_SLICE("m"), &entry->model), HC_OK);
+	ck_assert_int_eq(hc_models_intern(models, HC_SLICE("m"), &model), HC_OK);
+	struct hc_entry *entry = entry_of_model(store, "k", "v", model);
 	hc_store_put(store, key_str("k"), entry, NULL, NOW, NULL);
 	put("other", "v");
-	hc_models_bump(models, entry->model);
+	hc_models_bump(models, model);
 	hc_entry_unref(entry);
 	ck_assert(holds("k", NULL));
 	ck_assert(holds("other", "v"));
@@ -264,7 +265,7 @@ END_TEST
 START_TEST(put_larger_than_an_eighth_is_refused_and_removes)
 {
 	struct hc_key key = key_str("k");
-	struct hc_entry *entry = hc_entry_create(store, key, (1 << 17)), *old;
+	struct hc_entry *entry = hc_entry_create(store, key, (1 << 17), HC_MODEL_DEFAULT), *old;
 
 	put("k", "1");
 	ck_assert_int_eq(hc_store_put(store, key, entry, NULL, NOW, &old), HC_LIMIT);
@@ -288,7 +289,7 @@ fill_up(unsigned from, unsigned n, size_t value_len)
 		struct hc_store_stats stats;
 
 		snprintf(name, sizeof(name), "fill%u", i);
-		entry = hc_entry_create(store, key_str(name), value_len);
+		entry = hc_entry_create(store, key_str(name), value_len, HC_MODEL_DEFAULT);
 		memset(hc_entry_value_ptr(entry), 'x', value_len);
 		ck_assert_int_eq(hc_store_put(store, key_str(name), entry, NULL, NOW, NULL), HC_OK);
 		hc_entry_unref(entry);
@@ -387,7 +388,8 @@ END_TEST
 
 START_TEST(put_many_one_too_large_changes_nothing)
 {
-	struct hc_entry *many[2] = {entry_str(store, "a", "new"), hc_entry_create(store, key_str("b"), 1 << 18)};
+	struct hc_entry *many[2] = {
+	    entry_str(store, "a", "new"), hc_entry_create(store, key_str("b"), 1 << 18, HC_MODEL_DEFAULT)};
 
 	put("a", "old");
 	ck_assert_int_eq(hc_store_put_many(store, many, 2, HC_STORE_ANY, NOW), HC_LIMIT);
@@ -443,7 +445,7 @@ START_TEST(expire_flags_follow_redis)
 		    hc_store_expire(store, key_str("k"), rows[i].flags, rows[i].wanted, NOW, &old) == rows[i].status,
 		    "row %zu", i);
 		int64_t left = rows[i].status == HC_OK ? rows[i].wanted : rows[i].present;
-		ck_assert_int_eq(atomic_load(&old->expire_ms), left);
+		ck_assert_int_eq(hc_entry_expire_ms(old), left);
 		hc_entry_unref(old);
 	}
 	ck_assert_int_eq(hc_store_expire(store, key_str("no"), 0, NOW + 1, NOW, NULL), HC_MISS);
