@@ -11,8 +11,24 @@
 bool
 hc_budget_exceeded(const struct hc_store *store)
 {
-	return atomic_load_explicit(&store->bytes, memory_order_relaxed) >
+	return atomic_load_explicit(&store->bytes, memory_order_relaxed) +
+		   atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed) >
 	       atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
+}
+
+/* In small steps: what is evicted gives its pages back only by and by. */
+void
+hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes)
+{
+	uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
+	uint64_t reserved = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
+	uint64_t most = max + max / 20 + HC_PROCESS_SLACK;
+
+	if (grown_bytes > most && reserved < max / 2)
+		reserved += max / 50;
+	else if (grown_bytes < most - max / 50)
+		reserved -= reserved < max / 200 ? reserved : max / 200;
+	atomic_store_explicit(&store->reserved_bytes, reserved, memory_order_relaxed);
 }
 
 /* Returns whether it evicted one, and adds its bytes to *freed. */

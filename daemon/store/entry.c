@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/shard.h"
+#include "store/slab.h"
 
 struct hc_key
 hc_key(struct hc_slice bytes)
@@ -62,7 +63,7 @@ hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_le
 	if (key.len > UINT32_MAX || value_len > UINT32_MAX)
 		return NULL;
 	unsigned extras = extras_of(store, key, value_len, tag);
-	entry = hc_malloc(sizeof(*entry) + hc_entry_extras_len(extras) + key.len + value_len);
+	entry = hc_slab_alloc(sizeof(*entry) + hc_entry_extras_len(extras) + key.len + value_len);
 	if (entry == NULL)
 		return NULL;
 	*entry = (struct hc_entry){
@@ -175,12 +176,27 @@ hc_entry_hash(const struct hc_entry *entry)
 	return hc_hash(key.ptr, key.len);
 }
 
+static size_t
+alloc_size(const struct hc_entry *entry)
+{
+	struct hc_entry_lengths lengths = hc_entry_lengths(entry);
+
+	return sizeof(*entry) + hc_entry_extras_len(hc_entry_state(entry)) + lengths.key + lengths.value;
+}
+
 /* ---- references ---- */
 
 void
 hc_entry_ref(struct hc_entry *entry)
 {
 	atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
+}
+
+static __attribute__((noinline)) void
+free_entry(struct hc_entry *entry)
+{
+	hc_free((void *)cell_of(entry));
+	hc_slab_free(entry, alloc_size(entry));
 }
 
 void
@@ -190,16 +206,14 @@ hc_entry_unref(struct hc_entry *entry)
 		return;
 	uint32_t refs = atomic_fetch_sub_explicit(&entry->refs, 1, memory_order_acq_rel);
 	assert(refs > 0);
-	if (refs == 1) {
-		hc_free((void *)cell_of(entry));
-		hc_free(entry);
-	}
+	if (refs == 1)
+		free_entry(entry);
 }
 
 size_t
 hc_entry_footprint(const struct hc_entry *entry)
 {
-	return hc_mem_footprint(entry) + HC_TABLE_SHARE + HC_EVICT_SHARE;
+	return hc_slab_footprint(entry, alloc_size(entry)) + HC_TABLE_SHARE + HC_EVICT_SHARE;
 }
 
 static uint32_t

@@ -61,12 +61,14 @@ struct hc_store {
 	/* constant after creation */
 	struct hc_shard *shards;
 	struct hc_models *models;
+	const _Atomic uint32_t *default_epoch; /* model default's */
 	uint32_t nshards;
 	unsigned shard_shift;
 	/* atomic; every operation reads them, hardly any writes them */
 	_Atomic uint32_t generation;
 	_Atomic uint64_t max_bytes;
-	bool versions; /* constant after creation */
+	_Atomic uint64_t reserved_bytes; /* of them, not for entries: lost between them */
+	bool versions;                   /* constant after creation */
 	/* atomic; every insertion and removal writes it */
 	alignas(HC_CACHE_LINE) _Atomic uint64_t bytes;
 	_Atomic uint32_t evict_next; /* which shards to evict from next, beside one's own */
@@ -128,19 +130,33 @@ hc_shard_unlock(const struct hc_store *store, struct hc_shard *shard)
 
 /* Of the present generation and its model's present epoch. */
 static inline bool
+hc_entry_is_of(const struct hc_store *store, const struct hc_entry *entry, uint64_t life)
+{
+	if ((uint16_t)life != (uint16_t)hc_store_generation(store))
+		return false;
+	if ((hc_entry_state(entry) & HC_ENTRY_TAGGED) == 0)
+		return atomic_load_explicit(store->default_epoch, memory_order_acquire) == 0;
+	struct hc_entry_tag tag = hc_entry_tag(entry);
+	return tag.epoch == hc_models_epoch(store->models, tag.model);
+}
+
+static inline bool
 hc_entry_current(const struct hc_store *store, const struct hc_entry *entry)
 {
-	uint64_t life = atomic_load_explicit(&entry->life, memory_order_relaxed);
-	struct hc_entry_tag tag = hc_entry_tag(entry);
-
-	return (uint16_t)life == (uint16_t)hc_store_generation(store) &&
-	       tag.epoch == hc_models_epoch(store->models, tag.model);
+	return hc_entry_is_of(store, entry, atomic_load_explicit(&entry->life, memory_order_relaxed));
 }
 
 static inline bool
 hc_entry_valid(const struct hc_store *store, const struct hc_entry *entry, int64_t now_ms)
 {
-	return hc_entry_expire_ms(entry) > now_ms && hc_entry_current(store, entry);
+	uint64_t life = atomic_load_explicit(&entry->life, memory_order_acquire);
+
+	/* As most are: none, or one that fits. No expiry is the highest there is. */
+	if ((int64_t)(life >> 16) <= now_ms)
+		return false;
+	if ((int64_t)life < 0 && life >> 16 != HC_ENTRY_NO_EXPIRY && hc_entry_expire_ms(entry) <= now_ms)
+		return false;
+	return hc_entry_is_of(store, entry, life);
 }
 
 /* For an entry that has not been inserted yet. */

@@ -96,6 +96,7 @@ hc_store_create(const struct hc_store_config *config, struct hc_store **out)
 	store->shard_shift = 64 - log2_of(nshards);
 	if (hc_models_create(max_models, &store->models) != HC_OK)
 		goto destroy_store;
+	store->default_epoch = hc_models_epoch_at(store->models, HC_MODEL_DEFAULT);
 	for (; store->nshards < nshards; store->nshards++) {
 		if (shard_init(&store->shards[store->nshards]) != HC_OK)
 			goto destroy_store;
@@ -155,6 +156,7 @@ hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
 void
 hc_store_set_limit(struct hc_store *store, uint64_t max_bytes)
 {
+	atomic_store_explicit(&store->reserved_bytes, 0, memory_order_relaxed);
 	atomic_store_explicit(&store->max_bytes, max_bytes, memory_order_relaxed);
 	for (uint32_t i = 0; i < store->nshards; i++) {
 		struct hc_shard *shard = &store->shards[i];

@@ -246,6 +246,14 @@ void hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
 /* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
 void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 /*
+ * The process has grown by so much since it began to fill the store. While that is more than a
+ * twentieth (and HC_PROCESS_SLACK) over the limit, since freed memory lies scattered between what
+ * stays, entries may take less than the limit, down to half of it. To be called every 100 ms or so,
+ * by one thread; hc_store_sweep() carries it out.
+ */
+#define HC_PROCESS_SLACK ((uint64_t)4 << 20)
+void hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
+/*
  * What eviction is to save: misses (false), where small entries stay longest, since many of them fit; or
  * bytes that have to be fetched anew (true), where that counts for less. Any time.
  */

@@ -63,6 +63,33 @@ hc_table_index(const struct hc_table *table, uint64_t hash)
 	return index < table->split ? (uint32_t)hash & (2 * table->mask + 1) : index;
 }
 
+/* Short keys without a call: most are 8 to 32 bytes, and entries of a chain often differ in the last ones only. */
+static inline bool
+hc_table_same_bytes(const char *a, const char *b, size_t len)
+{
+	uint64_t x, y;
+
+	if (len < sizeof(x) || len > 4 * sizeof(x))
+		return len == 0 || memcmp(a, b, len) == 0;
+	for (size_t end = len; end > sizeof(x); end -= sizeof(x)) {
+		memcpy(&x, a + end - sizeof(x), sizeof(x));
+		memcpy(&y, b + end - sizeof(y), sizeof(y));
+		if (x != y)
+			return false;
+	}
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	return x == y;
+}
+
+static inline bool
+hc_table_has_key(const struct hc_entry *entry, struct hc_key key)
+{
+	if (__builtin_expect((hc_entry_state(entry) & HC_ENTRY_EXTRAS) == 0, 1))
+		return entry->key_len_short == key.len && hc_table_same_bytes(entry->data, key.ptr, key.len);
+	return hc_entry_lengths(entry).key == key.len && hc_table_same_bytes(hc_entry_bytes(entry), key.ptr, key.len);
+}
+
 /* The link that points at the entry of that key; at NULL when there is none. Good until the table
  * changes. */
 static inline struct hc_entry **
@@ -72,8 +99,7 @@ hc_table_find(const struct hc_table *table, struct hc_key key)
 	struct hc_entry *entry;
 
 	for (; (entry = *link) != NULL; link = &entry->next) {
-		if (hc_entry_lengths(entry).key == key.len &&
-		    (key.len == 0 || memcmp(hc_entry_bytes(entry), key.ptr, key.len) == 0))
+		if (hc_table_has_key(entry, key))
 			break;
 	}
 	return link;

@@ -319,7 +319,7 @@ START_TEST(put_over_budget_spares_what_is_hot)
 
 	put("hot", "v");
 	put("cold", "v");
-	for (unsigned i = 0; i < 50; i++) {
+	for (unsigned i = 0; i < 200; i++) {
 		ck_assert_int_eq(hc_store_get(store, key_str("hot"), NOW, &entry), HC_OK);
 		hc_entry_unref(entry);
 		fill_up(i * 500, 500, 100);
