@@ -78,7 +78,7 @@ struct hc_entry {
 #define HC_ENTRY_LONG 0x08
 #define HC_ENTRY_TAGGED 0x10
 #define HC_ENTRY_VERSIONED 0x20
-#define HC_ENTRY_EXTRAS (HC_ENTRY_LONG | HC_ENTRY_TAGGED | HC_ENTRY_VERSIONED)
+#define HC_ENTRY_EXTRAS /* 8 bytes for each */ (HC_ENTRY_LONG | HC_ENTRY_TAGGED | HC_ENTRY_VERSIONED)
 
 struct hc_entry_lengths {
 	uint32_t key;
@@ -99,7 +99,7 @@ hc_entry_state(const struct hc_entry *entry)
 static inline size_t
 hc_entry_extras_len(unsigned state)
 {
-	return 8 * (size_t)__builtin_popcount(state & HC_ENTRY_EXTRAS);
+	return 8 * (size_t)((state >> 3 & 1) + (state >> 4 & 1) + (state >> 5 & 1));
 }
 
 static inline struct hc_entry_lengths

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "store/shard.h"
 
+#define AHEAD 8       /* steps by which slots are fetched before entries, and entries before they are looked at */
 #define HOLD 64       /* slots looked at in one hold of a lock */
 #define SPARSE 10     /* a scan that finds little looks at up to so many times as many slots */
 #define LIST_MIN 16   /* items of a list, to begin with */
@@ -87,6 +88,28 @@ see_step(struct view *view, uint64_t *cursor)
 	return 0;
 }
 
+/* Where the walk will be in some steps: the slot is fetched first, then the entry in it. Both are all over memory. */
+struct lookahead {
+	uint64_t slot;
+	uint64_t entry;
+};
+
+static void
+look_ahead(const struct hc_table *table, struct lookahead *ahead, bool entries)
+{
+	struct hc_entry **slots[2];
+	unsigned n = hc_table_walk(table, ahead->slot, slots);
+
+	for (unsigned i = 0; i < n; i++)
+		__builtin_prefetch(slots[i]);
+	ahead->slot = hc_table_walk_next(table, ahead->slot);
+	if (!entries)
+		return;
+	for (unsigned i = 0, m = hc_table_walk(table, ahead->entry, slots); i < m; i++)
+		__builtin_prefetch(*slots[i]);
+	ahead->entry = hc_table_walk_next(table, ahead->entry);
+}
+
 /* Steps until `slots` slots were seen, the shard is done (*cursor is 0) or the list is full
  * (returns its need). */
 static size_t
@@ -97,9 +120,13 @@ see_some(struct view *view, uint64_t *cursor, size_t slots)
 	view->slots = view->valid = view->reclaimed = 0;
 	view->soonest_ms = HC_NO_EXPIRY;
 	view->garbage = (struct hc_garbage){0};
-	do
+	struct lookahead ahead = {*cursor, *cursor};
+	for (unsigned i = 0; i < 2 * AHEAD; i++)
+		look_ahead(&view->shard->table, &ahead, i >= AHEAD);
+	do {
+		look_ahead(&view->shard->table, &ahead, true);
 		need = see_step(view, cursor);
-	while (need == 0 && *cursor != 0 && view->slots < slots);
+	} while (need == 0 && *cursor != 0 && view->slots < slots);
 	return need;
 }
 
