@@ -278,6 +278,34 @@ START_TEST(put_larger_than_an_eighth_is_refused_and_removes)
 }
 END_TEST
 
+START_TEST(forget_all_so_often_that_generations_come_round_stays_forgotten)
+{
+	put("k", "v");
+	for (unsigned i = 0; i < 1u << 16; i++)
+		hc_store_forget_all(store);
+	ck_assert(holds("k", NULL));
+	put("k", "v");
+	ck_assert(holds("k", "v"));
+}
+END_TEST
+
+START_TEST(expiry_beyond_the_short_form_is_exact)
+{
+	static const int64_t times[] = {HC_NO_EXPIRY - 1, ((int64_t)1 << 47) - 1, (int64_t)1 << 47,
+	    ((int64_t)1 << 48) - 1, (int64_t)1 << 48, NOW + 5, HC_NO_EXPIRY, NOW + 7};
+	struct hc_entry *entry;
+
+	put("k", "v");
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		ck_assert_int_eq(hc_store_expire(store, key_str("k"), 0, times[i], NOW, NULL), HC_OK);
+		ck_assert_int_eq(hc_store_peek(store, key_str("k"), NOW, &entry), HC_OK);
+		ck_assert_int_eq(hc_entry_expire_ms(entry), times[i]);
+		hc_entry_unref(entry);
+	}
+	ck_assert_int_eq(hc_store_get(store, key_str("k"), NOW + 7, &entry), HC_MISS);
+}
+END_TEST
+
 /* ---- eviction ---- */
 
 static void
@@ -343,6 +371,29 @@ START_TEST(put_among_hot_ones_is_not_its_own_victim)
 				hc_entry_unref(entry);
 		}
 	}
+}
+END_TEST
+
+START_TEST(process_grown_over_the_limit_takes_from_the_budget)
+{
+	uint64_t limit = 1 << 20, grown = limit + limit / 10 + HC_PROCESS_SLACK;
+
+	fill_up(0, 10000, 200);
+	uint64_t before = bytes();
+	for (unsigned i = 0; i < 5; i++)
+		hc_store_fit_process(store, grown);
+	while (hc_store_sweep(store, NOW, INT32_MAX))
+		;
+	ck_assert_uint_lt(bytes(), before - limit / 11);
+	for (unsigned i = 0; i < 100; i++) /* never more than half of it */
+		hc_store_fit_process(store, grown);
+	fill_up(10000, 3000, 200);
+	ck_assert_uint_gt(bytes(), limit / 3);
+	ck_assert_uint_lt(bytes(), limit - limit / 3);
+	for (unsigned i = 0; i < 200; i++)
+		hc_store_fit_process(store, limit / 2);
+	fill_up(20000, 10000, 200);
+	ck_assert_uint_gt(bytes(), limit - limit / 8);
 }
 END_TEST
 
@@ -589,6 +640,9 @@ main(void)
 	tcase_add_test(tcase, put_larger_than_an_eighth_is_refused_and_removes);
 	tcase_add_test(tcase, put_over_budget_evicts_before_it_returns);
 	tcase_add_test(tcase, put_over_budget_spares_what_is_hot);
+	tcase_add_test(tcase, process_grown_over_the_limit_takes_from_the_budget);
+	tcase_add_test(tcase, forget_all_so_often_that_generations_come_round_stays_forgotten);
+	tcase_add_test(tcase, expiry_beyond_the_short_form_is_exact);
 	tcase_add_test(tcase, put_among_hot_ones_is_not_its_own_victim);
 	tcase_add_test(tcase, set_limit_smaller_is_reached_by_sweeping);
 	tcase_add_test(tcase, put_many_is_all_or_none);
