@@ -66,7 +66,7 @@ LIB_SRC := $(sort $(wildcard proto/*.c daemon/*/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SUPPORT_SRC := $(sort $(wildcard tests/support/*.c))
-C_FILES := $(sort $(LIB_SRC) $(wildcard daemon/main.c) $(UNIT_SRC) $(SUPPORT_SRC) $(wildcard tests/fuzz/*.c))
+C_FILES := $(sort $(LIB_SRC) $(wildcard daemon/main.c) $(UNIT_SRC) $(SUPPORT_SRC) $(wildcard tests/fuzz/*.c tests/sim/*.c))
 H_FILES := $(sort $(wildcard proto/*.h daemon/*.h daemon/*/*.h tests/*/*.h))
 SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo) .ci/run
 
@@ -78,7 +78,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests help check check-unit check-integration check-asan check-tsan check-valgrind fuzz fuzz-programs \
+.PHONY: all tests sim help check check-unit check-integration check-asan check-tsan check-valgrind fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
@@ -132,6 +132,10 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(SUPPORT_SRC)) $(BUILD)
 	@mkdir -p $(@D)
 	$(call tell,LINK)
 	$(Q)$(LINK) $^ $(CHECK_LIBS) $(HC_LIBS)
+
+$(BUILD)/sim: $(BUILD)/obj/tests/sim/sim.o $(BUILD)/libharcad.a
+	$(call tell,LINK)
+	$(Q)$(LINK) $^ $(HC_LIBS)
 
 $(BUILD)/replay_%: $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/libharcad.a
 	$(call tell,LINK)
@@ -235,6 +239,9 @@ docs-check: all ## fails when those pages are stale
 		$(BUILD)/harcad --describe=$$page | diff -u docs/$$page.md - || \
 			{ echo "docs/$$page.md is stale: make docs" >&2; exit 1; }; \
 	done
+
+sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=64000000, or BYTES=10% of its footprint
+	gzip -dcf $(TRACE) | $(BUILD)/sim '$(BYTES)'
 
 bench: all ## latency and throughput
 	scripts/bench

@@ -1,12 +1,15 @@
 /*
  * Allocation on top of libc's, with a switch for fault tests. Any thread; owns the fault counter.
  */
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/mem.h"
 
 #define CHUNK_HEADER sizeof(size_t) /* what glibc keeps in front of each block */
@@ -14,8 +17,8 @@
 /* Allocations left until the one that fails; 0 or less: none will. */
 static _Atomic long fail_after;
 
-static bool
-faulty(void)
+bool
+hc_mem_faulty(void)
 {
 	if (atomic_load_explicit(&fail_after, memory_order_relaxed) <= 0)
 		return false;
@@ -25,13 +28,13 @@ faulty(void)
 void *
 hc_malloc(size_t size)
 {
-	return faulty() ? NULL : malloc(size);
+	return hc_mem_faulty() ? NULL : malloc(size);
 }
 
 void *
 hc_calloc(size_t n, size_t size)
 {
-	return faulty() ? NULL : calloc(n, size);
+	return hc_mem_faulty() ? NULL : calloc(n, size);
 }
 
 void *
@@ -39,7 +42,7 @@ hc_calloc_aligned(size_t align, size_t size)
 {
 	void *ptr;
 
-	if (faulty() || posix_memalign(&ptr, align, size) != 0)
+	if (hc_mem_faulty() || posix_memalign(&ptr, align, size) != 0)
 		return NULL;
 	return memset(ptr, 0, size);
 }
@@ -47,7 +50,7 @@ hc_calloc_aligned(size_t align, size_t size)
 void *
 hc_realloc(void *ptr, size_t size)
 {
-	return faulty() ? NULL : realloc(ptr, size);
+	return hc_mem_faulty() ? NULL : realloc(ptr, size);
 }
 
 char *
@@ -81,6 +84,38 @@ hc_mem_footprint(const void *ptr)
 {
 	/* Older declarations take a plain pointer; nothing is written through it. */
 	return ptr == NULL ? 0 : malloc_usable_size((void *)(uintptr_t)ptr) + CHUNK_HEADER;
+}
+
+#define MMAP_THRESHOLD (32 << 10)
+#define MMAP_MAX 32768 /* half of what the kernel allows a process by default (vm.max_map_count) */
+
+void
+hc_mem_tune(void)
+{
+	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	mallopt(M_MMAP_MAX, MMAP_MAX);
+	mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
+void
+hc_mem_trim(void)
+{
+	malloc_trim(0);
+}
+
+size_t
+hc_mem_resident(void)
+{
+	char text[64] = "";
+	unsigned long total, resident = 0;
+	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) <= 0 || sscanf(text, "%lu %lu", &total, &resident) != 2)
+		resident = 0;
+	close(fd);
+	return resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 void

@@ -5,6 +5,7 @@
 #ifndef HC_BASE_MEM_H
 #define HC_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void *hc_malloc(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
@@ -20,7 +21,19 @@ void hc_free(void *ptr);
 /* Bytes the allocator spends on `ptr`, its own header included. */
 size_t hc_mem_footprint(const void *ptr);
 
+/*
+ * For a process that keeps many blocks of many sizes for long: large ones get pages of their own,
+ * which are given back at once. Once, before there are threads.
+ */
+void hc_mem_tune(void);
+/* Gives back the pages in which nothing is allocated. Takes milliseconds. */
+void hc_mem_trim(void);
+/* Bytes of the process in memory; 0 when that cannot be read. */
+size_t hc_mem_resident(void);
+
 /* 0 switches the faults off. */
 void hc_mem_fail_after(long n);
+/* For allocators beside this one: counts as an allocation; true: it is the one to fail. */
+bool hc_mem_faulty(void);
 
 #endif

@@ -77,6 +77,11 @@ enum hc_setting_frame {
 	HC_SETTING_FRAME_NEVER,
 };
 
+enum hc_setting_policy_weight {
+	HC_SETTING_WEIGHT_OBJECTS,
+	HC_SETTING_WEIGHT_BYTES,
+};
+
 enum hc_setting_writes_when_down {
 	HC_SETTING_WRITES_QUEUE,
 	HC_SETTING_WRITES_REFUSE,

@@ -121,7 +121,7 @@ static int64_t
 expires_at_ms(const struct hc_req_value *value, int64_t now_ms)
 {
 	if (value->entry) {
-		int64_t at_ms = atomic_load(&value->entry->expire_ms);
+		int64_t at_ms = hc_entry_expire_ms(value->entry);
 		return at_ms == HC_NO_EXPIRY ? NO_EXPIRY : at_ms;
 	}
 	if (value->status != HC_WRONGTYPE)

@@ -12,7 +12,7 @@
 static int64_t
 ttl_ms(const struct hc_entry *entry, int64_t now_ms)
 {
-	int64_t expire_ms = atomic_load(&entry->expire_ms);
+	int64_t expire_ms = hc_entry_expire_ms(entry);
 
 	if (expire_ms == HC_NO_EXPIRY)
 		return -1;
@@ -28,10 +28,10 @@ reply_entry(struct hc_req *req, const char *tier, const struct hc_entry *entry)
 
 	hc_pair_slice(req, "key", req->argv[1]);
 	hc_pair_str(req, "tier", tier);
-	hc_pair_slice(req, "model", hc_models_name(models, entry->model));
-	hc_pair_int(req, "epoch", entry->epoch);
-	hc_pair_int(req, "version", (int64_t)entry->version);
-	hc_pair_int(req, "bytes_raw", (int64_t)entry->value_len);
+	hc_pair_slice(req, "model", hc_models_name(models, hc_entry_model(entry)));
+	hc_pair_int(req, "epoch", hc_entry_epoch(entry));
+	hc_pair_int(req, "version", (int64_t)hc_entry_version(entry));
+	hc_pair_int(req, "bytes_raw", (int64_t)hc_entry_value_len(entry));
 	hc_pair_int(req, "bytes_stored", (int64_t)hc_entry_footprint(entry));
 	hc_pair_int(req, "ttl_ms", ttl_ms(entry, hc_core_now_ms(req->worker->core)));
 }

@@ -120,7 +120,7 @@ model_of_done(struct hc_req *req)
 	else if (value->entry == NULL)
 		hc_reply_null(req);
 	else
-		hc_reply_slice(req, hc_models_name(models_of(req), value->entry->model));
+		hc_reply_slice(req, hc_models_name(models_of(req), hc_entry_model(value->entry)));
 }
 
 void

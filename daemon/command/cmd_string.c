@@ -33,7 +33,7 @@ is_of_model(const struct hc_req *req, const struct hc_entry *entry, struct hc_sl
 	const struct hc_models *models = hc_core_models(req->worker->shared->core);
 	uint32_t model;
 
-	return hc_models_find(models, name, &model) == HC_OK && model == entry->model;
+	return hc_models_find(models, name, &model) == HC_OK && model == hc_entry_model(entry);
 }
 
 static void
@@ -102,7 +102,7 @@ strlen_done(struct hc_req *req)
 	if (value->status == HC_WRONGTYPE)
 		hc_reply_wrongtype(req);
 	else
-		hc_reply_int(req, value->entry ? value->entry->value_len : 0);
+		hc_reply_int(req, value->entry ? (int64_t)hc_entry_value_len(value->entry) : 0);
 }
 
 void

@@ -10,6 +10,7 @@
 #include "core/internal.h"
 
 #define SWEEP_INTERVAL_MS 100
+#define TRIM_SWEEPS 20       /* from one return of free pages to the next, at least */
 #define SWEEP_BUDGET_US 5000 /* a twentieth of a core at most */
 
 static enum hc_status
@@ -66,10 +67,14 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 		return fail(why, why_cap, "out of memory", HC_NOMEM);
 	core->settings = settings;
 	core->n_workers = (unsigned)settings->server_workers;
+	hc_mem_tune();
+	core->resident_at_start = hc_mem_resident();
 	atomic_store(&core->links_since_ms, hc_clock_mono_ms());
 	struct hc_store_config config = {
 	    .max_bytes = settings->memory_enabled ? (uint64_t)settings->memory_max_bytes : 0,
 	    .max_models = (uint32_t)settings->model_max,
+	    .versions = settings->upstream_url[0] != '\0',
+	    .weigh_bytes = settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES,
 	};
 	enum hc_status status = hc_key_models_create(settings->model_templates, &core->key_models, &reason);
 	if (status != HC_OK) {
@@ -109,6 +114,22 @@ hc_core_destroy(struct hc_core *core)
 	hc_free(core);
 }
 
+/* Keeps what the process has grown by within memory.max_bytes, whatever the allocator makes of it. */
+static void
+fit_process(struct hc_core *core)
+{
+	size_t resident = hc_mem_resident();
+	size_t grown = resident > core->resident_at_start ? resident - core->resident_at_start : 0;
+
+	if (!core->settings->memory_enabled || resident == 0)
+		return;
+	if (grown > (size_t)core->settings->memory_max_bytes && ++core->sweeps_untrimmed >= TRIM_SWEEPS) {
+		core->sweeps_untrimmed = 0;
+		hc_mem_trim();
+	}
+	hc_store_fit_process(core->store, grown);
+}
+
 static void
 on_sweep(evutil_socket_t fd, short what, void *arg)
 {
@@ -116,6 +137,7 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	fit_process(core);
 	(void)hc_store_sweep(core->store, hc_clock_wall_ms(), SWEEP_BUDGET_US);
 }
 
@@ -147,6 +169,7 @@ hc_core_apply_settings(struct hc_core *core)
 {
 	if (core->settings->memory_enabled)
 		hc_store_set_limit(core->store, (uint64_t)core->settings->memory_max_bytes);
+	hc_store_set_weigh_bytes(core->store, core->settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES);
 	if (core->sync != NULL)
 		hc_sync_apply_settings(core);
 }

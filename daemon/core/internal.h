@@ -46,6 +46,9 @@ struct hc_core {
 
 	/* main thread */
 	struct event *sweep_timer;
+	/* main thread only: what the process takes without the store, sweeps since free pages were given back */
+	size_t resident_at_start;
+	unsigned sweeps_untrimmed;
 	struct event_base *base;
 };
 

@@ -91,12 +91,11 @@ unlink_fetch(struct hc_fetch *fetch)
 static enum hc_status
 entry_of(struct hc_core_worker *worker, struct hc_key key, struct hc_slice value, uint32_t model, struct hc_entry **out)
 {
-	struct hc_entry *entry = hc_entry_create(worker->core->store, key, value.len);
+	struct hc_entry *entry = hc_entry_create(worker->core->store, key, value.len, model);
 	if (entry == NULL)
 		return HC_NOMEM;
 	if (value.len > 0)
 		memcpy(hc_entry_value_ptr(entry), value.ptr, value.len);
-	entry->model = model;
 	*out = entry;
 	return HC_OK;
 }
@@ -117,7 +116,7 @@ entry_from_raw(struct hc_core_worker *worker, struct hc_key key, struct hc_slice
 	}
 	status = entry_of(worker, key, stored, model, out);
 	if (status == HC_OK)
-		(*out)->epoch = 0;
+		hc_entry_set_epoch(*out, 0);
 	return status;
 }
 
@@ -149,8 +148,8 @@ entry_from_frame(struct hc_core_worker *worker, struct hc_key key, const struct 
 	}
 	status = entry_of(worker, key, frame->payload, model, out);
 	if (status == HC_OK) {
-		(*out)->epoch = frame->epoch;
-		(*out)->version = frame->seq;
+		hc_entry_set_epoch(*out, frame->epoch);
+		hc_entry_set_version(*out, frame->seq);
 	}
 	return status;
 }
@@ -174,7 +173,7 @@ hc_core_entry_from_stored(
 		return HC_MISS;
 	}
 	if (status == HC_OK && !hc_outage_empty(worker->core->outage) &&
-	    hc_outage_has_model(worker->core->outage, (*out)->model)) {
+	    hc_outage_has_model(worker->core->outage, hc_entry_model(*out))) {
 		hc_entry_unref(*out);
 		return HC_MISS;
 	}
@@ -238,7 +237,8 @@ drop_older_copy(struct hc_fetch *fetch)
 
 	if (hc_store_peek(store, fetch->key, fetch->worker->now_ms, &kept) != HC_OK)
 		return;
-	bool same = mine != NULL && mine->model == kept->model && mine->epoch == kept->epoch &&
+	bool same = mine != NULL && hc_entry_model(mine) == hc_entry_model(kept) &&
+		    hc_entry_epoch(mine) == hc_entry_epoch(kept) &&
 		    hc_slice_eq(hc_entry_value(mine), hc_entry_value(kept));
 	hc_entry_unref(kept);
 	if (!same)
@@ -260,9 +260,9 @@ keep(struct hc_fetch *fetch, int64_t pttl)
 	bool keepable = entry != NULL && !fetch->exact && atomic_load(&core->coherent);
 
 	if (entry != NULL) {
-		atomic_store(&entry->expire_ms, fetch->exact && pttl >= 0 ? fetch->sent_ms + pttl
-						: fetch->exact            ? HC_NO_EXPIRY
-							       : hc_core_local_expiry(core, pttl, fetch->sent_ms));
+		hc_entry_set_expire_ms(entry, fetch->exact && pttl >= 0 ? fetch->sent_ms + pttl
+					      : fetch->exact            ? HC_NO_EXPIRY
+							     : hc_core_local_expiry(core, pttl, fetch->sent_ms));
 	}
 	enum hc_status status =
 	    hc_store_fill_end(core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL, fetch->worker->now_ms);
@@ -329,7 +329,7 @@ on_pttl(void *arg, enum hc_status status, const redisReply *reply)
 		fetch->status = HC_MISS; /* it went between the two */
 	/* Someone who joined after a CLEAR MODEL must not get what came before it. */
 	if (fetch->status == HC_OK &&
-	    fetch->entry->epoch != hc_models_epoch(fetch->worker->core->models, fetch->entry->model))
+	    hc_entry_epoch(fetch->entry) != hc_models_epoch(fetch->worker->core->models, hc_entry_model(fetch->entry)))
 		fetch->status = HC_MISS;
 	if (fetch->status != HC_OK) {
 		hc_entry_unref(fetch->entry);

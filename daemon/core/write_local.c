@@ -30,19 +30,17 @@ expiry_of(const struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 struct hc_entry *
 hc_core_op_entry(struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 {
-	struct hc_entry *entry = hc_entry_create(core->store, op->key, op->value.len);
+	struct hc_entry *entry = hc_entry_create(core->store, op->key, op->value.len, op->model);
 	if (entry == NULL)
 		return NULL;
 	if (op->value.len > 0)
 		memcpy(hc_entry_value_ptr(entry), op->value.ptr, op->value.len);
-	entry->model = op->model;
-	entry->epoch = hc_models_epoch(core->models, op->model);
 	int64_t expiry = expiry_of(core, op, now_ms);
 	if (hc_core_caps_ttl(core)) {
 		int64_t left = expiry == HC_NO_EXPIRY ? -1 : expiry > now_ms ? expiry - now_ms : 0;
 		expiry = hc_core_local_expiry(core, left, now_ms);
 	}
-	atomic_store(&entry->expire_ms, expiry);
+	hc_entry_set_expire_ms(entry, expiry);
 	return entry;
 }
 

@@ -65,9 +65,9 @@ copy_to_keep(struct hc_core_worker *worker, struct hc_op *op, const struct hc_sc
 	    !atomic_load(&core->coherent))
 		return NULL;
 	hc_models_raise(core->models, op->model, result->epoch);
-	entry->epoch = result->epoch;
-	entry->version = result->seq;
-	atomic_store(&entry->expire_ms, hc_core_local_expiry(core, result->pttl, op->sent_ms));
+	hc_entry_set_epoch(entry, result->epoch);
+	hc_entry_set_version(entry, result->seq);
+	hc_entry_set_expire_ms(entry, hc_core_local_expiry(core, result->pttl, op->sent_ms));
 	return entry;
 }
 

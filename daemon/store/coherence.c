@@ -25,7 +25,7 @@ static enum hc_status
 keep(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
     const struct hc_ticket *ticket, int64_t now_ms, struct hc_garbage *garbage)
 {
-	entry->generation = ticket->generation;
+	hc_entry_set_generation(entry, ticket->generation);
 	return hc_shard_replace(store, shard, key, entry, now_ms, garbage);
 }
 
@@ -135,7 +135,7 @@ hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version)
 
 	hc_shard_lock(store, shard);
 	struct hc_entry *entry = *hc_table_find(&shard->table, key);
-	if (entry != NULL && (version == 0 || entry->version < version))
+	if (entry != NULL && (version == 0 || hc_entry_version(entry) < version))
 		hc_shard_drop(store, shard, key, &garbage);
 	/* Also when the copy stays: what is on its way may be older than the event. */
 	hc_shard_stamp(shard, key)->stamp++;
@@ -164,5 +164,9 @@ hc_store_invalidate_older(struct hc_store *store, struct hc_key key, uint64_t ve
 void
 hc_store_forget_all(struct hc_store *store)
 {
-	atomic_fetch_add_explicit(&store->generation, 1, memory_order_acq_rel);
+	uint32_t generation = atomic_fetch_add_explicit(&store->generation, 1, memory_order_acq_rel) + 1;
+	uint32_t clean = atomic_load_explicit(&store->clean_generation, memory_order_acquire);
+
+	if (generation - clean >= HC_GENERATIONS)
+		hc_store_purge(store);
 }

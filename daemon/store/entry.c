@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "store/shard.h"
+#include "store/slab.h"
 
 struct hc_key
 hc_key(struct hc_slice bytes)
@@ -14,38 +15,188 @@ hc_key(struct hc_slice bytes)
 	return (struct hc_key){bytes.ptr, bytes.len, hc_hash(bytes.ptr, bytes.len)};
 }
 
-struct hc_entry *
-hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len)
+#define SHORT_KEY UINT8_MAX
+#define SHORT_VALUE UINT16_MAX
+
+static unsigned
+extras_of(const struct hc_store *store, struct hc_key key, size_t value_len, struct hc_entry_tag tag)
 {
+	unsigned extras = 0;
+
+	if (key.len > SHORT_KEY || value_len > SHORT_VALUE)
+		extras |= HC_ENTRY_LONG;
+	if (store->versions || tag.model != HC_MODEL_DEFAULT || tag.epoch != 0)
+		extras |= HC_ENTRY_TAGGED;
+	if (store->versions)
+		extras |= HC_ENTRY_VERSIONED;
+	return extras;
+}
+
+static void
+write_extras(struct hc_entry *entry, unsigned extras, struct hc_entry_lengths lengths, struct hc_entry_tag tag)
+{
+	char *at = entry->data;
+
+	if ((extras & HC_ENTRY_LONG) != 0) {
+		memcpy(at, &lengths, sizeof(lengths));
+		at += sizeof(lengths);
+	} else {
+		entry->key_len_short = (uint8_t)lengths.key;
+		entry->value_len_short = (uint16_t)lengths.value;
+	}
+	if ((extras & HC_ENTRY_TAGGED) != 0) {
+		memcpy(at, &tag, sizeof(tag));
+		at += sizeof(tag);
+	}
+	if ((extras & HC_ENTRY_VERSIONED) != 0)
+		memset(at, 0, sizeof(uint64_t));
+}
+
+static_assert(offsetof(struct hc_entry, data) == 32, "a byte more here is sixteen more for each entry");
+
+struct hc_entry *
+hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len, uint32_t model)
+{
+	struct hc_entry_tag tag = {model, hc_models_epoch(store->models, model)};
 	struct hc_entry *entry;
 
 	if (key.len > UINT32_MAX || value_len > UINT32_MAX)
 		return NULL;
-	/* The struct's tail padding is the data's already, but a tiny entry is a whole struct
-	 * still. */
-	size_t size = offsetof(struct hc_entry, data) + key.len + value_len;
-	entry = hc_malloc(size < sizeof(*entry) ? sizeof(*entry) : size);
+	unsigned extras = extras_of(store, key, value_len, tag);
+	entry = hc_slab_alloc(sizeof(*entry) + hc_entry_extras_len(extras) + key.len + value_len);
 	if (entry == NULL)
 		return NULL;
 	*entry = (struct hc_entry){
-	    .hash = key.hash,
-	    .key_len = (uint32_t)key.len,
-	    .value_len = (uint32_t)value_len,
-	    .model = HC_MODEL_DEFAULT,
-	    .epoch = hc_models_epoch(store->models, HC_MODEL_DEFAULT),
-	    .generation = hc_store_generation(store),
+	    .life = HC_ENTRY_NO_EXPIRY << 16 | (uint16_t)hc_store_generation(store),
 	    .refs = 1,
-	    .expire_ms = HC_NO_EXPIRY,
+	    .state = (uint8_t)extras,
 	};
+	write_extras(entry, extras, (struct hc_entry_lengths){(uint32_t)key.len, (uint32_t)value_len}, tag);
 	if (key.len > 0)
-		memcpy(entry->data, key.ptr, key.len);
+		memcpy(entry->data + hc_entry_extras_len(extras), key.ptr, key.len);
 	return entry;
 }
+
+/* ---- what is left out of most ---- */
+
+static char *
+tag_at(const struct hc_entry *entry)
+{
+	return (char *)(uintptr_t)entry->data + hc_entry_extras_len(hc_entry_state(entry) & HC_ENTRY_LONG);
+}
+
+static char *
+version_at(const struct hc_entry *entry)
+{
+	return (char *)(uintptr_t)entry->data +
+	       hc_entry_extras_len(hc_entry_state(entry) & (HC_ENTRY_LONG | HC_ENTRY_TAGGED));
+}
+
+uint64_t
+hc_entry_version(const struct hc_entry *entry)
+{
+	uint64_t version = 0;
+
+	if ((hc_entry_state(entry) & HC_ENTRY_VERSIONED) != 0)
+		memcpy(&version, version_at(entry), sizeof(version));
+	return version;
+}
+
+void
+hc_entry_set_version(struct hc_entry *entry, uint64_t version)
+{
+	assert((hc_entry_state(entry) & HC_ENTRY_VERSIONED) != 0 && entry->created_s == 0);
+	memcpy(version_at(entry), &version, sizeof(version));
+}
+
+void
+hc_entry_set_epoch(struct hc_entry *entry, uint32_t epoch)
+{
+	struct hc_entry_tag tag = {hc_entry_model(entry), epoch};
+
+	assert((hc_entry_state(entry) & HC_ENTRY_TAGGED) != 0 && entry->created_s == 0);
+	memcpy(tag_at(entry), &tag, sizeof(tag));
+}
+
+/* The cell of an expiry that does not fit, or NULL. An entry that has one keeps it: somebody may be reading it. */
+static _Atomic int64_t *
+cell_of(const struct hc_entry *entry)
+{
+	uint64_t ms = atomic_load_explicit(&entry->life, memory_order_relaxed) >> 16;
+
+	return ms == HC_ENTRY_NO_EXPIRY || (ms & HC_ENTRY_FAR) == 0 ? NULL : (void *)(uintptr_t)(ms & ~HC_ENTRY_FAR);
+}
+
+/* As the upper 48 bits of `life` say it. */
+static uint64_t
+far_expiry(int64_t expire_ms)
+{
+	_Atomic int64_t *cell = hc_malloc(sizeof(*cell));
+
+	if (cell == NULL || ((uintptr_t)cell & ~(HC_ENTRY_FAR - 1)) != 0) {
+		hc_free(cell);
+		return HC_ENTRY_FAR - 1;
+	}
+	atomic_init(cell, expire_ms);
+	return HC_ENTRY_FAR | (uintptr_t)cell;
+}
+
+void
+hc_entry_set_expire_ms(struct hc_entry *entry, int64_t expire_ms)
+{
+	uint64_t life = atomic_load_explicit(&entry->life, memory_order_relaxed);
+	uint64_t ms = expire_ms < 0 ? 0 : (uint64_t)expire_ms;
+	_Atomic int64_t *cell = cell_of(entry);
+
+	if (cell != NULL) {
+		atomic_store_explicit(cell, expire_ms, memory_order_relaxed);
+		return;
+	}
+	if (expire_ms == HC_NO_EXPIRY)
+		ms = HC_ENTRY_NO_EXPIRY;
+	else if (ms >= HC_ENTRY_FAR)
+		ms = far_expiry(expire_ms);
+	atomic_store_explicit(&entry->life, ms << 16 | (life & UINT16_MAX), memory_order_release);
+}
+
+void
+hc_entry_set_generation(struct hc_entry *entry, uint32_t generation)
+{
+	uint64_t life = atomic_load_explicit(&entry->life, memory_order_relaxed);
+
+	atomic_store_explicit(
+	    &entry->life, (life & ~(uint64_t)UINT16_MAX) | (uint16_t)generation, memory_order_relaxed);
+}
+
+uint64_t
+hc_entry_hash(const struct hc_entry *entry)
+{
+	struct hc_slice key = hc_entry_key(entry);
+
+	return hc_hash(key.ptr, key.len);
+}
+
+static size_t
+alloc_size(const struct hc_entry *entry)
+{
+	struct hc_entry_lengths lengths = hc_entry_lengths(entry);
+
+	return sizeof(*entry) + hc_entry_extras_len(hc_entry_state(entry)) + lengths.key + lengths.value;
+}
+
+/* ---- references ---- */
 
 void
 hc_entry_ref(struct hc_entry *entry)
 {
 	atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
+}
+
+static __attribute__((noinline)) void
+free_entry(struct hc_entry *entry)
+{
+	hc_free((void *)cell_of(entry));
+	hc_slab_free(entry, alloc_size(entry));
 }
 
 void
@@ -56,13 +207,13 @@ hc_entry_unref(struct hc_entry *entry)
 	uint32_t refs = atomic_fetch_sub_explicit(&entry->refs, 1, memory_order_acq_rel);
 	assert(refs > 0);
 	if (refs == 1)
-		hc_free(entry);
+		free_entry(entry);
 }
 
 size_t
 hc_entry_footprint(const struct hc_entry *entry)
 {
-	return hc_mem_footprint(entry) + HC_TABLE_SHARE;
+	return hc_slab_footprint(entry, alloc_size(entry)) + HC_TABLE_SHARE + HC_EVICT_SHARE;
 }
 
 static uint32_t
@@ -79,10 +230,26 @@ hc_entry_age_s(const struct hc_entry *entry, int64_t now_ms)
 	return seconds_since(entry->created_s, now_ms);
 }
 
+/* Exact for nine hours, then in steps of four minutes. */
+#define USED_EXACT 0x8000u
+#define USED_STEP 256u
+
+uint16_t
+hc_entry_used_code(uint32_t seconds)
+{
+	if (seconds < USED_EXACT)
+		return (uint16_t)seconds;
+	seconds /= USED_STEP;
+	return (uint16_t)(USED_EXACT | (seconds < USED_EXACT ? seconds : USED_EXACT - 1));
+}
+
 uint32_t
 hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms)
 {
-	return seconds_since(atomic_load_explicit(&entry->accessed_s, memory_order_relaxed), now_ms);
+	uint32_t used = atomic_load_explicit(&entry->used, memory_order_relaxed);
+	uint32_t after = (used & USED_EXACT) != 0 ? (used - USED_EXACT) * USED_STEP : used;
+
+	return entry->created_s == 0 ? 0 : seconds_since(entry->created_s + after, now_ms);
 }
 
 uint32_t
@@ -94,5 +261,5 @@ hc_entry_hits(const struct hc_entry *entry)
 unsigned
 hc_entry_hotness(const struct hc_entry *entry)
 {
-	return atomic_load_explicit(&entry->hot, memory_order_relaxed);
+	return hc_entry_state(entry) & HC_ENTRY_HOT;
 }

@@ -1,64 +1,465 @@
 /*
- * Second-chance FIFO. Called under the shard's lock only; owns the entries' queue links.
+ * Size-aware S3-FIFO; evict.h says how it works. Called under the shard's lock only.
  */
+#include <assert.h>
+#include <math.h>
+#include "base/mem.h"
 #include "store/evict.h"
 
-/* Second chances given in a row before the next in line goes, however hot: a bound on the time
- * under the lock. */
-#define CHANCES 32
+#define CHUNK_ITEMS 22u
+#define CHUNK_SHARED 8u   /* items that share a clock however it moves */
+#define CLOCK_STEP 0.1    /* by which a chunk's clock may be wrong, in hits of its class's size */
+#define SMALL_SHARE 10u   /* small may have this part of its class: one tenth */
+#define MOVES 64u         /* entries sent round in a search before one goes, however hot */
+#define SEARCH_SLOTS 256u /* slots looked at in a search for an entry without item */
+#define STALE_MIN 64u     /* stale items that are not worth cleaning up */
 
-void
-hc_evict_init(struct hc_evict *evict)
+struct hc_evict_chunk {
+	struct hc_evict_chunk *next;
+	double clock; /* when its items were queued */
+	uint8_t first, end;
+	uint8_t stamps[CHUNK_ITEMS];
+	uint32_t hashes[CHUNK_ITEMS];
+};
+
+static_assert(sizeof(struct hc_evict_chunk) == 128, "the allocator has blocks of that size");
+
+/* ---- weights ---- */
+
+static double
+weight(const struct hc_evict *evict, size_t size)
 {
-	*evict = (struct hc_evict){0};
+	return evict->weigh_bytes ? sqrt((double)size) : (double)size;
+}
+
+static double
+priority(const struct hc_evict *evict, const struct hc_entry *entry, double clock)
+{
+	return clock + (hc_entry_hotness(entry) + 1) / weight(evict, hc_evict_size(entry));
+}
+
+/* ---- entries and their queues ---- */
+
+static unsigned
+class_of(const struct hc_entry *entry)
+{
+	return hc_evict_class(hc_evict_size(entry));
+}
+
+static enum hc_evict_which
+which_of(const struct hc_entry *entry)
+{
+	return (hc_entry_state(entry) & HC_ENTRY_MAIN) != 0 ? HC_EVICT_MAIN : HC_EVICT_SMALL;
+}
+
+static struct hc_evict_queue *
+queue_of(struct hc_evict *evict, const struct hc_entry *entry)
+{
+	return &evict->classes[class_of(entry)][which_of(entry)];
 }
 
 static void
-append(struct hc_evict *evict, struct hc_entry *entry)
+set_state(struct hc_entry *entry, enum hc_evict_which which, unsigned hot)
 {
-	entry->queue_next = NULL;
-	entry->queue_prev = evict->tail;
-	if (evict->tail != NULL)
-		evict->tail->queue_next = entry;
+	unsigned constant = hc_entry_state(entry) & HC_ENTRY_EXTRAS;
+
+	atomic_store_explicit(&entry->state, (uint8_t)(constant | hot | (which == HC_EVICT_MAIN ? HC_ENTRY_MAIN : 0)),
+	    memory_order_relaxed);
+}
+
+/* The entry that the item stands for, or NULL: it is stale. */
+static struct hc_entry *
+find_entry(const struct hc_evict *evict, const struct hc_evict_queue *queue, uint32_t hash, uint8_t stamp)
+{
+	struct hc_entry *entry = *hc_table_slot(evict->table, hc_table_index(evict->table, hash));
+
+	for (; entry != NULL; entry = entry->next) {
+		if (entry->stamp == stamp && &evict->classes[class_of(entry)][which_of(entry)] == queue &&
+		    (uint32_t)hc_entry_hash(entry) == hash && entry != queue->oldest)
+			return entry;
+	}
+	return NULL;
+}
+
+/* ---- chunks ---- */
+
+/* A chunk that has room for an item queued now; NULL: no memory. */
+static struct hc_evict_chunk *
+tail_with_room(struct hc_evict_queue *queue, double clock, double step)
+{
+	struct hc_evict_chunk *chunk = queue->tail;
+
+	if (chunk != NULL && chunk->end < CHUNK_ITEMS &&
+	    (chunk->end - chunk->first < (int)CHUNK_SHARED || clock - chunk->clock < step))
+		return chunk;
+	chunk = hc_malloc(sizeof(*chunk));
+	if (chunk == NULL)
+		return NULL;
+	*chunk = (struct hc_evict_chunk){.clock = clock};
+	if (queue->tail != NULL)
+		queue->tail->next = chunk;
 	else
-		evict->head = entry;
-	evict->tail = entry;
+		queue->head = chunk;
+	queue->tail = chunk;
+	return chunk;
+}
+
+static void
+drop_head(struct hc_evict_queue *queue)
+{
+	struct hc_evict_chunk *chunk = queue->head;
+
+	queue->head = chunk->next;
+	if (queue->head == NULL)
+		queue->tail = NULL;
+	if (queue->cleaned == chunk)
+		queue->cleaned = NULL;
+	hc_free(chunk);
+}
+
+/* Its items that are stale go. */
+static void
+clean_chunk(const struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_evict_chunk *chunk)
+{
+	uint8_t end = 0;
+
+	for (unsigned i = chunk->first; i < chunk->end; i++) {
+		if (find_entry(evict, queue, chunk->hashes[i], chunk->stamps[i]) == NULL)
+			continue;
+		chunk->hashes[end] = chunk->hashes[i];
+		chunk->stamps[end++] = chunk->stamps[i];
+	}
+	queue->items -= (uint32_t)(chunk->end - chunk->first - end);
+	chunk->first = 0;
+	chunk->end = end;
+}
+
+/* Moves the items of the chunk behind into this one, if they have room; their clocks are not far apart. */
+static bool
+join_next(struct hc_evict_queue *queue, struct hc_evict_chunk *chunk)
+{
+	struct hc_evict_chunk *next = chunk->next;
+
+	if (next == queue->tail || chunk->first != 0 || chunk->end + next->end - next->first > (int)CHUNK_ITEMS)
+		return false;
+	for (unsigned i = next->first; i < next->end; i++) {
+		chunk->hashes[chunk->end] = next->hashes[i];
+		chunk->stamps[chunk->end++] = next->stamps[i];
+	}
+	chunk->next = next->next;
+	hc_free(next);
+	return true;
+}
+
+/* While most items are stale: throws out those of another chunk. Not of the tail, which is in use. */
+static void
+clean_some(const struct hc_evict *evict, struct hc_evict_queue *queue)
+{
+	if (queue->items < 2 * queue->entries + STALE_MIN || queue->head == queue->tail)
+		return;
+	if (queue->cleaned == NULL) {
+		clean_chunk(evict, queue, queue->head);
+		queue->cleaned = queue->head;
+		return;
+	}
+	struct hc_evict_chunk *next = queue->cleaned->next;
+	if (next == NULL || next == queue->tail) {
+		queue->cleaned = NULL;
+		return;
+	}
+	clean_chunk(evict, queue, next);
+	if (!join_next(queue, queue->cleaned))
+		queue->cleaned = next;
+}
+
+/* ---- queueing ---- */
+
+static void
+move_stamp(struct hc_evict_queue *queue)
+{
+	if (++queue->stamped <= queue->entries / HC_EVICT_STAMPS)
+		return;
+	queue->stamped = 0;
+	queue->stamp++;
+}
+
+/* At the end of its queue. Without memory it has no item, and is found by searching. */
+static void
+push(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entry, uint64_t hash, double clock)
+{
+	size_t size = hc_evict_size(entry);
+
+	move_stamp(queue);
+	entry->stamp = queue->stamp;
+	queue->entries++;
+	queue->bytes += size;
+	struct hc_evict_chunk *chunk = tail_with_room(queue, clock, CLOCK_STEP / weight(evict, size));
+	if (chunk != NULL) {
+		chunk->hashes[chunk->end] = (uint32_t)hash;
+		chunk->stamps[chunk->end++] = entry->stamp;
+		queue->items++;
+	}
+	clean_some(evict, queue);
+}
+
+static void
+take_out(struct hc_evict_queue *queue, const struct hc_entry *entry)
+{
+	queue->entries--;
+	queue->bytes -= hc_evict_size(entry);
+	if (queue->oldest == entry)
+		queue->oldest = NULL;
+}
+
+static void
+put_in(struct hc_evict *evict, struct hc_entry *entry, uint64_t hash, enum hc_evict_which which, unsigned hot,
+    double clock)
+{
+	unsigned class = class_of(entry);
+
+	set_state(entry, which, hot);
+	push(evict, &evict->classes[class][which], entry, hash, clock);
+	evict->used |= (uint64_t)1 << class;
+	evict->entries++;
 }
 
 void
-hc_evict_insert(struct hc_evict *evict, struct hc_entry *entry)
+hc_evict_insert(struct hc_evict *evict, struct hc_entry *entry, uint64_t hash, double clock)
 {
-	atomic_store_explicit(&entry->hot, 0, memory_order_relaxed);
-	append(evict, entry);
+	put_in(evict, entry, hash, hc_ghost_take(&evict->ghost, hash) ? HC_EVICT_MAIN : HC_EVICT_SMALL, 0, clock);
 }
 
 void
 hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry)
 {
-	if (entry->queue_prev != NULL)
-		entry->queue_prev->queue_next = entry->queue_next;
-	else
-		evict->head = entry->queue_next;
-	if (entry->queue_next != NULL)
-		entry->queue_next->queue_prev = entry->queue_prev;
-	else
-		evict->tail = entry->queue_prev;
-	entry->queue_prev = entry->queue_next = NULL;
+	unsigned class = class_of(entry);
+	struct hc_evict_queue *queues = evict->classes[class];
+
+	take_out(&queues[which_of(entry)], entry);
+	evict->entries--;
+	if (queues[HC_EVICT_SMALL].entries == 0 && queues[HC_EVICT_MAIN].entries == 0)
+		evict->used &= ~((uint64_t)1 << class);
+}
+
+void
+hc_evict_replace(struct hc_evict *evict, struct hc_entry *old, struct hc_entry *entry, uint64_t hash, double clock)
+{
+	enum hc_evict_which which = which_of(old);
+	unsigned hot = hc_entry_hotness(old);
+	struct hc_evict_queue *queue = queue_of(evict, old);
+
+	if (class_of(old) != class_of(entry)) {
+		hc_evict_remove(evict, old);
+		put_in(evict, entry, hash, which, hot, clock);
+		return;
+	}
+	/* Its item is the old one's: same hash, same stamp. */
+	set_state(entry, which, hot);
+	entry->stamp = old->stamp;
+	queue->bytes += hc_evict_size(entry) - hc_evict_size(old);
+	if (queue->oldest == old) {
+		queue->oldest = entry;
+		queue->oldest_priority = priority(evict, entry, queue->oldest_clock);
+	}
+}
+
+/* ---- the oldest of a queue ---- */
+
+static void
+set_oldest(const struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entry, double clock)
+{
+	queue->oldest = entry;
+	queue->oldest_clock = clock;
+	queue->oldest_priority = priority(evict, entry, clock);
+}
+
+/* There are entries but no items any more: they were queued without memory. Looks at some slots. */
+static void
+search_oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
+{
+	for (unsigned n = 0; n < SEARCH_SLOTS && queue->oldest == NULL; n++) {
+		struct hc_entry **slots[2];
+		unsigned count = hc_table_walk(evict->table, evict->search, slots);
+		for (unsigned i = 0; i < count; i++) {
+			struct hc_entry *entry = *slots[i];
+			while (entry != NULL && queue_of(evict, entry) != queue)
+				entry = entry->next;
+			if (entry != NULL)
+				set_oldest(evict, queue, entry, 0);
+		}
+		evict->search = hc_table_walk_next(evict->table, evict->search);
+	}
+}
+
+static struct hc_entry *
+oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
+{
+	if (queue->entries == 0)
+		return NULL;
+	while (queue->oldest == NULL && queue->head != NULL) {
+		struct hc_evict_chunk *chunk = queue->head;
+		if (chunk->first == chunk->end) {
+			drop_head(queue);
+			continue;
+		}
+		unsigned at = chunk->first++;
+		queue->items--;
+		struct hc_entry *entry = find_entry(evict, queue, chunk->hashes[at], chunk->stamps[at]);
+		if (entry != NULL)
+			set_oldest(evict, queue, entry, chunk->clock);
+	}
+	if (queue->oldest == NULL)
+		search_oldest(evict, queue);
+	return queue->oldest;
+}
+
+/* The same, but `keep` only when there is no other: it goes to the end of the queue. */
+static struct hc_entry *
+oldest_but(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *keep)
+{
+	struct hc_entry *entry = oldest(evict, queue);
+
+	if (entry == NULL || entry != keep || queue->entries == 1)
+		return entry;
+	double clock = queue->oldest_clock;
+	take_out(queue, entry);
+	push(evict, queue, entry, hc_entry_hash(entry), clock);
+	return oldest(evict, queue);
+}
+
+/* ---- the choice ---- */
+
+/* The queue whose oldest the class offers; NULL: it has none but `keep`. */
+static struct hc_evict_queue *
+offer(struct hc_evict *evict, unsigned class, struct hc_entry *keep)
+{
+	struct hc_evict_queue *small = &evict->classes[class][HC_EVICT_SMALL];
+	struct hc_evict_queue *main = &evict->classes[class][HC_EVICT_MAIN];
+	bool over = main->entries == 0 || small->bytes * SMALL_SHARE > small->bytes + main->bytes;
+	struct hc_evict_queue *first = over ? small : main, *second = over ? main : small;
+
+	struct hc_entry *entry = oldest_but(evict, first, keep);
+	if (entry != NULL && entry != keep)
+		return first;
+	entry = oldest_but(evict, second, keep);
+	return entry != NULL && entry != keep ? second : NULL;
+}
+
+static struct hc_evict_queue *
+best_offer(struct hc_evict *evict, struct hc_entry *keep)
+{
+	struct hc_evict_queue *best = NULL;
+
+	for (uint64_t classes = evict->used; classes != 0; classes &= classes - 1) {
+		struct hc_evict_queue *queue = offer(evict, (unsigned)__builtin_ctzll(classes), keep);
+		if (queue != NULL && (best == NULL || queue->oldest_priority < best->oldest_priority))
+			best = queue;
+	}
+	return best;
+}
+
+/* From small to main, or round in main a degree cooler. */
+static void
+move_on(struct hc_evict *evict, struct hc_evict_queue *queue, double clock)
+{
+	struct hc_entry *entry = queue->oldest;
+	unsigned class = class_of(entry);
+	unsigned hot = which_of(entry) == HC_EVICT_SMALL ? 0 : hc_entry_hotness(entry) - 1;
+
+	take_out(queue, entry);
+	set_state(entry, HC_EVICT_MAIN, hot);
+	push(evict, &evict->classes[class][HC_EVICT_MAIN], entry, hc_entry_hash(entry), clock);
+}
+
+/* The next victim is known: it is about to go. */
+static struct hc_entry *
+depart(struct hc_evict *evict, struct hc_evict_queue *queue, double *clock)
+{
+	struct hc_entry *entry = queue->oldest;
+
+	if (which_of(entry) == HC_EVICT_SMALL)
+		hc_ghost_add(&evict->ghost, hc_entry_hash(entry), hc_evict_size(entry), evict->entries);
+	if (queue->oldest_priority > *clock)
+		*clock = queue->oldest_priority;
+	return entry;
 }
 
 struct hc_entry *
-hc_evict_victim(struct hc_evict *evict, const struct hc_entry *keep)
+hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock)
 {
-	for (int chances = 0;; chances++) {
-		struct hc_entry *entry = evict->head;
-		if (entry == NULL || (entry == keep && entry == evict->tail))
+	for (unsigned moves = 0;;) {
+		struct hc_evict_queue *queue = best_offer(evict, keep);
+		if (queue == NULL)
 			return NULL;
-		uint8_t hot = atomic_load_explicit(&entry->hot, memory_order_relaxed);
-		if (entry != keep && (hot == 0 || chances >= CHANCES))
-			return entry;
-		if (hot > 0 && entry != keep)
-			atomic_store_explicit(&entry->hot, (uint8_t)(hot - 1), memory_order_relaxed);
-		hc_evict_remove(evict, entry);
-		append(evict, entry);
+		double now = priority(evict, queue->oldest, queue->oldest_clock);
+		if (now > queue->oldest_priority) {
+			queue->oldest_priority = now; /* it was hit: others may come first now */
+			continue;
+		}
+		if (hc_entry_hotness(queue->oldest) == 0 || moves++ == MOVES)
+			return depart(evict, queue, clock);
+		move_on(evict, queue, *clock);
 	}
+}
+
+double
+hc_evict_best(struct hc_evict *evict)
+{
+	struct hc_evict_queue *queue = best_offer(evict, NULL);
+
+	return queue != NULL ? queue->oldest_priority : HC_EVICT_NONE;
+}
+
+double
+hc_evict_best_beside(struct hc_evict *evict, const struct hc_entry *entry)
+{
+	struct hc_evict_queue *queue = offer(evict, class_of(entry), NULL);
+
+	return queue != NULL ? queue->oldest_priority : HC_EVICT_NONE;
+}
+
+/* ---- life ---- */
+
+enum hc_status
+hc_evict_init(struct hc_evict *evict, struct hc_table *table)
+{
+	*evict = (struct hc_evict){.table = table};
+	evict->classes = hc_calloc(HC_EVICT_CLASSES, sizeof(*evict->classes));
+	return evict->classes != NULL ? HC_OK : HC_NOMEM;
+}
+
+static void
+queue_fini(struct hc_evict_queue *queue)
+{
+	while (queue->head != NULL)
+		drop_head(queue);
+}
+
+void
+hc_evict_fini(struct hc_evict *evict)
+{
+	for (unsigned class = 0; evict->classes != NULL && class < HC_EVICT_CLASSES; class ++) {
+		queue_fini(&evict->classes[class][HC_EVICT_SMALL]);
+		queue_fini(&evict->classes[class][HC_EVICT_MAIN]);
+	}
+	hc_free(evict->classes);
+	hc_ghost_fini(&evict->ghost);
+}
+
+void
+hc_evict_set_capacity(struct hc_evict *evict, uint64_t bytes)
+{
+	hc_ghost_set_capacity(&evict->ghost, bytes);
+}
+
+size_t
+hc_evict_bytes(const struct hc_evict *evict)
+{
+	size_t bytes = hc_mem_footprint(evict->classes) + hc_ghost_bytes(&evict->ghost);
+
+	for (unsigned class = 0; class < HC_EVICT_CLASSES; class ++) {
+		for (int which = 0; which < 2; which++)
+			bytes += evict->classes[class][which].items * sizeof(struct hc_evict_chunk) / CHUNK_ITEMS;
+	}
+	return bytes;
 }

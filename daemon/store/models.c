@@ -175,6 +175,12 @@ hc_models_info(const struct hc_models *models, uint32_t id, struct hc_model_info
 	};
 }
 
+const _Atomic uint32_t *
+hc_models_epoch_at(const struct hc_models *models, uint32_t id)
+{
+	return epoch_of(models, id);
+}
+
 uint32_t
 hc_models_epoch(const struct hc_models *models, uint32_t id)
 {

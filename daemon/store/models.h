@@ -9,6 +9,7 @@
 #ifndef HC_STORE_MODELS_H
 #define HC_STORE_MODELS_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include "base/status.h"
 #include "proto/slice.h"
@@ -38,6 +39,8 @@ enum hc_status hc_models_find(const struct hc_models *models, struct hc_slice na
 
 uint32_t hc_models_count(const struct hc_models *models);
 void hc_models_info(const struct hc_models *models, uint32_t id, struct hc_model_info *out);
+/* Where the epoch of that model is; as long as the table. */
+const _Atomic uint32_t *hc_models_epoch_at(const struct hc_models *models, uint32_t id);
 uint32_t hc_models_epoch(const struct hc_models *models, uint32_t id);
 struct hc_slice hc_models_name(const struct hc_models *models, uint32_t id);
 

@@ -12,7 +12,14 @@ account(struct hc_store *store, const struct hc_entry *entry, int64_t sign)
 	int64_t bytes = sign * (int64_t)hc_entry_footprint(entry);
 
 	atomic_fetch_add_explicit(&store->bytes, (uint64_t)bytes, memory_order_relaxed);
-	hc_models_account(store->models, entry->model, sign, bytes);
+	hc_models_account(store->models, hc_entry_model(entry), sign, bytes);
+}
+
+static void
+throw_away(struct hc_garbage *garbage, struct hc_entry *entry)
+{
+	entry->next = garbage->entries;
+	garbage->entries = entry;
 }
 
 void
@@ -23,8 +30,7 @@ hc_shard_unlink(struct hc_store *store, struct hc_shard *shard, struct hc_entry 
 	hc_table_remove(&shard->table, link);
 	hc_evict_remove(&shard->evict, entry);
 	account(store, entry, -1);
-	entry->next = garbage->entries;
-	garbage->entries = entry;
+	throw_away(garbage, entry);
 }
 
 void
@@ -72,43 +78,67 @@ hc_shard_drop(struct hc_store *store, struct hc_shard *shard, struct hc_key key,
 	hc_shard_settle(shard, 2, garbage);
 }
 
+/* Others decide by it whether to evict from this shard. */
 static void
-link_entry(struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
+offer_beside(struct hc_shard *shard, const struct hc_entry *entry)
 {
-	int64_t expire_ms = atomic_load_explicit(&entry->expire_ms, memory_order_relaxed);
+	double best = hc_evict_best_beside(&shard->evict, entry);
+
+	if (best < atomic_load_explicit(&shard->evict_best, memory_order_relaxed))
+		atomic_store_explicit(&shard->evict_best, best, memory_order_relaxed);
+}
+
+/* In place of `old`, when there is one. */
+static void
+link_entry(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
+    struct hc_entry *old, int64_t now_ms)
+{
+	double clock = atomic_load_explicit(&store->evict_clock, memory_order_relaxed);
 	int64_t now_s = now_ms / 1000;
 
 	assert(entry->created_s == 0); /* once only: someone may still be reading it where it was */
 	entry->created_s = now_s > 0 ? (uint32_t)now_s : 1;
-	atomic_store_explicit(&entry->accessed_s, entry->created_s, memory_order_relaxed);
 	hc_entry_ref(entry);
-	hc_table_insert(&shard->table, entry);
-	hc_evict_insert(&shard->evict, entry);
+	hc_table_insert(&shard->table, entry, key.hash);
+	if (old != NULL)
+		hc_evict_replace(&shard->evict, old, entry, key.hash, clock);
+	else
+		hc_evict_insert(&shard->evict, entry, key.hash, clock);
 	account(store, entry, 1);
-	hc_shard_expires(shard, expire_ms);
+	hc_shard_expires(shard, hc_entry_expire_ms(entry));
+	offer_beside(shard, entry);
+}
+
+static enum hc_status
+check_entry(const struct hc_store *store, const struct hc_entry *entry, int64_t now_ms)
+{
+	uint64_t max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
+
+	if (!hc_entry_valid(store, entry, now_ms))
+		return HC_STALE;
+	return hc_entry_footprint(entry) > max_bytes / HC_ENTRY_SHARE ? HC_LIMIT : HC_OK;
 }
 
 enum hc_status
 hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
     int64_t now_ms, struct hc_garbage *garbage)
 {
-	struct hc_entry **link = hc_table_find(&shard->table, key);
-	uint64_t max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
+	struct hc_entry **link = hc_table_find(&shard->table, key), *old = *link;
+	enum hc_status status = check_entry(store, entry, now_ms);
 
-	assert(entry->hash == key.hash && entry->key_len == key.len);
-	if (*link != NULL)
+	assert(hc_entry_lengths(entry).key == key.len);
+	if (status == HC_OK) {
+		if (old != NULL) {
+			hc_table_remove(&shard->table, link);
+			account(store, old, -1);
+			throw_away(garbage, old);
+		}
+		link_entry(store, shard, key, entry, old, now_ms);
+	} else if (old != NULL) {
 		hc_shard_unlink(store, shard, link, garbage);
-	if (!hc_entry_valid(store, entry, now_ms)) {
-		hc_shard_settle(shard, 2, garbage);
-		return HC_STALE;
 	}
-	if (hc_entry_footprint(entry) > max_bytes / HC_ENTRY_SHARE) {
-		hc_shard_settle(shard, 2, garbage);
-		return HC_LIMIT;
-	}
-	link_entry(store, shard, entry, now_ms);
 	hc_shard_settle(shard, 2, garbage);
-	return HC_OK;
+	return status;
 }
 
 static void

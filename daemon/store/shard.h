@@ -21,6 +21,11 @@
 #include "store/table.h"
 
 #define HC_CACHE_LINE 64
+/*
+ * Entries keep 16 bits of their generation: before these come round, everything older must have
+ * been reclaimed.
+ */
+#define HC_GENERATIONS 0x8000u
 #define HC_STAMPS 4096u
 #define HC_STAMP_SHIFT 40
 #define HC_ENTRY_SHARE 8 /* an entry may take this part of the budget at most: one eighth */
@@ -40,6 +45,8 @@ struct hc_shard {
 	int64_t soonest_ms;       /* no entry expires before */
 	int64_t sweep_soonest_ms; /* the same of what the sweep's present walk has met */
 	uint64_t evicted;
+	/* priority of what would be evicted first, or less; written under `lock`, read by anyone */
+	_Atomic double evict_best;
 	uint64_t expired;
 	uint64_t reclaimed;
 };
@@ -54,19 +61,25 @@ struct hc_store {
 	/* constant after creation */
 	struct hc_shard *shards;
 	struct hc_models *models;
+	const _Atomic uint32_t *default_epoch; /* model default's */
 	uint32_t nshards;
 	unsigned shard_shift;
 	/* atomic; every operation reads them, hardly any writes them */
 	_Atomic uint32_t generation;
 	_Atomic uint64_t max_bytes;
+	_Atomic uint64_t reserved_bytes; /* of them, not for entries: lost between them */
+	bool versions;                   /* constant after creation */
 	/* atomic; every insertion and removal writes it */
 	alignas(HC_CACHE_LINE) _Atomic uint64_t bytes;
-	_Atomic uint32_t evict_next; /* shard to evict from next, when it is not one's own */
+	_Atomic uint32_t evict_next; /* which shards to evict from next, beside one's own */
+	_Atomic double evict_clock;  /* eviction's; a lost update only loses a step */
 	/* written by the sweeping thread, read by anyone: what was the case when its last whole
 	 * walk began */
 	alignas(HC_CACHE_LINE) _Atomic uint64_t clean_changes;
+	_Atomic uint32_t clean_generation;
 	/* the sweeping thread's own */
 	uint64_t sweep_changes; /* when its present walk began */
+	uint32_t sweep_generation;
 	uint64_t sweep_cursor;
 	uint32_t sweep_shard;
 	/* the thread's that has the store to itself */
@@ -117,17 +130,39 @@ hc_shard_unlock(const struct hc_store *store, struct hc_shard *shard)
 
 /* Of the present generation and its model's present epoch. */
 static inline bool
+hc_entry_is_of(const struct hc_store *store, const struct hc_entry *entry, uint64_t life)
+{
+	if ((uint16_t)life != (uint16_t)hc_store_generation(store))
+		return false;
+	if ((hc_entry_state(entry) & HC_ENTRY_TAGGED) == 0)
+		return atomic_load_explicit(store->default_epoch, memory_order_acquire) == 0;
+	struct hc_entry_tag tag = hc_entry_tag(entry);
+	return tag.epoch == hc_models_epoch(store->models, tag.model);
+}
+
+static inline bool
 hc_entry_current(const struct hc_store *store, const struct hc_entry *entry)
 {
-	return entry->generation == hc_store_generation(store) &&
-	       entry->epoch == hc_models_epoch(store->models, entry->model);
+	return hc_entry_is_of(store, entry, atomic_load_explicit(&entry->life, memory_order_relaxed));
 }
 
 static inline bool
 hc_entry_valid(const struct hc_store *store, const struct hc_entry *entry, int64_t now_ms)
 {
-	return atomic_load_explicit(&entry->expire_ms, memory_order_relaxed) > now_ms && hc_entry_current(store, entry);
+	uint64_t life = atomic_load_explicit(&entry->life, memory_order_acquire);
+
+	/* As most are: none, or one that fits. No expiry is the highest there is. */
+	if ((int64_t)(life >> 16) <= now_ms)
+		return false;
+	if ((int64_t)life < 0 && life >> 16 != HC_ENTRY_NO_EXPIRY && hc_entry_expire_ms(entry) <= now_ms)
+		return false;
+	return hc_entry_is_of(store, entry, life);
 }
+
+/* For an entry that has not been inserted yet. */
+void hc_entry_set_generation(struct hc_entry *entry, uint32_t generation);
+/* entry->used for a hit so long after the insertion. */
+uint16_t hc_entry_used_code(uint32_t seconds);
 
 /* ---- under the shard's lock ---- */
 
@@ -177,10 +212,13 @@ void hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage);
  * `own_bytes` have been made free and some more entries than that have gone: a lowered limit is the
  * sweep's to reach.
  */
-void hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, const struct hc_entry *keep);
+void hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep);
 /* Evicts some entries from the next shard in turn. Returns false when the budget holds or nothing
  * is left. */
 bool hc_budget_step(struct hc_store *store);
 bool hc_budget_exceeded(const struct hc_store *store);
+
+/* Reclaims everything that is not of the present generation and epochs, before it returns. */
+void hc_store_purge(struct hc_store *store);
 
 #endif

@@ -7,6 +7,7 @@
 #include "store/shard.h"
 
 #define DEFAULT_SHARDS 16u
+#define SHARD_BYTES (2u << 20) /* of the budget, for a shard to be worth while: eviction chooses within one */
 #define MAX_SHARDS 64u
 
 _Thread_local const struct hc_store *hc_store_exclusive;
@@ -17,12 +18,19 @@ static enum hc_status
 shard_init(struct hc_shard *shard)
 {
 	shard->soonest_ms = shard->sweep_soonest_ms = HC_NO_EXPIRY;
-	hc_evict_init(&shard->evict);
+	atomic_store(&shard->evict_best, HC_EVICT_NONE);
 	shard->stamps = hc_calloc(HC_STAMPS, sizeof(*shard->stamps));
 	if (shard->stamps == NULL)
 		return HC_NOMEM;
-	if (hc_table_init(&shard->table) == HC_OK)
-		return HC_OK;
+	if (hc_evict_init(&shard->evict, &shard->table) != HC_OK)
+		goto free_stamps;
+	if (hc_table_init(&shard->table) != HC_OK)
+		goto fini_evict;
+	return HC_OK;
+
+fini_evict:
+	hc_evict_fini(&shard->evict);
+free_stamps:
 	hc_free(shard->stamps);
 	return HC_NOMEM;
 }
@@ -30,11 +38,14 @@ shard_init(struct hc_shard *shard)
 static void
 shard_fini(struct hc_shard *shard)
 {
-	for (struct hc_entry *entry = shard->evict.head; entry != NULL;) {
-		struct hc_entry *next = entry->queue_next;
-		hc_entry_unref(entry);
-		entry = next;
+	for (uint32_t i = 0; i < hc_table_slots(&shard->table); i++) {
+		for (struct hc_entry *entry = *hc_table_slot(&shard->table, i); entry != NULL;) {
+			struct hc_entry *next = entry->next;
+			hc_entry_unref(entry);
+			entry = next;
+		}
 	}
+	hc_evict_fini(&shard->evict);
 	hc_table_fini(&shard->table);
 	hc_free(shard->stamps);
 }
@@ -60,10 +71,20 @@ alloc_store(uint32_t nshards)
 	return store;
 }
 
+static uint32_t
+default_shards(uint64_t max_bytes)
+{
+	uint32_t shards = 1;
+
+	while (shards < DEFAULT_SHARDS && max_bytes / SHARD_BYTES >= 2 * shards)
+		shards *= 2;
+	return shards;
+}
+
 enum hc_status
 hc_store_create(const struct hc_store_config *config, struct hc_store **out)
 {
-	uint32_t nshards = config->shards == 0 ? DEFAULT_SHARDS : config->shards;
+	uint32_t nshards = config->shards == 0 ? default_shards(config->max_bytes) : config->shards;
 	uint32_t max_models = config->max_models == 0 ? 1 : config->max_models;
 	struct hc_store *store;
 
@@ -73,13 +94,16 @@ hc_store_create(const struct hc_store_config *config, struct hc_store **out)
 	if (store == NULL)
 		return HC_NOMEM;
 	store->shard_shift = 64 - log2_of(nshards);
-	atomic_store(&store->max_bytes, config->max_bytes);
 	if (hc_models_create(max_models, &store->models) != HC_OK)
 		goto destroy_store;
+	store->default_epoch = hc_models_epoch_at(store->models, HC_MODEL_DEFAULT);
 	for (; store->nshards < nshards; store->nshards++) {
 		if (shard_init(&store->shards[store->nshards]) != HC_OK)
 			goto destroy_store;
 	}
+	store->versions = config->versions;
+	hc_store_set_limit(store, config->max_bytes);
+	hc_store_set_weigh_bytes(store, config->weigh_bytes);
 	*out = store;
 	return HC_OK;
 
@@ -119,7 +143,8 @@ hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
 		struct hc_shard *shard = &store->shards[i];
 		hc_shard_lock(store, shard);
 		stats.entries += shard->table.count;
-		stats.table_bytes += hc_table_bytes(&shard->table) + hc_mem_footprint(shard->stamps);
+		stats.table_bytes +=
+		    hc_table_bytes(&shard->table) + hc_evict_bytes(&shard->evict) + hc_mem_footprint(shard->stamps);
 		stats.evicted += shard->evicted;
 		stats.expired += shard->expired;
 		stats.reclaimed += shard->reclaimed;
@@ -131,24 +156,44 @@ hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
 void
 hc_store_set_limit(struct hc_store *store, uint64_t max_bytes)
 {
+	atomic_store_explicit(&store->reserved_bytes, 0, memory_order_relaxed);
 	atomic_store_explicit(&store->max_bytes, max_bytes, memory_order_relaxed);
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		hc_shard_lock(store, shard);
+		hc_evict_set_capacity(&shard->evict, max_bytes / store->nshards);
+		hc_shard_unlock(store, shard);
+	}
 	hc_budget_fit(store, 0, 0, NULL);
+}
+
+void
+hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes)
+{
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		hc_shard_lock(store, shard);
+		shard->evict.weigh_bytes = weigh_bytes;
+		hc_shard_unlock(store, shard);
+	}
 }
 
 /* ---- reads ---- */
 
 static void
-count_hit(struct hc_entry *entry, int64_t now_ms)
+count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
 {
-	uint32_t now_s = (uint32_t)(now_ms / 1000);
-	uint32_t hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
+	uint32_t since = (uint32_t)(now_ms / 1000) - entry->created_s;
+	uint8_t hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
 
 	/* One writer at a time, the lock's holder: no read-modify-write needed. refs, beside it, is
 	 * dirty anyway. */
-	atomic_store_explicit(&entry->hits, hits + 1, memory_order_relaxed);
-	if (atomic_load_explicit(&entry->accessed_s, memory_order_relaxed) != now_s)
-		atomic_store_explicit(&entry->accessed_s, now_s, memory_order_relaxed);
-	hc_evict_hit(entry);
+	if (hits < UINT8_MAX)
+		atomic_store_explicit(&entry->hits, (uint8_t)(hits + 1), memory_order_relaxed);
+	uint16_t used = __builtin_expect(since < 0x8000, 1) ? (uint16_t)since : hc_entry_used_code(since);
+	if (atomic_load_explicit(&entry->used, memory_order_relaxed) != used)
+		atomic_store_explicit(&entry->used, used, memory_order_relaxed);
+	hc_evict_hit(&shard->evict, entry);
 }
 
 /* Gives the lock back. Apart from the reads, which have no garbage otherwise. */
@@ -182,7 +227,7 @@ read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace
 	}
 	hc_entry_ref(entry);
 	if (trace)
-		count_hit(entry, now_ms);
+		count_hit(shard, entry, now_ms);
 	hc_shard_unlock(store, shard);
 	*out = entry;
 	return HC_OK;
@@ -257,8 +302,7 @@ hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, 
 	status = check_condition(how->condition, how->expected, present);
 	if (status == HC_OK) {
 		if (how->keep_ttl && present != NULL)
-			atomic_store_explicit(&entry->expire_ms,
-			    atomic_load_explicit(&present->expire_ms, memory_order_relaxed), memory_order_relaxed);
+			hc_entry_set_expire_ms(entry, hc_entry_expire_ms(present));
 		status = overwrite(store, shard, key, entry, now_ms, &garbage);
 	}
 	hc_shard_unlock(store, shard);
@@ -314,7 +358,7 @@ change_expiry(struct hc_store *store, struct hc_shard *shard, struct hc_entry *e
 		hc_shard_drop(store, shard, key, garbage);
 		return;
 	}
-	atomic_store_explicit(&entry->expire_ms, expire_ms, memory_order_relaxed);
+	hc_entry_set_expire_ms(entry, expire_ms);
 	hc_shard_expires(shard, expire_ms);
 }
 
@@ -331,7 +375,7 @@ hc_store_expire(
 	present = hc_shard_find(store, shard, key, now_ms, &garbage);
 	give_old(present, old);
 	if (present != NULL) {
-		int64_t present_ms = atomic_load_explicit(&present->expire_ms, memory_order_relaxed);
+		int64_t present_ms = hc_entry_expire_ms(present);
 		status = expire_applies(flags, present_ms, expire_ms) ? HC_OK : HC_UNCHANGED;
 	}
 	if (status == HC_OK)
@@ -360,7 +404,9 @@ unlock_many(struct hc_store *store, uint64_t shards)
 static struct hc_key
 key_of(const struct hc_entry *entry)
 {
-	return (struct hc_key){entry->data, entry->key_len, entry->hash};
+	struct hc_slice key = hc_entry_key(entry);
+
+	return (struct hc_key){key.ptr, key.len, hc_entry_hash(entry)};
 }
 
 /* Under the locks: whether the condition holds for all. */
@@ -392,7 +438,7 @@ hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_
 		if (footprint > max_bytes / HC_ENTRY_SHARE)
 			return HC_LIMIT;
 		bytes += footprint;
-		shards |= (uint64_t)1 << hc_shard_index(store, entries[i]->hash);
+		shards |= (uint64_t)1 << hc_shard_index(store, hc_entry_hash(entries[i]));
 	}
 	lock_many(store, shards);
 	status = check_all(store, entries, n, condition, now_ms, &garbage);
@@ -403,7 +449,7 @@ hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_
 	unlock_many(store, shards);
 	hc_garbage_free(store, &garbage);
 	if (status == HC_OK && n > 0)
-		hc_budget_fit(store, hc_shard_index(store, entries[0]->hash), bytes, NULL);
+		hc_budget_fit(store, hc_shard_index(store, hc_entry_hash(entries[0])), bytes, NULL);
 	return status;
 }
 

@@ -21,7 +21,10 @@
 #ifndef HC_STORE_STORE_H
 #define HC_STORE_STORE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include "base/clock.h"
 #include "base/status.h"
 #include "proto/slice.h"
@@ -41,75 +44,188 @@ struct hc_key hc_key(struct hc_slice bytes);
 
 #define HC_ENTRY_HOT_MAX 3
 
+/*
+ * What is the same in most entries is left out of it: the fields here are followed by what the bits
+ * of `state` say, in this order, then by key and value. Use the functions below.
+ *
+ *     HC_ENTRY_LONG       struct hc_entry_lengths: key or value do not fit the short lengths
+ *     HC_ENTRY_TAGGED     struct hc_entry_tag: not of model default in its epoch 0
+ *     HC_ENTRY_VERSIONED  uint64_t: the write's seq upstream
+ */
 struct hc_entry {
-	/* constant from insertion on */
-	uint64_t hash;
-	uint64_t version; /* seq of the write upstream; 0 when unknown, as for raw values and
-			     without upstream */
-	uint32_t key_len;
-	uint32_t value_len;
+	struct hc_entry *next; /* the store's: in its slot of the table; later, among those to be freed */
+	/* written before insertion or under the shard lock, read by anyone: expiry in the upper 48
+	 * bits, the lowest bits of the generation in the lower 16. The expiry is wall ms; or all ones:
+	 * none; or, with its highest bit, the address of a cell that holds it: it does not fit */
+	_Atomic uint64_t life;
+	_Atomic uint32_t refs;
+	uint32_t created_s; /* wall seconds of the insertion; 0: not inserted. Constant from then on */
+	/* written under the shard lock, read by anyone: seconds from insertion to the last hit, coded */
+	_Atomic uint16_t used;
+	/* constant */
+	uint16_t value_len_short;
+	uint8_t key_len_short;
+	/* as `used`; stops at its highest value */
+	_Atomic uint8_t hits;
+	/* as `used`: HC_ENTRY_HOT, HC_ENTRY_MAIN, and the constant bits above */
+	_Atomic uint8_t state;
+	uint8_t stamp; /* eviction's: under the shard lock */
+	char data[];
+};
+
+#define HC_ENTRY_HOT 0x03 /* 0 … HC_ENTRY_HOT_MAX */
+#define HC_ENTRY_MAIN 0x04
+#define HC_ENTRY_LONG 0x08
+#define HC_ENTRY_TAGGED 0x10
+#define HC_ENTRY_VERSIONED 0x20
+#define HC_ENTRY_EXTRAS /* 8 bytes for each */ (HC_ENTRY_LONG | HC_ENTRY_TAGGED | HC_ENTRY_VERSIONED)
+
+struct hc_entry_lengths {
+	uint32_t key;
+	uint32_t value;
+};
+
+struct hc_entry_tag {
 	uint32_t model;
 	uint32_t epoch;
-	uint32_t generation;
-	/* atomic */
-	_Atomic uint32_t refs;
-	/* written under the shard lock, read by anyone: absolute wall ms or HC_NO_EXPIRY */
-	_Atomic int64_t expire_ms;
-	/* written under the shard lock, read by anyone; see the accessors below */
-	_Atomic uint32_t hits;
-	_Atomic uint32_t accessed_s; /* wall seconds of the last hit */
-	uint32_t created_s;          /* wall seconds of the insertion; 0: not inserted. Constant from then on */
-	_Atomic uint8_t hot;         /* 0 … HC_ENTRY_HOT_MAX */
-	/* the store's own: under the shard lock while it is in the table */
-	struct hc_entry *next; /* in its slot of the table; later, among those to be freed */
-	struct hc_entry *queue_prev, *queue_next;
-	char data[]; /* key, then value */
 };
+
+static inline unsigned
+hc_entry_state(const struct hc_entry *entry)
+{
+	return atomic_load_explicit(&entry->state, memory_order_relaxed);
+}
+
+static inline size_t
+hc_entry_extras_len(unsigned state)
+{
+	return 8 * (size_t)((state >> 3 & 1) + (state >> 4 & 1) + (state >> 5 & 1));
+}
+
+static inline struct hc_entry_lengths
+hc_entry_lengths(const struct hc_entry *entry)
+{
+	struct hc_entry_lengths lengths = {entry->key_len_short, entry->value_len_short};
+
+	if (__builtin_expect((hc_entry_state(entry) & HC_ENTRY_LONG) != 0, 0))
+		memcpy(&lengths, entry->data, sizeof(lengths));
+	return lengths;
+}
+
+/* The key's bytes; the value's follow. */
+static inline const char *
+hc_entry_bytes(const struct hc_entry *entry)
+{
+	unsigned state = hc_entry_state(entry);
+
+	return (state & HC_ENTRY_EXTRAS) == 0 ? entry->data : entry->data + hc_entry_extras_len(state);
+}
 
 static inline struct hc_slice
 hc_entry_key(const struct hc_entry *entry)
 {
-	return hc_slice(entry->data, entry->key_len);
+	return hc_slice(hc_entry_bytes(entry), hc_entry_lengths(entry).key);
 }
 
 static inline struct hc_slice
 hc_entry_value(const struct hc_entry *entry)
 {
-	return hc_slice(entry->data + entry->key_len, entry->value_len);
+	struct hc_entry_lengths lengths = hc_entry_lengths(entry);
+
+	return hc_slice(hc_entry_bytes(entry) + lengths.key, lengths.value);
+}
+
+static inline size_t
+hc_entry_value_len(const struct hc_entry *entry)
+{
+	return hc_entry_lengths(entry).value;
 }
 
 /* Where to write the value of an entry that has not been inserted yet. */
 static inline char *
 hc_entry_value_ptr(struct hc_entry *entry)
 {
-	return entry->data + entry->key_len;
+	return (char *)(uintptr_t)hc_entry_value(entry).ptr;
 }
 
+static inline struct hc_entry_tag
+hc_entry_tag(const struct hc_entry *entry)
+{
+	struct hc_entry_tag tag = {HC_MODEL_DEFAULT, 0};
+	unsigned state = hc_entry_state(entry);
+
+	if ((state & HC_ENTRY_TAGGED) != 0)
+		memcpy(&tag, entry->data + hc_entry_extras_len(state & HC_ENTRY_LONG), sizeof(tag));
+	return tag;
+}
+
+static inline uint32_t
+hc_entry_model(const struct hc_entry *entry)
+{
+	return hc_entry_tag(entry).model;
+}
+
+static inline uint32_t
+hc_entry_epoch(const struct hc_entry *entry)
+{
+	return hc_entry_tag(entry).epoch;
+}
+
+#define HC_ENTRY_NO_EXPIRY (((uint64_t)1 << 48) - 1)
+#define HC_ENTRY_FAR ((uint64_t)1 << 47)
+
+/* Wall ms or HC_NO_EXPIRY. */
+static inline int64_t
+hc_entry_expire_ms(const struct hc_entry *entry)
+{
+	uint64_t ms = atomic_load_explicit(&entry->life, memory_order_acquire) >> 16;
+
+	if (ms == HC_ENTRY_NO_EXPIRY)
+		return HC_NO_EXPIRY;
+	if (__builtin_expect((ms & HC_ENTRY_FAR) == 0, 1))
+		return (int64_t)ms;
+	return atomic_load_explicit((_Atomic int64_t *)(uintptr_t)(ms & ~HC_ENTRY_FAR), memory_order_relaxed);
+}
+
+/* Seq of the write upstream; 0 when unknown, as for raw values and without upstream. */
+uint64_t hc_entry_version(const struct hc_entry *entry);
+
+/*
+ * Before it is inserted: its expiry (without memory, one after the year 6000 becomes the year
+ * 6429); and, in a store that keeps versions, of which write and epoch it is.
+ */
+void hc_entry_set_expire_ms(struct hc_entry *entry, int64_t expire_ms);
+void hc_entry_set_version(struct hc_entry *entry, uint64_t version);
+void hc_entry_set_epoch(struct hc_entry *entry, uint32_t epoch);
+
+/* Of its key, made anew. */
+uint64_t hc_entry_hash(const struct hc_entry *entry);
 /* Whole seconds since it was inserted, since it was last hit (or inserted); 0 when it never was. */
 uint32_t hc_entry_age_s(const struct hc_entry *entry, int64_t now_ms);
 uint32_t hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms);
-/* Hits since it was inserted; how dear it is to eviction, 0 … HC_ENTRY_HOT_MAX. */
+/* Hits since it was inserted, 255 for all beyond; how dear it is to eviction, 0 … HC_ENTRY_HOT_MAX. */
 uint32_t hc_entry_hits(const struct hc_entry *entry);
 unsigned hc_entry_hotness(const struct hc_entry *entry);
 
 /*
- * An entry of that key with room for `value_len` bytes, one reference (the caller's), model
- * default, the store's present generation, the model's present epoch, no expiry. NULL when out of
- * memory or too long. The caller fills in value, model, epoch, version and expiry before it inserts
- * it, which it may do once.
+ * An entry of that key with room for `value_len` bytes, one reference (the caller's), the store's
+ * present generation, the model's present epoch, no expiry, version 0. NULL when out of memory or
+ * too long. The caller fills in value and expiry before it inserts it, which it may do once.
  */
-struct hc_entry *hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len);
+struct hc_entry *hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len, uint32_t model);
 void hc_entry_ref(struct hc_entry *entry);
 void hc_entry_unref(struct hc_entry *entry); /* NULL is fine */
-/* Bytes it is charged with: allocator's overhead and its share of the table included. */
+/* Bytes it is charged with: allocator's overhead and its share of table and queues included. */
 size_t hc_entry_footprint(const struct hc_entry *entry);
 
 /* ---- the store ---- */
 
 struct hc_store_config {
 	uint64_t max_bytes; /* 0: keep nothing */
-	uint32_t shards;    /* power of two up to 64; 0: the default */
+	uint32_t shards;    /* power of two up to 64; 0: as many as suit the budget */
 	uint32_t max_models;
+	bool versions;    /* entries have a version: 8 bytes more each */
+	bool weigh_bytes; /* hc_store_set_weigh_bytes() */
 };
 
 struct hc_store_stats {
@@ -129,6 +245,19 @@ struct hc_models *hc_store_models(struct hc_store *store);
 void hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
 /* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
 void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
+/*
+ * The process has grown by so much since it began to fill the store. While that is more than a
+ * twentieth (and HC_PROCESS_SLACK) over the limit, since freed memory lies scattered between what
+ * stays, entries may take less than the limit, down to half of it. To be called every 100 ms or so,
+ * by one thread; hc_store_sweep() carries it out.
+ */
+#define HC_PROCESS_SLACK ((uint64_t)4 << 20)
+void hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
+/*
+ * What eviction is to save: misses (false), where small entries stay longest, since many of them fit; or
+ * bytes that have to be fetched anew (true), where that counts for less. Any time.
+ */
+void hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes);
 
 /* HC_OK: a valid entry, *out has a reference; HC_MISS. A hit counts for eviction. No allocation. */
 enum hc_status hc_store_get(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);

@@ -39,7 +39,7 @@ hc_table_fini(struct hc_table *table)
 struct hc_entry **
 hc_table_link(const struct hc_table *table, const struct hc_entry *entry)
 {
-	struct hc_entry **link = hc_table_slot(table, hc_table_index(table, entry->hash));
+	struct hc_entry **link = hc_table_slot(table, hc_table_index(table, hc_entry_hash(entry)));
 
 	while (*link != entry)
 		link = &(*link)->next;
@@ -47,9 +47,9 @@ hc_table_link(const struct hc_table *table, const struct hc_entry *entry)
 }
 
 void
-hc_table_insert(struct hc_table *table, struct hc_entry *entry)
+hc_table_insert(struct hc_table *table, struct hc_entry *entry, uint64_t hash)
 {
-	struct hc_entry **slot = hc_table_slot(table, hc_table_index(table, entry->hash));
+	struct hc_entry **slot = hc_table_slot(table, hc_table_index(table, hash));
 
 	entry->next = *slot;
 	*slot = entry;
@@ -97,7 +97,7 @@ grow(struct hc_table *table)
 	*to = NULL;
 	while (*from != NULL) {
 		struct hc_entry *entry = *from;
-		if (((uint32_t)entry->hash & (table->mask + 1)) == 0) {
+		if (((uint32_t)hc_entry_hash(entry) & (table->mask + 1)) == 0) {
 			from = &entry->next;
 			continue;
 		}

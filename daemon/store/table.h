@@ -8,6 +8,9 @@
  * There are mask + 1 + split slots. A hash belongs to slot `hash & mask`, or, when that one is
  * below `split`, has been split already, to slot `hash & (2 * mask + 1)`.
  *
+ * Entries do not keep their hash: it is made anew from the key where it is needed, when a slot is
+ * split. That costs less than the memory.
+ *
  * Not synchronized: the shard's lock protects it. It owns the segments, not the entries.
  */
 #ifndef HC_STORE_TABLE_H
@@ -60,6 +63,33 @@ hc_table_index(const struct hc_table *table, uint64_t hash)
 	return index < table->split ? (uint32_t)hash & (2 * table->mask + 1) : index;
 }
 
+/* Short keys without a call: most are 8 to 32 bytes, and entries of a chain often differ in the last ones only. */
+static inline bool
+hc_table_same_bytes(const char *a, const char *b, size_t len)
+{
+	uint64_t x, y;
+
+	if (len < sizeof(x) || len > 4 * sizeof(x))
+		return len == 0 || memcmp(a, b, len) == 0;
+	for (size_t end = len; end > sizeof(x); end -= sizeof(x)) {
+		memcpy(&x, a + end - sizeof(x), sizeof(x));
+		memcpy(&y, b + end - sizeof(y), sizeof(y));
+		if (x != y)
+			return false;
+	}
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	return x == y;
+}
+
+static inline bool
+hc_table_has_key(const struct hc_entry *entry, struct hc_key key)
+{
+	if (__builtin_expect((hc_entry_state(entry) & HC_ENTRY_EXTRAS) == 0, 1))
+		return entry->key_len_short == key.len && hc_table_same_bytes(entry->data, key.ptr, key.len);
+	return hc_entry_lengths(entry).key == key.len && hc_table_same_bytes(hc_entry_bytes(entry), key.ptr, key.len);
+}
+
 /* The link that points at the entry of that key; at NULL when there is none. Good until the table
  * changes. */
 static inline struct hc_entry **
@@ -69,9 +99,7 @@ hc_table_find(const struct hc_table *table, struct hc_key key)
 	struct hc_entry *entry;
 
 	for (; (entry = *link) != NULL; link = &entry->next) {
-		__builtin_prefetch(entry->data);
-		if (entry->hash == key.hash && entry->key_len == key.len &&
-		    (key.len == 0 || memcmp(entry->data, key.ptr, key.len) == 0))
+		if (hc_table_has_key(entry, key))
 			break;
 	}
 	return link;
@@ -80,7 +108,7 @@ hc_table_find(const struct hc_table *table, struct hc_key key)
 /* The link that points at an entry known to be in the table. */
 struct hc_entry **hc_table_link(const struct hc_table *table, const struct hc_entry *entry);
 /* The key must not be there yet. */
-void hc_table_insert(struct hc_table *table, struct hc_entry *entry);
+void hc_table_insert(struct hc_table *table, struct hc_entry *entry, uint64_t hash);
 /* Takes out what `link` points at. */
 void hc_table_remove(struct hc_table *table, struct hc_entry **link);
 

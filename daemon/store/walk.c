@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "store/shard.h"
 
+#define AHEAD 8       /* steps by which slots are fetched before entries, and entries before they are looked at */
 #define HOLD 64       /* slots looked at in one hold of a lock */
 #define SPARSE 10     /* a scan that finds little looks at up to so many times as many slots */
 #define LIST_MIN 16   /* items of a list, to begin with */
@@ -38,7 +39,7 @@ see_slot(struct view *view, struct hc_entry **link)
 			view->reclaimed++;
 			continue;
 		}
-		int64_t expire_ms = atomic_load_explicit(&entry->expire_ms, memory_order_relaxed);
+		int64_t expire_ms = hc_entry_expire_ms(entry);
 		if (expire_ms < view->soonest_ms)
 			view->soonest_ms = expire_ms;
 		view->valid++;
@@ -87,6 +88,28 @@ see_step(struct view *view, uint64_t *cursor)
 	return 0;
 }
 
+/* Where the walk will be in some steps: the slot is fetched first, then the entry in it. Both are all over memory. */
+struct lookahead {
+	uint64_t slot;
+	uint64_t entry;
+};
+
+static void
+look_ahead(const struct hc_table *table, struct lookahead *ahead, bool entries)
+{
+	struct hc_entry **slots[2];
+	unsigned n = hc_table_walk(table, ahead->slot, slots);
+
+	for (unsigned i = 0; i < n; i++)
+		__builtin_prefetch(slots[i]);
+	ahead->slot = hc_table_walk_next(table, ahead->slot);
+	if (!entries)
+		return;
+	for (unsigned i = 0, m = hc_table_walk(table, ahead->entry, slots); i < m; i++)
+		__builtin_prefetch(*slots[i]);
+	ahead->entry = hc_table_walk_next(table, ahead->entry);
+}
+
 /* Steps until `slots` slots were seen, the shard is done (*cursor is 0) or the list is full
  * (returns its need). */
 static size_t
@@ -97,9 +120,13 @@ see_some(struct view *view, uint64_t *cursor, size_t slots)
 	view->slots = view->valid = view->reclaimed = 0;
 	view->soonest_ms = HC_NO_EXPIRY;
 	view->garbage = (struct hc_garbage){0};
-	do
+	struct lookahead ahead = {*cursor, *cursor};
+	for (unsigned i = 0; i < 2 * AHEAD; i++)
+		look_ahead(&view->shard->table, &ahead, i >= AHEAD);
+	do {
+		look_ahead(&view->shard->table, &ahead, true);
 		need = see_step(view, cursor);
-	while (need == 0 && *cursor != 0 && view->slots < slots);
+	} while (need == 0 && *cursor != 0 && view->slots < slots);
 	return need;
 }
 
@@ -208,6 +235,16 @@ hc_store_count(struct hc_store *store, int64_t now_ms)
 	return n;
 }
 
+void
+hc_store_purge(struct hc_store *store)
+{
+	uint32_t generation = hc_store_generation(store);
+
+	for (uint32_t i = 0; i < store->nshards; i++)
+		(void)count_by_walking(store, &store->shards[i], 0);
+	atomic_store_explicit(&store->clean_generation, generation, memory_order_release);
+}
+
 /* ---- sweep ---- */
 
 /* Under the lock. What the walk met in this shard, and what was added meanwhile, is all there is.
@@ -227,6 +264,10 @@ sweep_next_shard(struct hc_store *store)
 		return;
 	store->sweep_shard = 0;
 	atomic_store_explicit(&store->clean_changes, store->sweep_changes, memory_order_release);
+	/* hc_store_purge() may have been further */
+	if ((int32_t)(store->sweep_generation - atomic_load_explicit(&store->clean_generation, memory_order_relaxed)) >
+	    0)
+		atomic_store_explicit(&store->clean_generation, store->sweep_generation, memory_order_release);
 }
 
 /* One hold of a lock. Adds to *seen and *reclaimed; returns true at the end of a shard. */
@@ -236,8 +277,10 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	struct hc_shard *shard = &store->shards[store->sweep_shard];
 	struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
 
-	if (store->sweep_shard == 0 && store->sweep_cursor == 0)
+	if (store->sweep_shard == 0 && store->sweep_cursor == 0) {
 		store->sweep_changes = hc_store_changes(store);
+		store->sweep_generation = hc_store_generation(store);
+	}
 	/* Nothing was cleared since the last whole walk, and nothing has expired: there is nothing to be found here. */
 	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_relaxed) == hc_store_changes(store);
 	hc_shard_lock(store, shard);

@@ -46,7 +46,7 @@ def test_config_get_takes_several_patterns_and_gives_each_name_once(harcad):
     with harcad.raw() as conn:
         found = conn.command("CONFIG", "GET", "memory.*", "memory.max*", "MEMORY.ENABLED", "maxmemory")
         assert found.count(b"memory.max_bytes") == 1
-        assert set(found[::2]) == {b"memory.enabled", b"memory.max_bytes", b"maxmemory"}
+        assert set(found[::2]) == {b"memory.enabled", b"memory.max_bytes", b"memory.policy_weight", b"maxmemory"}
         assert get(conn, "server.[mw]*")["server.workers"] == "1"
 
 

@@ -31,23 +31,36 @@ key_str(const char *str)
 }
 
 static inline struct hc_entry *
-entry_str(struct hc_store *store, const char *key, const char *value)
+entry_of_model(struct hc_store *store, const char *key, const char *value, uint32_t model)
 {
-	struct hc_entry *entry = hc_entry_create(store, key_str(key), strlen(value));
+	struct hc_entry *entry = hc_entry_create(store, key_str(key), strlen(value), model);
 
 	if (entry != NULL)
 		memcpy(hc_entry_value_ptr(entry), value, strlen(value));
 	return entry;
 }
 
-static inline struct hc_store *
-store_of(uint64_t max_bytes, uint32_t shards)
+static inline struct hc_entry *
+entry_str(struct hc_store *store, const char *key, const char *value)
 {
-	struct hc_store_config config = {.max_bytes = max_bytes, .shards = shards, .max_models = 1000};
+	return entry_of_model(store, key, value, HC_MODEL_DEFAULT);
+}
+
+static inline struct hc_store *
+store_with(uint64_t max_bytes, uint32_t shards, bool versions)
+{
+	struct hc_store_config config = {
+	    .max_bytes = max_bytes, .shards = shards, .max_models = 1000, .versions = versions};
 	struct hc_store *store;
 
 	ck_assert_int_eq(hc_store_create(&config, &store), HC_OK);
 	return store;
+}
+
+static inline struct hc_store *
+store_of(uint64_t max_bytes, uint32_t shards)
+{
+	return store_with(max_bytes, shards, false);
 }
 
 /* A number generator of our own: the same seed gives the same run everywhere. */

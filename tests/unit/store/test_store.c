@@ -24,7 +24,7 @@ static enum hc_status
 put_how(const char *key, const char *value, const struct hc_store_put *how, int64_t expire_ms)
 {
 	struct hc_entry *entry = entry_str(store, key, value);
-	atomic_store(&entry->expire_ms, expire_ms);
+	hc_entry_set_expire_ms(entry, expire_ms);
 	enum hc_status status = hc_store_put(store, key_str(key), entry, how, NOW, NULL);
 	hc_entry_unref(entry);
 	return status;
@@ -91,7 +91,7 @@ START_TEST(get_binary_and_empty_keys_hits)
 	struct hc_entry *entry;
 
 	for (size_t i = 0; i < 3; i++) {
-		entry = hc_entry_create(store, keys[i], 1);
+		entry = hc_entry_create(store, keys[i], 1, HC_MODEL_DEFAULT);
 		*hc_entry_value_ptr(entry) = (char)i;
 		ck_assert_int_eq(hc_store_put(store, keys[i], entry, NULL, NOW, NULL), HC_OK);
 		hc_entry_unref(entry);
@@ -142,13 +142,14 @@ END_TEST
 START_TEST(get_cleared_model_misses_other_stays)
 {
 	struct hc_models *models = hc_store_models(store);
-	struct hc_entry *entry = entry_str(store, "k", "v");
 	struct hc_store_stats stats;
+	uint32_t model;
 
-	ck_assert_int_eq(hc_models_intern(models, HC_SLICE("m"), &entry->model), HC_OK);
+	ck_assert_int_eq(hc_models_intern(models, HC_SLICE("m"), &model), HC_OK);
+	struct hc_entry *entry = entry_of_model(store, "k", "v", model);
 	hc_store_put(store, key_str("k"), entry, NULL, NOW, NULL);
 	put("other", "v");
-	hc_models_bump(models, entry->model);
+	hc_models_bump(models, model);
 	hc_entry_unref(entry);
 	ck_assert(holds("k", NULL));
 	ck_assert(holds("other", "v"));
@@ -264,7 +265,7 @@ END_TEST
 START_TEST(put_larger_than_an_eighth_is_refused_and_removes)
 {
 	struct hc_key key = key_str("k");
-	struct hc_entry *entry = hc_entry_create(store, key, (1 << 17)), *old;
+	struct hc_entry *entry = hc_entry_create(store, key, (1 << 17), HC_MODEL_DEFAULT), *old;
 
 	put("k", "1");
 	ck_assert_int_eq(hc_store_put(store, key, entry, NULL, NOW, &old), HC_LIMIT);
@@ -274,6 +275,34 @@ START_TEST(put_larger_than_an_eighth_is_refused_and_removes)
 	ck_assert_uint_eq(bytes(), 0);
 	hc_store_set_limit(store, 0);
 	ck_assert_int_eq(put_how("k", "1", NULL, HC_NO_EXPIRY), HC_LIMIT);
+}
+END_TEST
+
+START_TEST(forget_all_so_often_that_generations_come_round_stays_forgotten)
+{
+	put("k", "v");
+	for (unsigned i = 0; i < 1u << 16; i++)
+		hc_store_forget_all(store);
+	ck_assert(holds("k", NULL));
+	put("k", "v");
+	ck_assert(holds("k", "v"));
+}
+END_TEST
+
+START_TEST(expiry_beyond_the_short_form_is_exact)
+{
+	static const int64_t times[] = {HC_NO_EXPIRY - 1, ((int64_t)1 << 47) - 1, (int64_t)1 << 47,
+	    ((int64_t)1 << 48) - 1, (int64_t)1 << 48, NOW + 5, HC_NO_EXPIRY, NOW + 7};
+	struct hc_entry *entry;
+
+	put("k", "v");
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		ck_assert_int_eq(hc_store_expire(store, key_str("k"), 0, times[i], NOW, NULL), HC_OK);
+		ck_assert_int_eq(hc_store_peek(store, key_str("k"), NOW, &entry), HC_OK);
+		ck_assert_int_eq(hc_entry_expire_ms(entry), times[i]);
+		hc_entry_unref(entry);
+	}
+	ck_assert_int_eq(hc_store_get(store, key_str("k"), NOW + 7, &entry), HC_MISS);
 }
 END_TEST
 
@@ -288,7 +317,7 @@ fill_up(unsigned from, unsigned n, size_t value_len)
 		struct hc_store_stats stats;
 
 		snprintf(name, sizeof(name), "fill%u", i);
-		entry = hc_entry_create(store, key_str(name), value_len);
+		entry = hc_entry_create(store, key_str(name), value_len, HC_MODEL_DEFAULT);
 		memset(hc_entry_value_ptr(entry), 'x', value_len);
 		ck_assert_int_eq(hc_store_put(store, key_str(name), entry, NULL, NOW, NULL), HC_OK);
 		hc_entry_unref(entry);
@@ -316,14 +345,17 @@ START_TEST(put_over_budget_spares_what_is_hot)
 {
 	struct hc_entry *entry;
 
-	put("hot", "v");
-	put("cold", "v");
+	/* As large as what comes: smaller, it would stay longer for that. */
+	char value[101] = "";
+	memset(value, 'v', 100);
+	put("hot", value);
+	put("cold", value);
 	for (unsigned i = 0; i < 50; i++) {
 		ck_assert_int_eq(hc_store_get(store, key_str("hot"), NOW, &entry), HC_OK);
 		hc_entry_unref(entry);
 		fill_up(i * 500, 500, 100);
 	}
-	ck_assert(holds("hot", "v"));
+	ck_assert(holds("hot", value));
 	ck_assert(holds("cold", NULL));
 }
 END_TEST
@@ -342,6 +374,29 @@ START_TEST(put_among_hot_ones_is_not_its_own_victim)
 				hc_entry_unref(entry);
 		}
 	}
+}
+END_TEST
+
+START_TEST(process_grown_over_the_limit_takes_from_the_budget)
+{
+	uint64_t limit = 1 << 20, grown = limit + limit / 10 + HC_PROCESS_SLACK;
+
+	fill_up(0, 10000, 200);
+	uint64_t before = bytes();
+	for (unsigned i = 0; i < 5; i++)
+		hc_store_fit_process(store, grown);
+	while (hc_store_sweep(store, NOW, INT32_MAX))
+		;
+	ck_assert_uint_lt(bytes(), before - limit / 11);
+	for (unsigned i = 0; i < 100; i++) /* never more than half of it */
+		hc_store_fit_process(store, grown);
+	fill_up(10000, 3000, 200);
+	ck_assert_uint_gt(bytes(), limit / 3);
+	ck_assert_uint_lt(bytes(), limit - limit / 3);
+	for (unsigned i = 0; i < 200; i++)
+		hc_store_fit_process(store, limit / 2);
+	fill_up(20000, 10000, 200);
+	ck_assert_uint_gt(bytes(), limit - limit / 8);
 }
 END_TEST
 
@@ -387,7 +442,8 @@ END_TEST
 
 START_TEST(put_many_one_too_large_changes_nothing)
 {
-	struct hc_entry *many[2] = {entry_str(store, "a", "new"), hc_entry_create(store, key_str("b"), 1 << 18)};
+	struct hc_entry *many[2] = {
+	    entry_str(store, "a", "new"), hc_entry_create(store, key_str("b"), 1 << 18, HC_MODEL_DEFAULT)};
 
 	put("a", "old");
 	ck_assert_int_eq(hc_store_put_many(store, many, 2, HC_STORE_ANY, NOW), HC_LIMIT);
@@ -443,7 +499,7 @@ START_TEST(expire_flags_follow_redis)
 		    hc_store_expire(store, key_str("k"), rows[i].flags, rows[i].wanted, NOW, &old) == rows[i].status,
 		    "row %zu", i);
 		int64_t left = rows[i].status == HC_OK ? rows[i].wanted : rows[i].present;
-		ck_assert_int_eq(atomic_load(&old->expire_ms), left);
+		ck_assert_int_eq(hc_entry_expire_ms(old), left);
 		hc_entry_unref(old);
 	}
 	ck_assert_int_eq(hc_store_expire(store, key_str("no"), 0, NOW + 1, NOW, NULL), HC_MISS);
@@ -587,6 +643,9 @@ main(void)
 	tcase_add_test(tcase, put_larger_than_an_eighth_is_refused_and_removes);
 	tcase_add_test(tcase, put_over_budget_evicts_before_it_returns);
 	tcase_add_test(tcase, put_over_budget_spares_what_is_hot);
+	tcase_add_test(tcase, process_grown_over_the_limit_takes_from_the_budget);
+	tcase_add_test(tcase, forget_all_so_often_that_generations_come_round_stays_forgotten);
+	tcase_add_test(tcase, expiry_beyond_the_short_form_is_exact);
 	tcase_add_test(tcase, put_among_hot_ones_is_not_its_own_victim);
 	tcase_add_test(tcase, set_limit_smaller_is_reached_by_sweeping);
 	tcase_add_test(tcase, put_many_is_all_or_none);

@@ -29,6 +29,7 @@ static struct {
 	uint32_t tag;
 	uint64_t cursor;
 	bool evicts;
+	bool versions;
 	unsigned scans; /* finished */
 } w;
 
@@ -72,15 +73,14 @@ new_entry(uint32_t i, struct expected *e)
 	e->seen = w.keys[i].seen;
 	e->len = 4 + (rng_below(&w.rng, 20) == 0 ? rng_below(&w.rng, 5000) : rng_below(&w.rng, 100));
 	e->model = w.model_ids[rng_below(&w.rng, MODELS)];
-	e->version = rng_below(&w.rng, 50);
+	e->version = w.versions ? rng_below(&w.rng, 50) : 0;
 	e->expire_ms = rng_below(&w.rng, 4) == 0 ? w.now_ms + rng_below(&w.rng, 2000) : HC_NO_EXPIRY;
-	struct hc_entry *entry = hc_entry_create(w.store, key_of(i), e->len);
+	struct hc_entry *entry = hc_entry_create(w.store, key_of(i), e->len, e->model);
 	memset(hc_entry_value_ptr(entry), (int)(e->tag & 0xff), e->len);
 	memcpy(hc_entry_value_ptr(entry), &e->tag, 4);
-	entry->model = e->model;
-	entry->epoch = hc_models_epoch(hc_store_models(w.store), e->model);
-	entry->version = e->version;
-	atomic_store(&entry->expire_ms, e->expire_ms);
+	if (w.versions)
+		hc_entry_set_version(entry, e->version);
+	hc_entry_set_expire_ms(entry, e->expire_ms);
 	return entry;
 }
 
@@ -98,12 +98,12 @@ check_found(uint32_t i, const struct hc_entry *entry)
 	}
 	must_msg(expected_there(i), "key %u should not be there", i);
 	must(hc_slice_eq(hc_entry_key(entry), hc_slice(key_of(i).ptr, key_of(i).len)));
-	must(entry->value_len == e->len);
+	must(hc_entry_value_len(entry) == e->len);
 	memcpy(&tag, hc_entry_value(entry).ptr, 4);
 	must_msg(tag == e->tag, "key %u holds write %u, not %u", i, tag, e->tag);
 	must(
 	    hc_entry_value(entry).ptr[e->len - 1] == (e->len == 4 ? hc_entry_value(entry).ptr[3] : (char)(tag & 0xff)));
-	must(atomic_load(&entry->expire_ms) == e->expire_ms);
+	must(hc_entry_expire_ms(entry) == e->expire_ms);
 }
 
 static void
@@ -280,7 +280,7 @@ op_scan(void)
 	must(hc_store_scan(w.store, &w.cursor, 1 + rng_below(&w.rng, 100), w.now_ms, &list) == HC_OK);
 	for (size_t n = 0; n < list.n; n++) {
 		char name[16] = {0};
-		memcpy(name, list.items[n]->data, list.items[n]->key_len);
+		memcpy(name, hc_entry_key(list.items[n]).ptr, hc_entry_key(list.items[n]).len);
 		uint32_t i = (uint32_t)atoi(name + 4);
 		check_found(i, list.items[n]);
 		w.keys[i].seen = true;
@@ -358,7 +358,8 @@ run(uint64_t max_bytes, uint32_t shards)
 {
 	memset(&w, 0, sizeof(w));
 	w.rng.state = test_seed();
-	w.store = store_of(max_bytes, shards);
+	w.versions = shards != 1;
+	w.store = store_with(max_bytes, shards, w.versions);
 	w.evicts = max_bytes < 100 << 20;
 	w.now_ms = 1000000;
 	for (uint32_t m = 0; m < MODELS; m++) {

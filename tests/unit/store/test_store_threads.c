@@ -53,7 +53,7 @@ check_value(struct worker *w, uint32_t i, const struct hc_entry *entry)
 {
 	struct value value;
 
-	wrong_if(entry->value_len != sizeof(value));
+	wrong_if(hc_entry_value_len(entry) != sizeof(value));
 	memcpy(&value, hc_entry_value(entry).ptr, sizeof(value));
 	wrong_if(value.key != i || value.writer != i % THREADS || value.number != value.again);
 	wrong_if(value.number < w->newest[i]); /* reads of a key never go back */
@@ -64,14 +64,12 @@ static struct hc_entry *
 make_entry(struct worker *w, uint32_t i, struct hc_key key)
 {
 	struct value value = {.key = i, .writer = w->id, .number = ++w->number};
-	struct hc_entry *entry = hc_entry_create(store, key, sizeof(value));
+	struct hc_entry *entry = hc_entry_create(store, key, sizeof(value), models[i % 3]);
 
 	value.again = value.number;
 	memcpy(hc_entry_value_ptr(entry), &value, sizeof(value));
-	entry->model = models[i % 3];
-	entry->epoch = hc_models_epoch(hc_store_models(store), entry->model);
 	if (i % 7 == 0)
-		atomic_store(&entry->expire_ms, NOW + 1 + rng_below(&w->rng, 50));
+		hc_entry_set_expire_ms(entry, NOW + 1 + rng_below(&w->rng, 50));
 	return entry;
 }
 
@@ -149,7 +147,7 @@ scan_some(struct worker *w)
 	wrong_if(hc_store_scan(store, &cursor, 20, NOW, &list) != HC_OK);
 	for (size_t n = 0; n < list.n; n++) {
 		char name[16] = {0};
-		memcpy(name, list.items[n]->data, list.items[n]->key_len);
+		memcpy(name, hc_entry_key(list.items[n]).ptr, hc_entry_key(list.items[n]).len);
 		uint32_t i = (uint32_t)atoi(name + 1);
 		struct value value;
 		memcpy(&value, hc_entry_value(list.items[n]).ptr, sizeof(value));
@@ -245,7 +243,7 @@ add_ones(void *arg)
 	(void)arg;
 	for (int n = 0; n < 3000; n++) {
 		struct hc_key key = key_str("sum");
-		struct hc_entry *old = NULL, *entry = hc_entry_create(store, key, sizeof(int));
+		struct hc_entry *old = NULL, *entry = hc_entry_create(store, key, sizeof(int), HC_MODEL_DEFAULT);
 		int sum = 0;
 		hc_store_exclusive_begin(store);
 		if (hc_store_get(store, key, NOW, &old) == HC_OK)

@@ -35,7 +35,7 @@ static char trace[256];
 static struct hc_entry *
 make_entry(uint32_t value)
 {
-	struct hc_entry *entry = hc_entry_create(store, key, sizeof(value));
+	struct hc_entry *entry = hc_entry_create(store, key, sizeof(value), HC_MODEL_DEFAULT);
 
 	memcpy(hc_entry_value_ptr(entry), &value, sizeof(value));
 	return entry;
@@ -181,7 +181,7 @@ race(unsigned n, const enum kind *kinds)
 static void
 setup(void)
 {
-	store = store_of(1 << 20, 2);
+	store = store_with(1 << 20, 2, true);
 	key = key_str("the key");
 }
 
@@ -354,7 +354,7 @@ START_TEST(invalidate_keeps_that_version_and_later)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct hc_entry *entry = make_entry(1), *found;
-		entry->version = rows[i].entry;
+		hc_entry_set_version(entry, rows[i].entry);
 		hc_store_put(store, key, entry, NULL, NOW, NULL);
 		hc_entry_unref(entry);
 		hc_store_invalidate(store, key, rows[i].event);
