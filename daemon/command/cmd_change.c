@@ -120,7 +120,7 @@ length_done(struct hc_req *req)
 	if (value->status == HC_WRONGTYPE)
 		hc_reply_wrongtype(req);
 	else
-		hc_reply_int(req, value->entry ? value->entry->value_len : 0);
+		hc_reply_int(req, value->entry ? (int64_t)hc_entry_value_len(value->entry) : 0);
 }
 
 void

@@ -34,8 +34,9 @@ present_value(const struct change *change)
 }
 
 /*
- * Room for the new value. It has the model and the epoch of what it comes from, which was read before a clear that it
- * must not outlive; and that one's expiry, from hc_store_put().
+ * Room for the new value, with the model of what it comes from and, from hc_store_put(), its expiry. Its epoch is of now:
+ * should a clear have come since the present one was looked up, that one is not the present one any more, and the
+ * compare-and-swap fails.
  */
 static char *
 make_entry(struct change *change, size_t len)
@@ -47,19 +48,12 @@ make_entry(struct change *change, size_t len)
 		struct hc_entry *empty = hc_core_op_entry(change->core, &as_set, change->now_ms);
 		if (empty == NULL)
 			return NULL;
-		change->made = hc_entry_create(change->core->store, op->key, len);
-		if (change->made != NULL) {
-			change->made->model = empty->model;
-			change->made->epoch = empty->epoch;
-			atomic_store(&change->made->expire_ms, atomic_load(&empty->expire_ms));
-		}
+		change->made = hc_entry_create(change->core->store, op->key, len, op->model);
+		if (change->made != NULL)
+			hc_entry_set_expire_ms(change->made, hc_entry_expire_ms(empty));
 		hc_entry_unref(empty);
 	} else {
-		change->made = hc_entry_create(change->core->store, op->key, len);
-		if (change->made != NULL) {
-			change->made->model = change->present->model;
-			change->made->epoch = change->present->epoch;
-		}
+		change->made = hc_entry_create(change->core->store, op->key, len, hc_entry_model(change->present));
 	}
 	return change->made != NULL ? hc_entry_value_ptr(change->made) : NULL;
 }
@@ -209,17 +203,27 @@ hc_core_change_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 static struct hc_entry *
 duplicate(struct hc_core *core, const struct hc_entry *source, struct hc_key key)
 {
-	struct hc_entry *entry = hc_entry_create(core->store, key, source->value_len);
+	struct hc_slice value = hc_entry_value(source);
+	struct hc_entry *entry = hc_entry_create(core->store, key, value.len, hc_entry_model(source));
 
 	if (entry == NULL)
 		return NULL;
-	if (source->value_len > 0)
-		memcpy(hc_entry_value_ptr(entry), hc_entry_value(source).ptr, source->value_len);
-	entry->model = source->model;
-	entry->epoch = source->epoch;
-	entry->generation = source->generation;
-	atomic_store(&entry->expire_ms, atomic_load(&source->expire_ms));
+	if (value.len > 0)
+		memcpy(hc_entry_value_ptr(entry), value.ptr, value.len);
+	hc_entry_set_expire_ms(entry, hc_entry_expire_ms(source));
 	return entry;
+}
+
+/* A clear asks for no lock. The copy's epoch was read after the source was looked up: is that one valid still? */
+static bool
+is_there_still(struct hc_core *core, struct hc_key key, int64_t now_ms)
+{
+	struct hc_entry *entry;
+
+	if (hc_store_peek(core->store, key, now_ms, &entry) != HC_OK)
+		return false;
+	hc_entry_unref(entry);
+	return true;
 }
 
 static void
@@ -237,6 +241,8 @@ copy(struct hc_core *core, struct hc_op *from, struct hc_op *to, int64_t now_ms)
 		to->status = HC_NOMEM;
 	else if (!hc_store_fits(core->store, entry))
 		to->status = HC_LIMIT; /* the longer name is too much; what is there stays */
+	else if (!is_there_still(core, from->key, now_ms))
+		from->status = HC_MISS;
 	else
 		to->status = hc_store_put(core->store, to->key, entry, &how, now_ms, NULL);
 	if (to->status == HC_OK && from->move)

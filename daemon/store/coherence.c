@@ -152,7 +152,7 @@ hc_store_invalidate_older(struct hc_store *store, struct hc_key key, uint64_t ve
 	hc_shard_lock(store, shard);
 	const struct hc_entry *entry = *hc_table_find(&shard->table, key);
 	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
-	if (stamp->writers == 0 && (entry == NULL || entry->version < version)) {
+	if (stamp->writers == 0 && (entry == NULL || hc_entry_version(entry) < version)) {
 		if (entry != NULL)
 			hc_shard_drop(store, shard, key, &garbage);
 		stamp->stamp++;
