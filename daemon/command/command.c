@@ -283,10 +283,25 @@ run(struct hc_command_worker *worker, struct hc_session *session, const struct h
 		hc_slow_ran(worker, req);
 }
 
+/* Clients say the same word again and again: the last one is tried first. */
+static const struct hc_command *
+find_again(struct hc_command_worker *worker, struct hc_slice name)
+{
+	if (name.len == worker->last_len && memcmp(name.ptr, worker->last_name, name.len) == 0)
+		return worker->last_found;
+	const struct hc_command *command = hc_command_find(name);
+	if (command != NULL && name.len <= HC_COMMAND_NAME_MAX) {
+		worker->last_found = command;
+		worker->last_len = name.len;
+		memcpy(worker->last_name, name.ptr, name.len);
+	}
+	return command;
+}
+
 enum hc_run
 hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_slice *argv, uint32_t argc)
 {
-	const struct hc_command *command = hc_command_find(argv[0]);
+	const struct hc_command *command = find_again(worker, argv[0]);
 
 	if (!may_start(worker, session, command))
 		return HC_RUN_LATER;

@@ -70,6 +70,8 @@ struct hc_command_shared {
 	uint64_t (*accept_limit)(void *host);        /* server.maxclients as it is in force */
 };
 
+#define HC_COMMAND_NAME_MAX 32 /* bytes of a command's name */
+
 /* One worker's. */
 struct hc_command_worker {
 	struct hc_command_shared *shared;
@@ -78,6 +80,10 @@ struct hc_command_worker {
 	struct hc_out_pool *pool;
 	/* The session's replies grew outside of hc_command_run(): flush, and go on with what it has sent. */
 	void (*ready)(struct hc_session *session);
+	/* The command found last, and how it was spelt. */
+	const struct hc_command *last_found;
+	size_t last_len;
+	char last_name[HC_COMMAND_NAME_MAX];
 	struct hc_req *scratch; /* the one at hand, reused while nothing has to wait */
 	struct hc_slow_watch watch;
 	struct hc_out nowhere; /* replies nobody wants (CLIENT REPLY) until their request ends */

@@ -34,8 +34,8 @@ present_value(const struct change *change)
 }
 
 /*
- * Room for the new value, with the model of what it comes from and, from hc_store_put(), its expiry. Its epoch is of now:
- * should a clear have come since the present one was looked up, that one is not the present one any more, and the
+ * Room for the new value, with the model of what it comes from and, from hc_store_put(), its expiry. Its epoch is of
+ * now: should a clear have come since the present one was looked up, that one is not the present one any more, and the
  * compare-and-swap fails.
  */
 static char *
