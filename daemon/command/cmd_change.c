@@ -112,17 +112,6 @@ hc_cmd_append(struct hc_req *req)
 	change(req, HC_OP_APPEND, req->argv[2], number_done);
 }
 
-static void
-length_done(struct hc_req *req)
-{
-	const struct hc_req_value *value = &req->values[0];
-
-	if (value->status == HC_WRONGTYPE)
-		hc_reply_wrongtype(req);
-	else
-		hc_reply_int(req, value->entry ? (int64_t)hc_entry_value_len(value->entry) : 0);
-}
-
 void
 hc_cmd_setrange(struct hc_req *req)
 {
@@ -136,7 +125,7 @@ hc_cmd_setrange(struct hc_req *req)
 	}
 	/* Nothing to write changes nothing: not even a key comes of it. */
 	if (req->argv[3].len == 0) {
-		hc_req_read(req, &req->argv[1], 1, 1, HC_READ_QUIET, length_done);
+		hc_req_read(req, &req->argv[1], 1, 1, HC_READ_QUIET, hc_reply_length);
 		return;
 	}
 	struct hc_op *op = change_op(req, HC_OP_SET_RANGE, req->argv[3]);

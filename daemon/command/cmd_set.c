@@ -23,20 +23,6 @@ set_done(struct hc_req *req)
 		hc_reply_null(req);
 }
 
-/* With GET the reply is what was there, whether or not a condition kept it there. */
-static void
-old_done(struct hc_req *req)
-{
-	const struct hc_op *op = &req->ops[0];
-
-	if (hc_req_op_failed(req, op))
-		return;
-	if (op->old)
-		hc_reply_value(req, op->old);
-	else
-		hc_reply_null(req);
-}
-
 static void
 setnx_done(struct hc_req *req)
 {
@@ -180,7 +166,7 @@ hc_cmd_set(struct hc_req *req)
 	op->kind = HC_OP_SET;
 	op->key = hc_key(req->argv[1]);
 	op->value = req->argv[2];
-	hc_req_write(req, options.get ? old_done : set_done);
+	hc_req_write(req, options.get ? hc_reply_old : set_done);
 }
 
 /* key, expiry, value */
@@ -227,7 +213,7 @@ hc_cmd_getset(struct hc_req *req)
 	if (!op || !init_set(req, op, req->argv[1], req->argv[2]))
 		return;
 	op->want_old = true;
-	hc_req_write(req, old_done);
+	hc_req_write(req, hc_reply_old);
 }
 
 /* Key and value, key and value, …: NULL after replying with an error. */

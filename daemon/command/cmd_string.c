@@ -94,21 +94,10 @@ hc_cmd_mget(struct hc_req *req)
 	hc_req_read(req, &req->argv[1], req->argc - 1, 1, HC_REQ_COUNT, mget_done);
 }
 
-static void
-strlen_done(struct hc_req *req)
-{
-	const struct hc_req_value *value = &req->values[0];
-
-	if (value->status == HC_WRONGTYPE)
-		hc_reply_wrongtype(req);
-	else
-		hc_reply_int(req, value->entry ? (int64_t)hc_entry_value_len(value->entry) : 0);
-}
-
 void
 hc_cmd_strlen(struct hc_req *req)
 {
-	hc_req_read(req, &req->argv[1], 1, 1, HC_REQ_COUNT, strlen_done);
+	hc_req_read(req, &req->argv[1], 1, 1, HC_REQ_COUNT, hc_reply_length);
 }
 
 /* ---- GETRANGE, SUBSTR ---- */
@@ -164,19 +153,6 @@ hc_cmd_getrange(struct hc_req *req)
 
 /* ---- GETDEL, GETEX ---- */
 
-static void
-old_done(struct hc_req *req)
-{
-	const struct hc_op *op = &req->ops[0];
-
-	if (hc_req_op_failed(req, op))
-		return;
-	if (op->old)
-		hc_reply_value(req, op->old);
-	else
-		hc_reply_null(req);
-}
-
 void
 hc_cmd_getdel(struct hc_req *req)
 {
@@ -187,7 +163,7 @@ hc_cmd_getdel(struct hc_req *req)
 	op->kind = HC_OP_DEL;
 	op->key = hc_key(req->argv[1]);
 	op->want_old = true;
-	hc_req_write(req, old_done);
+	hc_req_write(req, hc_reply_old);
 }
 
 /* GETEX's options: what they ask for last counts; those of different kinds exclude each other. */
@@ -256,5 +232,5 @@ hc_cmd_getex(struct hc_req *req)
 		return;
 	*op = asked;
 	op->key = hc_key(req->argv[1]);
-	hc_req_write(req, old_done);
+	hc_req_write(req, hc_reply_old);
 }

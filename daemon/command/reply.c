@@ -213,3 +213,27 @@ hc_reply_nomem(struct hc_req *req)
 {
 	hc_reply_error(req, "OOM out of memory");
 }
+
+void
+hc_reply_old(struct hc_req *req)
+{
+	const struct hc_op *op = &req->ops[0];
+
+	if (hc_req_op_failed(req, op))
+		return;
+	if (op->old != NULL)
+		hc_reply_value(req, op->old);
+	else
+		hc_reply_null(req);
+}
+
+void
+hc_reply_length(struct hc_req *req)
+{
+	const struct hc_req_value *value = &req->values[0];
+
+	if (value->status == HC_WRONGTYPE)
+		hc_reply_wrongtype(req);
+	else
+		hc_reply_int(req, value->entry != NULL ? (int64_t)hc_entry_value_len(value->entry) : 0);
+}

@@ -29,6 +29,15 @@ void hc_reply_array(struct hc_req *req, size_t n);   /* n elements follow */
 void hc_reply_map(struct hc_req *req, size_t pairs); /* 2n elements follow */
 void hc_reply_set(struct hc_req *req, size_t n);
 
+/* ---- whole replies, as `done` functions ---- */
+
+/* What the first op found there (it asked for it), whether or not a condition kept it there; or its error. */
+void hc_reply_old(struct hc_req *req);
+/* The length of the first value read. */
+void hc_reply_length(struct hc_req *req);
+
+/* ---- errors ---- */
+
 /* "-ERR …": the text begins with its code. Counted. */
 void hc_reply_error(struct hc_req *req, const char *text);
 void hc_reply_errorf(struct hc_req *req, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -94,16 +94,19 @@ local function stored_form(flags, model, length, sum, value)
 	return frame(model, length, sum, value)
 end
 
+-- What is there, when it is asked for; else false. Or an error.
+local function old_value(key, flags)
+	return has(flags, 'g') and redis.pcall('GET', key)
+end
+
 local function set(key, flags, model, raw_model, expiry, length, sum, value)
-	local old, live = false, nil
+	local live = false
 	if has(flags, 'n') or has(flags, 'x') or has(flags, 'k') or has(flags, 'g') then
 		live = is_live(key, raw_model)
 	end
-	if live and has(flags, 'g') then
-		old = redis.pcall('GET', key)
-		if failed(old) then
-			return old
-		end
+	local old = live and old_value(key, flags)
+	if failed(old) then
+		return old
 	end
 	if (has(flags, 'n') and live) or (has(flags, 'x') and not live) then
 		return {0, 0, 0, -2, old}
@@ -132,12 +135,10 @@ local function set(key, flags, model, raw_model, expiry, length, sum, value)
 end
 
 local function del(key, flags, raw_model)
-	local live, old = is_live(key, raw_model), false
-	if live and has(flags, 'g') then
-		old = redis.pcall('GET', key)
-		if failed(old) then
-			return old
-		end
+	local live = is_live(key, raw_model)
+	local old = live and old_value(key, flags)
+	if failed(old) then
+		return old
 	end
 	if redis.call('DEL', key) == 0 then
 		return {0, 0, 0, -2, false}
@@ -150,12 +151,9 @@ local function expire(key, flags, raw_model, expiry)
 	if not is_live(key, raw_model) then
 		return {0, 0, 0, -2, false}
 	end
-	local old = false
-	if has(flags, 'g') then
-		old = redis.pcall('GET', key)
-		if failed(old) then
-			return old
-		end
+	local old = old_value(key, flags)
+	if failed(old) then
+		return old
 	end
 	local now = redis.call('PTTL', key)
 	local ttl = tonumber(string.sub(expiry, 2))
@@ -180,12 +178,9 @@ local function persist(key, flags, raw_model)
 	if not is_live(key, raw_model) then
 		return {0, 0, 0, -2, false}
 	end
-	local old = false
-	if has(flags, 'g') then
-		old = redis.pcall('GET', key)
-		if failed(old) then
-			return old
-		end
+	local old = old_value(key, flags)
+	if failed(old) then
+		return old
 	end
 	if redis.call('PERSIST', key) == 0 then
 		return {0, 0, 0, -1, old}
