@@ -35,4 +35,22 @@ hc_slice_eq(struct hc_slice a, struct hc_slice b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
+/* White space as isspace() has it in the C locale. */
+static inline bool
+hc_is_space(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Without the white space at both ends. */
+static inline struct hc_slice
+hc_slice_trim(struct hc_slice text)
+{
+	while (text.len > 0 && hc_is_space(text.ptr[0]))
+		text = hc_slice(text.ptr + 1, text.len - 1);
+	while (text.len > 0 && hc_is_space(text.ptr[text.len - 1]))
+		text.len--;
+	return text;
+}
+
 #endif

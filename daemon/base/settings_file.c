@@ -87,23 +87,6 @@ fail_unknown_key(struct reading *reading, struct hc_slice key)
 	    guess ? "; did you mean " : "", guess ? guess->name : "", guess ? "?" : "");
 }
 
-/* As isspace() in the C locale, which is what inih goes by. */
-static bool
-is_space(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static struct hc_slice
-trim(struct hc_slice text)
-{
-	while (text.len && is_space(text.ptr[0]))
-		text = hc_slice(text.ptr + 1, text.len - 1);
-	while (text.len && is_space(text.ptr[text.len - 1]))
-		text.len--;
-	return text;
-}
-
 static bool
 profile_valid(struct hc_slice profile)
 {
@@ -127,7 +110,7 @@ enter_section(struct reading *reading, struct hc_slice line)
 		return;
 	}
 	const char *behind = end + 1;
-	struct hc_slice rest = trim(hc_slice(behind, (size_t)(line.ptr + line.len - behind)));
+	struct hc_slice rest = hc_slice_trim(hc_slice(behind, (size_t)(line.ptr + line.len - behind)));
 	if (rest.len && (rest.ptr[0] != ';' || rest.ptr == behind)) {
 		fail(reading, "there must be nothing after a section's ]");
 		return;
@@ -171,7 +154,7 @@ read_line(char *buf, int cap, void *arg)
 		fail(reading, "there is a NUL byte in the line");
 		return NULL;
 	}
-	struct hc_slice line = trim(hc_slice(start, len));
+	struct hc_slice line = hc_slice_trim(hc_slice(start, len));
 	if (line.len && line.ptr[0] == '[')
 		enter_section(reading, line);
 	if (reading->status != HC_OK)

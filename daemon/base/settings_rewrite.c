@@ -35,22 +35,6 @@ fail_errno(struct rewriting *rewriting, const char *what)
 
 /* ---- lines ---- */
 
-static bool
-is_space(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static struct hc_slice
-trim(struct hc_slice text)
-{
-	while (text.len && is_space(text.ptr[0]))
-		text = hc_slice(text.ptr + 1, text.len - 1);
-	while (text.len && is_space(text.ptr[text.len - 1]))
-		text.len--;
-	return text;
-}
-
 /* Whether a line, trimmed, is "[section]", or "[section.profile]" when there is a profile. */
 static bool
 is_header(struct hc_slice line, const char *section, const char *profile)
@@ -69,12 +53,12 @@ sets_key(struct hc_slice line, const char *key, struct hc_slice *value)
 
 	while (at < line.len && line.ptr[at] != '=' && line.ptr[at] != ':')
 		at++;
-	if (at == line.len || !hc_slice_eq(trim(hc_slice(line.ptr, at)), hc_slice_str(key)))
+	if (at == line.len || !hc_slice_eq(hc_slice_trim(hc_slice(line.ptr, at)), hc_slice_str(key)))
 		return false;
 	size_t start = ++at;
-	while (at < line.len && !(line.ptr[at] == ';' && is_space(line.ptr[at - 1])))
+	while (at < line.len && !(line.ptr[at] == ';' && hc_is_space(line.ptr[at - 1])))
 		at++;
-	*value = trim(hc_slice(line.ptr + start, at - start));
+	*value = hc_slice_trim(hc_slice(line.ptr + start, at - start));
 	if (value->len == 0) /* where it would begin */
 		*value = hc_slice(line.ptr + start, 0);
 	return true;
@@ -96,7 +80,7 @@ look_at_line(const struct rewriting *rewriting, struct hc_slice line, size_t nex
 		return;
 	spot->section_end = next;
 	if (line.ptr[0] == '#' || line.ptr[0] == ';') {
-		if (sets_key(trim(hc_slice(line.ptr + 1, line.len - 1)), key, &value))
+		if (sets_key(hc_slice_trim(hc_slice(line.ptr + 1, line.len - 1)), key, &value))
 			spot->behind_comment = next;
 	} else if (sets_key(line, key, &value)) {
 		spot->value = (size_t)(value.ptr - rewriting->text);
@@ -114,7 +98,7 @@ find_spot(const struct rewriting *rewriting, const struct hc_setting *row, const
 	for (size_t at = marked ? 3 : 0, next; at < rewriting->len && spot.value == SIZE_MAX; at = next) {
 		const char *newline = memchr(rewriting->text + at, '\n', rewriting->len - at);
 		next = newline ? (size_t)(newline - rewriting->text) + 1 : rewriting->len;
-		struct hc_slice line = trim(hc_slice(rewriting->text + at, next - at));
+		struct hc_slice line = hc_slice_trim(hc_slice(rewriting->text + at, next - at));
 		if (line.len && line.ptr[0] == '[') {
 			inside = is_header(line, row->section, profile);
 			if (inside)

@@ -93,16 +93,6 @@ parse_template(struct hc_slice text, struct template *t)
 	return NULL;
 }
 
-static struct hc_slice
-trim(struct hc_slice s)
-{
-	while (s.len > 0 && (*s.ptr == ' ' || *s.ptr == '\t'))
-		s = from(s, 1);
-	while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-		s.len--;
-	return s;
-}
-
 static const char *
 parse_all(struct hc_key_models *models)
 {
@@ -110,7 +100,7 @@ parse_all(struct hc_key_models *models)
 
 	while (rest.len > 0) {
 		size_t end = find(rest, ",");
-		struct hc_slice one = trim(hc_slice(rest.ptr, end));
+		struct hc_slice one = hc_slice_trim(hc_slice(rest.ptr, end));
 		if (one.len > 0) {
 			const char *why = parse_template(one, &models->templates[models->n]);
 			if (why != NULL)
