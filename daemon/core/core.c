@@ -186,12 +186,6 @@ hc_core_models(struct hc_core *core)
 	return core->models;
 }
 
-struct hc_settings *
-hc_core_settings(struct hc_core *core)
-{
-	return core->settings;
-}
-
 struct hc_fleet *
 hc_core_fleet(struct hc_core *core)
 {

@@ -8,7 +8,7 @@
  * The way of a read:      lookup ─ hit ──────────────────────────────────────────→ answer
  *                            └ miss → fetch → [link] → reply → kept if its ticket is good → answer all waiters
  * The way of a write:     write → ticket, batch → end of the loop's turn → [link] EVALSHA → reply → kept if … → answer
- * The way of an event:    [event link] → fleet (decode, own ones dropped) → store invalidates → (answers miss)
+ * The way of an event:    [event link] → fleet (decode, own ones told apart) → store invalidates → (answers miss)
  *
  * Threads: hc_core is shared, and its functions say who may call them; hc_core_worker belongs to one worker.
  *
@@ -67,7 +67,6 @@ void hc_core_apply_settings(struct hc_core *core);
 
 struct hc_store *hc_core_store(struct hc_core *core);
 struct hc_models *hc_core_models(struct hc_core *core);
-struct hc_settings *hc_core_settings(struct hc_core *core);
 struct hc_fleet *hc_core_fleet(struct hc_core *core); /* NULL when embedded */
 bool hc_core_is_fleet(const struct hc_core *core);
 
@@ -92,8 +91,6 @@ enum hc_status hc_core_model_of_key(struct hc_core *core, struct hc_slice key, u
 
 /* ---- a worker's own ---- */
 
-struct hc_core *hc_core_of(struct hc_core_worker *worker);
-struct hc_stats *hc_core_worker_stats(struct hc_core_worker *worker);
 /* The wall clock at the start of what the worker is doing now. */
 int64_t hc_core_now_ms(const struct hc_core_worker *worker);
 /* To be called at the start of each turn of work: reads the clock. */

@@ -131,18 +131,6 @@ hc_core_worker_tick(struct hc_core_worker *worker)
 	(void)hc_link_send(worker->link, ping, 1, NULL, NULL);
 }
 
-struct hc_core *
-hc_core_of(struct hc_core_worker *worker)
-{
-	return worker->core;
-}
-
-struct hc_stats *
-hc_core_worker_stats(struct hc_core_worker *worker)
-{
-	return worker->stats;
-}
-
 int64_t
 hc_core_now_ms(const struct hc_core_worker *worker)
 {
