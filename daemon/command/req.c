@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include "base/mem.h"
 #include "base/num.h"
+#include "command/load.h"
 #include "command/multi.h"
 #include "command/run.h"
 
@@ -62,6 +63,12 @@ release(struct hc_req *req)
 
 /* ---- the pending ones of a session ---- */
 
+static bool
+is_alone(const struct hc_req *req)
+{
+	return req->alone || !(req->command->flags & HC_CMD_PIPE);
+}
+
 static void
 pending_append(struct hc_session *session, struct hc_req *req)
 {
@@ -74,7 +81,7 @@ pending_append(struct hc_session *session, struct hc_req *req)
 	session->pending_tail = req;
 	session->n_pending++;
 	session->parked_bytes += req->arg_bytes;
-	if (!(req->command->flags & HC_CMD_PIPE))
+	if (is_alone(req))
 		session->barrier = true;
 }
 
@@ -90,7 +97,7 @@ pending_drop_head(struct hc_session *session)
 		session->pending_tail = NULL;
 	session->n_pending--;
 	session->parked_bytes -= req->arg_bytes;
-	if (!(req->command->flags & HC_CMD_PIPE))
+	if (is_alone(req))
 		session->barrier = false;
 }
 
@@ -180,7 +187,8 @@ hc_run_begin(struct hc_req *req, struct hc_command_worker *worker, struct hc_ses
 	req->data_fini = NULL;
 	req->number = 0;
 	req->done = NULL;
-	req->parked = req->busy = req->complete = false;
+	req->parked = req->busy = req->complete = req->alone = false;
+	req->load = NULL;
 	req->silent = false;
 	req->parent = NULL;
 	req->blocks = NULL;
@@ -454,13 +462,16 @@ write_by(struct hc_req *req, hc_req_fn *done,
 		return;
 	}
 	req->waiting--;
+	if (req->session != NULL)
+		req->session->logged_at = hc_core_log_position(req->worker->core);
 	done(req);
 }
 
 void
 hc_req_write(struct hc_req *req, hc_req_fn *done)
 {
-	write_by(req, done, hc_core_write);
+	if (!hc_load_for_ops(req))
+		write_by(req, done, hc_core_write);
 }
 
 void

@@ -53,6 +53,8 @@ struct hc_req {
 	unsigned read_flags;
 	size_t waiting; /* answers that are still to come */
 	bool parked, busy, complete;
+	bool alone;           /* nothing else of its session may start while it waits */
+	struct hc_load *load; /* load.c's */
 	bool silent;      /* CLIENT REPLY: what is replied goes nowhere */
 	size_t arg_bytes; /* parked: of its copy of the arguments */
 	int64_t since_us; /* parked: see hc_slow_since() */
@@ -90,7 +92,10 @@ void hc_req_read(
 /* Room for n ops, zeroed, as req->ops. NULL after replying with an error. */
 struct hc_op *hc_req_ops(struct hc_req *req, size_t n);
 
-/* Carries out req->ops[0..n), then calls done. The last thing a handler does. */
+/*
+ * Carries out req->ops[0..n), then calls done. The last thing a handler does; but where something has to be read from
+ * files first, the handler runs once more.
+ */
 void hc_req_write(struct hc_req *req, hc_req_fn *done);
 /* The same for one CLEAR_ALL op that shall take everything of the own prefix away. */
 void hc_req_flush(struct hc_req *req, hc_req_fn *done);

@@ -152,17 +152,30 @@ hc_client_open(struct hc_worker *worker, int fd, uint32_t bound_model)
 	want_read(client, true);
 }
 
-static void
-leave_ready_list(struct hc_client *client)
-{
-	struct hc_client **at = &client->worker->ready;
+/* ---- the worker's lists ---- */
 
-	if (!client->is_ready)
+static void
+enlist(struct hc_client *client, enum hc_client_list list)
+{
+	struct hc_client_link *link = &client->links[list];
+
+	if (link->in)
+		return;
+	*link = (struct hc_client_link){.next = client->worker->lists[list], .in = true};
+	client->worker->lists[list] = client;
+}
+
+static void
+unlist(struct hc_client *client, enum hc_client_list list)
+{
+	struct hc_client **at = &client->worker->lists[list];
+
+	if (!client->links[list].in)
 		return;
 	while (*at != client)
-		at = &(*at)->ready_next;
-	*at = client->ready_next;
-	client->is_ready = false;
+		at = &(*at)->links[list].next;
+	*at = client->links[list].next;
+	client->links[list].in = false;
 }
 
 void
@@ -173,7 +186,8 @@ hc_client_close(struct hc_client *client)
 	assert(!client->serving);
 	want_read(client, false);
 	want_write(client, false);
-	leave_ready_list(client);
+	unlist(client, HC_CLIENT_READY);
+	unlist(client, HC_CLIENT_LOGGED);
 	if (client->prev != NULL)
 		client->prev->next = client->next;
 	else
@@ -213,6 +227,29 @@ may_go_on(const struct hc_client *client)
 	return client->paused && client->in_len > 0;
 }
 
+/* What it wrote must be in the log before it is told so. */
+static bool
+waits_for_log(struct hc_client *client)
+{
+	struct hc_session *session = &client->session;
+
+	if (session->logged_at == 0)
+		return false;
+	if (hc_core_log_wait(client->worker->core, session->logged_at)) {
+		session->logged_at = 0;
+		return false;
+	}
+	enlist(client, HC_CLIENT_LOGGED);
+	return true;
+}
+
+static void
+flush(struct hc_client *client)
+{
+	if (client->session.out.bytes == 0 || !waits_for_log(client))
+		hc_client_flush(client);
+}
+
 /* After any work on it: flush, close it if that is due, wait for the right events. */
 static void
 settle(struct hc_client *client)
@@ -220,7 +257,7 @@ settle(struct hc_client *client)
 	struct hc_session *session = &client->session;
 
 	if (!client->closing)
-		hc_client_flush(client);
+		flush(client);
 	if (!client->closing && hc_client_over_output_max(client))
 		hc_client_close_for(client, "client.output_max");
 	bool more = may_go_on(client);
@@ -234,8 +271,9 @@ settle(struct hc_client *client)
 		return;
 	}
 	show_buffers(client);
-	/* What was left goes on as soon as the socket is writable, which it is when all has been written. */
-	want_write(client, session->out.bytes > 0 || more);
+	/* What was left goes on as soon as the socket is writable, which it is when all has been written; or when the log
+	 * has been. */
+	want_write(client, (session->out.bytes > 0 || more) && !client->links[HC_CLIENT_LOGGED].in);
 	want_read(client, client->held == NULL && !client->eof && !client->bad && !more &&
 			      !session->close_after_reply && !hc_client_output_waits(client) &&
 			      !atomic_load_explicit(&session->kill, memory_order_relaxed));
@@ -245,7 +283,7 @@ void
 hc_client_go_on(struct hc_client *client)
 {
 	hc_core_tick(client->worker->core);
-	hc_client_flush(client);
+	flush(client);
 	hc_client_serve_waiting(client);
 	settle(client);
 }
@@ -256,13 +294,9 @@ hc_client_ready(struct hc_session *session)
 	struct hc_client *client = checked(session->owner);
 	struct hc_worker *worker = client->worker;
 
-	if (client->is_ready)
-		return;
-	client->is_ready = true;
-	client->ready_next = worker->ready;
-	if (worker->ready == NULL)
+	if (worker->lists[HC_CLIENT_READY] == NULL)
 		event_active(worker->ready_event, EV_TIMEOUT, 0);
-	worker->ready = client;
+	enlist(client, HC_CLIENT_READY);
 }
 
 static void

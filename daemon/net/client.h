@@ -16,7 +16,10 @@ struct hc_client {
 	int fd;
 	struct hc_worker *worker;
 	struct hc_client *next, *prev; /* among its worker's */
-	struct hc_client *ready_next;
+	struct hc_client_link {
+		struct hc_client *next;
+		bool in;
+	} links[HC_CLIENT_LISTS]; /* of the worker's lists */
 	struct event read_event;
 	struct event write_event;
 	struct hc_session session;
@@ -30,7 +33,6 @@ struct hc_client {
 	struct hc_held *held;     /* the next command, which has to wait for earlier ones; or NULL */
 	bool paused;              /* requests in `in` were left for later, as replies waited */
 	bool bad;                 /* what comes next is no request, but the error's turn has not come yet */
-	bool is_ready;            /* in the worker's list */
 	bool serving;             /* its commands are being run: replies are flushed afterwards */
 	bool closing;             /* will be closed as soon as nobody is at work on it */
 	bool eof;                 /* it will send nothing more */

@@ -129,19 +129,32 @@ hc_worker_drain(struct hc_worker *worker, bool now)
 
 /* ---- the loop ---- */
 
+/* Each goes on once: who is put into the list meanwhile does so the next time. A client closes none but itself. */
+static void
+go_on(struct hc_worker *worker, enum hc_client_list list)
+{
+	struct hc_client *client = worker->lists[list], *next;
+
+	worker->lists[list] = NULL;
+	for (; client != NULL; client = next) {
+		next = client->links[list].next;
+		client->links[list].in = false;
+		hc_client_go_on(client);
+	}
+}
+
 static void
 on_ready(evutil_socket_t fd, short what, void *arg)
 {
-	struct hc_worker *worker = arg;
-
 	(void)fd;
 	(void)what;
-	while (worker->ready != NULL) {
-		struct hc_client *client = worker->ready;
-		worker->ready = client->ready_next;
-		client->is_ready = false;
-		hc_client_go_on(client);
-	}
+	go_on(arg, HC_CLIENT_READY);
+}
+
+static void
+on_logged(void *arg)
+{
+	go_on(arg, HC_CLIENT_LOGGED);
 }
 
 static void

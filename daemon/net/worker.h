@@ -22,6 +22,13 @@
 struct hc_client;
 struct hc_server;
 
+/* Lists that clients are put into until the loop comes to them. */
+enum hc_client_list {
+	HC_CLIENT_READY,  /* replies grew while they were not being served */
+	HC_CLIENT_LOGGED, /* replies wait until the log has been written far enough */
+	HC_CLIENT_LISTS,
+};
+
 #define HC_WORKER_READ_BYTES 65536
 #define HC_WORKER_ARGS 1024 /* arguments a request may have before its client gets an array of its own */
 
@@ -38,7 +45,7 @@ struct hc_worker {
 	struct hc_command_worker command;
 	struct hc_out_pool pool;
 	struct hc_client *clients; /* all */
-	struct hc_client *ready;   /* those whose replies grew while they were not being served */
+	struct hc_client *lists[HC_CLIENT_LISTS];
 	struct event *ready_event;
 	struct event *tick;
 	struct hc_resp_limits limits;

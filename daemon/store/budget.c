@@ -42,6 +42,8 @@ evict_from(struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep
 	struct hc_entry *victim = hc_evict_victim(&shard->evict, keep, &clock);
 	if (victim != NULL) {
 		*freed += hc_entry_footprint(victim);
+		if (store->below != NULL && hc_entry_current(store, victim))
+			store->below->evicted(store->below->arg, victim);
 		hc_shard_unlink(store, shard, hc_table_link(&shard->table, victim), &garbage);
 		hc_shard_settle(shard, 2, &garbage);
 		shard->evicted++;

@@ -119,9 +119,22 @@ check_entry(const struct hc_store *store, const struct hc_entry *entry, int64_t 
 	return hc_entry_footprint(entry) > max_bytes / HC_ENTRY_SHARE ? HC_LIMIT : HC_OK;
 }
 
+static void
+tell_put(const struct hc_store *store, struct hc_entry *entry, enum hc_put_kind kind)
+{
+	const struct hc_store_below *below = store->below;
+
+	if (below == NULL || kind == HC_PUT_FILED)
+		return;
+	if (kind == HC_PUT_WRITTEN)
+		below->written(below->arg, entry);
+	else
+		below->filled(below->arg, entry);
+}
+
 enum hc_status
 hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
-    int64_t now_ms, struct hc_garbage *garbage)
+    enum hc_put_kind kind, int64_t now_ms, struct hc_garbage *garbage)
 {
 	struct hc_entry **link = hc_table_find(&shard->table, key), *old = *link;
 	enum hc_status status = check_entry(store, entry, now_ms);
@@ -134,8 +147,12 @@ hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key k
 			throw_away(garbage, old);
 		}
 		link_entry(store, shard, key, entry, old, now_ms);
-	} else if (old != NULL) {
-		hc_shard_unlink(store, shard, link, garbage);
+		tell_put(store, entry, kind);
+	} else {
+		if (old != NULL)
+			hc_shard_unlink(store, shard, link, garbage);
+		if (kind == HC_PUT_WRITTEN)
+			hc_below_removed(store, key);
 	}
 	hc_shard_settle(shard, 2, garbage);
 	return status;

@@ -68,7 +68,8 @@ struct hc_store {
 	_Atomic uint32_t generation;
 	_Atomic uint64_t max_bytes;
 	_Atomic uint64_t reserved_bytes; /* of them, not for entries: lost between them */
-	bool versions;                   /* constant after creation */
+	bool versions;                      /* constant after creation */
+	const struct hc_store_below *below; /* or NULL; constant once there are entries */
 	/* atomic; every insertion and removal writes it */
 	alignas(HC_CACHE_LINE) _Atomic uint64_t bytes;
 	_Atomic uint32_t evict_next; /* which shards to evict from next, beside one's own */
@@ -159,6 +160,17 @@ hc_entry_valid(const struct hc_store *store, const struct hc_entry *entry, int64
 	return hc_entry_is_of(store, entry, life);
 }
 
+/* Under the key's shard's lock. */
+static inline void
+hc_below_removed(const struct hc_store *store, struct hc_key key)
+{
+	if (store->below != NULL)
+		store->below->removed(store->below->arg, hc_slice(key.ptr, key.len));
+}
+
+/* What the tier below is to be told of an entry that is put in its place. */
+enum hc_put_kind { HC_PUT_WRITTEN, HC_PUT_FILLED, HC_PUT_FILED };
+
 /* For an entry that has not been inserted yet. */
 void hc_entry_set_generation(struct hc_entry *entry, uint32_t generation);
 /* entry->used for a hit so long after the insertion. */
@@ -190,7 +202,7 @@ struct hc_entry *hc_shard_find(
  * more), and HC_LIMIT: it is too large: then nothing is there.
  */
 enum hc_status hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key,
-    struct hc_entry *entry, int64_t now_ms, struct hc_garbage *garbage);
+    struct hc_entry *entry, enum hc_put_kind kind, int64_t now_ms, struct hc_garbage *garbage);
 /* Takes out what is there under the key, valid or not. */
 void hc_shard_drop(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_garbage *garbage);
 /* Takes out what the link points at; the same for an entry that is not valid, counted by its

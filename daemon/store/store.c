@@ -132,6 +132,18 @@ hc_store_models(struct hc_store *store)
 }
 
 void
+hc_store_set_below(struct hc_store *store, const struct hc_store_below *below)
+{
+	store->below = below;
+}
+
+uint32_t
+hc_store_present_generation(const struct hc_store *store)
+{
+	return hc_store_generation(store);
+}
+
+void
 hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
 {
 	struct hc_store_stats stats = {
@@ -280,7 +292,7 @@ overwrite(struct hc_store *store, struct hc_shard *shard, struct hc_key key, str
     struct hc_garbage *garbage)
 {
 	hc_shard_stamp(shard, key)->stamp++;
-	enum hc_status status = hc_shard_replace(store, shard, key, entry, now_ms, garbage);
+	enum hc_status status = hc_shard_replace(store, shard, key, entry, HC_PUT_WRITTEN, now_ms, garbage);
 	return status == HC_STALE ? HC_OK : status;
 }
 
@@ -326,6 +338,7 @@ hc_store_del(struct hc_store *store, struct hc_key key, int64_t now_ms, struct h
 	hc_shard_stamp(shard, key)->stamp++;
 	if (present != NULL)
 		hc_shard_drop(store, shard, key, &garbage);
+	hc_below_removed(store, key);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 	return present != NULL ? HC_OK : HC_MISS;
@@ -356,9 +369,12 @@ change_expiry(struct hc_store *store, struct hc_shard *shard, struct hc_entry *e
 	hc_shard_stamp(shard, key)->stamp++;
 	if (expire_ms <= now_ms) {
 		hc_shard_drop(store, shard, key, garbage);
+		hc_below_removed(store, key);
 		return;
 	}
 	hc_entry_set_expire_ms(entry, expire_ms);
+	if (store->below != NULL)
+		store->below->expires(store->below->arg, entry, expire_ms);
 	hc_shard_expires(shard, expire_ms);
 }
 

@@ -206,6 +206,8 @@ uint32_t hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms);
 /* Hits since it was inserted, 255 for all beyond; how dear it is to eviction, 0 … HC_ENTRY_HOT_MAX. */
 uint32_t hc_entry_hits(const struct hc_entry *entry);
 unsigned hc_entry_hotness(const struct hc_entry *entry);
+/* The generation it is of, given the present one. */
+uint32_t hc_entry_generation(const struct hc_entry *entry, uint32_t present);
 
 /*
  * An entry of that key with room for `value_len` bytes, one reference (the caller's), the store's
@@ -219,6 +221,25 @@ void hc_entry_unref(struct hc_entry *entry); /* NULL is fine */
 size_t hc_entry_footprint(const struct hc_entry *entry);
 
 /* ---- the store ---- */
+
+/*
+ * What a slower tier below this one wants to know, so that nothing outdated is ever found there. Called under the lock
+ * of the key's shard, in the order in which things happen to a key: quick, without system calls, and calling nothing
+ * in here but functions of entries.
+ */
+struct hc_store_below {
+	void *arg;
+	/* A write: it holds this from now on. */
+	void (*written)(void *arg, struct hc_entry *entry);
+	/* The same, of a copy that was fetched from a tier yet slower. */
+	void (*filled)(void *arg, struct hc_entry *entry);
+	/* Whatever is below is outdated; perhaps nothing is. */
+	void (*removed)(void *arg, struct hc_slice key);
+	/* It expires then; HC_NO_EXPIRY. */
+	void (*expires)(void *arg, struct hc_entry *entry, int64_t expire_ms);
+	/* It goes for want of room, and is valid as far as is known. */
+	void (*evicted)(void *arg, struct hc_entry *entry);
+};
 
 struct hc_store_config {
 	uint64_t max_bytes; /* 0: keep nothing */
@@ -242,6 +263,10 @@ enum hc_status hc_store_create(const struct hc_store_config *config, struct hc_s
 /* No other thread may be inside. Entries still referenced outside survive until their unref. */
 void hc_store_destroy(struct hc_store *store);
 struct hc_models *hc_store_models(struct hc_store *store);
+/* Before anything is in it; `below` outlives it. */
+void hc_store_set_below(struct hc_store *store, const struct hc_store_below *below);
+/* Moves on whenever everything is forgotten. */
+uint32_t hc_store_present_generation(const struct hc_store *store);
 void hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
 /* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
 void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
@@ -341,14 +366,19 @@ void hc_store_fill_begin(struct hc_store *store, struct hc_key key, struct hc_ti
 /* True while nothing has made what a fill under that ticket may bring outdated: another reader may
  * join it. */
 bool hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket);
+enum hc_store_fill {
+	HC_FILL_NEW,   /* the tier below does not have it */
+	HC_FILL_FILED, /* it comes from there */
+};
+
 /*
  * The fill has come (`entry`), or came to nothing (NULL). Kept when the ticket is good and no local
  * write of the key is under way: HC_OK. Otherwise HC_STALE (or HC_LIMIT, HC_NOMEM): answer from it,
  * it is not kept. Either way the stamp moves on, so that no later read joins a fill that was asked
  * for before this one came.
  */
-enum hc_status hc_store_fill_end(
-    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms);
+enum hc_status hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, enum hc_store_fill fill, int64_t now_ms);
 
 /* A write is on its way upstream: the present copy goes, fills under way are not kept. Pairs with
  * write_end. */
