@@ -43,12 +43,7 @@ get_of_model_done(struct hc_req *req)
 	struct hc_stats *stats = req->worker->stats;
 	bool found = value->entry && is_of_model(req, value->entry, req->argv[3]);
 
-	if (!found)
-		hc_stats_count(stats, misses);
-	else if (value->fetched)
-		hc_stats_count(stats, upstream_hits);
-	else
-		hc_stats_count(stats, memory_hits);
+	hc_req_count_read(req, found, value->tier);
 	if (value->entry && !found) {
 		hc_stats_count(stats, model_mismatches);
 		hc_reply_null(req);

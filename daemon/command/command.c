@@ -226,10 +226,29 @@ may_start(const struct hc_command_worker *worker, const struct hc_session *sessi
 
 	if (session->n_pending == 0)
 		return true;
+	/* A read that waits for a file would be shown what was written behind it. */
+	if (command != NULL && (command->flags & HC_CMD_WRITE) && hc_core_loads(worker->core))
+		return false;
 	/* What it asks may hold as much memory as what it is answered. */
 	return command != NULL && (command->flags & HC_CMD_PIPE) && !session->barrier && !session->multi.active &&
 	       session->authenticated && session->n_pending < (unsigned)settings->client_pending_max &&
 	       session->parked_bytes < (size_t)settings->client_output_max;
+}
+
+/* Writes must not be faster than the file tier for long. */
+static bool
+has_room(struct hc_command_worker *worker, struct hc_session *session, const struct hc_command *command,
+    const struct hc_slice *argv, uint32_t argc)
+{
+	uint64_t bytes = 0;
+
+	session->wants_room = false;
+	if (command == NULL || !(command->flags & HC_CMD_WRITE) || !hc_core_has_log(worker->core))
+		return true;
+	for (uint32_t i = 1; i < argc; i++)
+		bytes += argv[i].len;
+	session->wants_room = !hc_core_log_has_room(worker->core, bytes);
+	return !session->wants_room;
 }
 
 /* Whether CLIENT REPLY wants none to this one. */
@@ -303,7 +322,7 @@ hc_command_run(struct hc_command_worker *worker, struct hc_session *session, con
 {
 	const struct hc_command *command = find_again(worker, argv[0]);
 
-	if (!may_start(worker, session, command))
+	if (!may_start(worker, session, command) || !has_room(worker, session, command, argv, argc))
 		return HC_RUN_LATER;
 	hc_stats_count(worker->stats, commands_processed);
 	run(worker, session, command, argv, argc);

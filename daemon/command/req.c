@@ -314,16 +314,23 @@ hc_req_resume(struct hc_req *req)
 /* ---- reads ---- */
 
 static void
-count_read(struct hc_req *req, enum hc_status status, bool from_memory)
+count_read(struct hc_req *req, enum hc_status status, enum hc_tier_name tier)
+{
+	if (req->read_flags & HC_REQ_COUNT)
+		hc_req_count_read(req, status == HC_OK, tier);
+}
+
+void
+hc_req_count_read(struct hc_req *req, bool found, enum hc_tier_name tier)
 {
 	struct hc_stats *stats = req->worker->stats;
 
-	if (!(req->read_flags & HC_REQ_COUNT))
-		return;
-	if (status != HC_OK)
+	if (!found)
 		hc_stats_count(stats, misses);
-	else if (from_memory)
+	else if (tier == HC_TIER_MEMORY)
 		hc_stats_count(stats, memory_hits);
+	else if (tier == HC_TIER_FILE)
+		hc_stats_count(stats, file_hits);
 	else
 		hc_stats_count(stats, upstream_hits);
 }
@@ -339,9 +346,9 @@ on_fetched(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *ent
 		value->entry = entry;
 	}
 	value->pttl = pttl;
-	value->fetched = true;
+	value->tier = waiter->tier;
 	value->status = status == HC_OK || status == HC_WRONGTYPE ? status : HC_MISS;
-	count_read(req, value->status, false);
+	count_read(req, value->status, waiter->tier);
 	hc_req_resume(req);
 }
 
@@ -360,7 +367,7 @@ fetch_missing(struct hc_req *req, const struct hc_slice *keys, size_t stride)
 		    HC_PENDING) {
 			req->waiting--;
 			value->status = HC_MISS;
-			count_read(req, HC_MISS, false);
+			count_read(req, HC_MISS, HC_TIER_UPSTREAM);
 		}
 	}
 	hc_req_resume(req);
@@ -376,13 +383,35 @@ look_up(struct hc_req *req, const struct hc_slice *keys, size_t stride)
 		struct hc_req_value *value = &req->values[i];
 		value->entry = NULL;
 		value->pttl = -2;
-		value->fetched = false;
+		value->tier = HC_TIER_MEMORY;
 		value->status =
 		    hc_core_lookup(req->worker->core, hc_key(keys[i * stride]), req->read_flags, &value->entry);
 		if (value->status == HC_PENDING)
 			pending = true;
 		else
-			count_read(req, value->status, true);
+			count_read(req, value->status, HC_TIER_MEMORY);
+	}
+	return pending;
+}
+
+/* What can be had from files without waiting; returns whether there is more that has to be fetched. */
+static bool
+look_in_files(struct hc_req *req, const struct hc_slice *keys, size_t stride)
+{
+	bool pending = false;
+
+	for (size_t i = 0; i < req->n_values; i++) {
+		struct hc_req_value *value = &req->values[i];
+		if (value->status != HC_PENDING)
+			continue;
+		if (hc_core_read_file(req->worker->core, hc_key(keys[i * stride]), req->read_flags, &value->entry) !=
+		    HC_OK) {
+			pending = true;
+			continue;
+		}
+		value->status = HC_OK;
+		value->tier = HC_TIER_FILE;
+		count_read(req, HC_OK, HC_TIER_FILE);
 	}
 	return pending;
 }
@@ -418,6 +447,8 @@ hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t st
 	bool pending = look_up(req, keys, stride);
 	if (together)
 		hc_store_exclusive_end(store);
+	if (pending)
+		pending = look_in_files(req, keys, stride);
 	if (!pending) {
 		done(req);
 		return;
@@ -463,7 +494,7 @@ write_by(struct hc_req *req, hc_req_fn *done,
 	}
 	req->waiting--;
 	if (req->session != NULL)
-		req->session->logged_at = hc_core_log_position(req->worker->core);
+		req->session->logged_at = hc_core_log_mark(req->worker->core);
 	done(req);
 }
 

@@ -24,7 +24,7 @@ struct hc_req_value {
 	struct hc_entry *entry; /* with a reference while the request lives, or NULL */
 	enum hc_status status;  /* HC_OK, HC_MISS, HC_WRONGTYPE (anything else has become a miss) */
 	int64_t pttl;           /* with HC_WRONGTYPE: what PTTL says */
-	bool fetched;           /* the upstream was asked */
+	enum hc_tier_name tier; /* where it was found, or looked for last */
 	struct hc_waiter waiter;
 };
 
@@ -88,6 +88,9 @@ void hc_req_resume(struct hc_req *req);                /* it came */
  */
 void hc_req_read(
     struct hc_req *req, const struct hc_slice *keys, size_t n, size_t stride, unsigned flags, hc_req_fn *done);
+
+/* Counts a GET-like read, for handlers that know only afterwards what came of it: those without HC_REQ_COUNT. */
+void hc_req_count_read(struct hc_req *req, bool found, enum hc_tier_name tier);
 
 /* Room for n ops, zeroed, as req->ops. NULL after replying with an error. */
 struct hc_op *hc_req_ops(struct hc_req *req, size_t n);

@@ -87,11 +87,14 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 		goto fail;
 	}
 	core->models = hc_store_models(core->store);
-	if (settings->upstream_url[0] != '\0') {
+	if (settings->upstream_url[0] != '\0')
 		status = create_fleet_side(core, why, why_cap);
-		if (status != HC_OK)
-			goto fail;
-	}
+	if (status == HC_OK && settings->file_enabled)
+		status = hc_tier_create(core, &core->tier, why, why_cap);
+	if (status == HC_OK)
+		status = hc_warm_create(core, core->tier != NULL ? hc_tier_dir(core->tier) : NULL, &core->warm);
+	if (status != HC_OK)
+		goto fail;
 	*out = core;
 	return HC_OK;
 
@@ -105,6 +108,8 @@ hc_core_destroy(struct hc_core *core)
 {
 	if (core == NULL)
 		return;
+	hc_warm_destroy(core->warm);
+	hc_tier_destroy(core->tier, atomic_load(&core->end_by_ms));
 	if (core->fleet != NULL)
 		hc_url_fini(&core->url);
 	hc_outage_destroy(core->outage);
@@ -153,6 +158,13 @@ hc_core_start(struct hc_core *core, struct event_base *base, struct hc_stats *st
 	if (core->fleet != NULL)
 		return hc_sync_create(core, base, stats);
 	return HC_OK;
+}
+
+void
+hc_core_ending(struct hc_core *core)
+{
+	/* What is not done by then is left undone, with some time for closing the files. */
+	atomic_store(&core->end_by_ms, hc_clock_mono_ms() + core->settings->shutdown_timeout * 4 / 5);
 }
 
 void
@@ -208,6 +220,58 @@ hc_core_model_of_key(struct hc_core *core, struct hc_slice key, uint32_t *model)
 		return HC_OK;
 	}
 	return hc_models_intern(core->models, name, model);
+}
+
+void
+hc_core_clear_all(struct hc_core *core)
+{
+	bool held = hc_store_is_exclusive(core->store); /* by EXEC */
+
+	/* What is written meanwhile is either from before or from after, in memory and in the log alike. */
+	if (core->tier != NULL && !held)
+		hc_store_exclusive_begin(core->store);
+	hc_store_forget_all(core->store);
+	hc_tier_clear_all(core->tier);
+	if (core->tier != NULL && !held)
+		hc_store_exclusive_end(core->store);
+}
+
+void
+hc_core_distrust_all(struct hc_core *core)
+{
+	hc_store_forget_all(core->store);
+	hc_tier_distrust(core->tier);
+}
+
+/* ---- what is known of the file tier ---- */
+
+bool
+hc_core_file_stats(struct hc_core *core, struct hc_file_stats *out)
+{
+	if (core->tier == NULL)
+		return false;
+	hc_file_stats(hc_tier_file(core->tier), out);
+	return true;
+}
+
+uint64_t
+hc_core_demoted(const struct hc_core *core)
+{
+	return core->tier != NULL ? hc_tier_demoted(core->tier) : 0;
+}
+
+bool
+hc_core_file_loading(struct hc_core *core)
+{
+	struct hc_file_stats stats;
+
+	return hc_core_file_stats(core, &stats) && stats.mode == HC_FILE_LOADING;
+}
+
+void
+hc_core_warm_status(const struct hc_core *core, struct hc_warm_status *out)
+{
+	hc_warm_status(core->warm, out);
 }
 
 /* Uniform in [0, n), good enough to spread expiries. */

@@ -9,8 +9,8 @@
 #ifndef HC_CORE_FETCH_H
 #define HC_CORE_FETCH_H
 
+#include <stddef.h>
 #include "core/internal.h"
-#include "file/file.h"
 
 struct hc_fetch {
 	struct hc_core_worker *worker;
@@ -20,7 +20,7 @@ struct hc_fetch {
 	struct hc_waiter *waiters, **waiters_end;
 	struct hc_entry *entry;
 	enum hc_status status; /* HC_PENDING until it is known what there is */
-	enum hc_tier tier;     /* where it was found */
+	enum hc_tier_name tier;     /* where it was found */
 	int64_t sent_ms;
 	unsigned flags; /* HC_READ_*, of all who wait */
 	bool exact;     /* asked for the key's own expiry: shared with nobody, not kept */
@@ -40,6 +40,13 @@ struct hc_fetch {
 enum hc_status hc_fetch_from_file(struct hc_fetch *fetch);
 /* Asks the upstream. HC_OK: it will be answered; HC_DOWN, HC_NOMEM: nothing has been sent. */
 enum hc_status hc_fetch_from_upstream(struct hc_fetch *fetch);
+
+/* Whether the upstream has said what there is. */
+static inline bool
+hc_fetch_is_answered(enum hc_status status)
+{
+	return status == HC_OK || status == HC_MISS || status == HC_WRONGTYPE;
+}
 
 /* `status`, `entry` and `tier` are set: the entry is kept if it may be, all who wait are answered, the fetch is freed. */
 void hc_fetch_finish(struct hc_fetch *fetch, int64_t pttl);

@@ -16,8 +16,8 @@ is_in_file(struct hc_core_worker *worker, struct hc_key key)
 	return core->tier != NULL && hc_tier_has(core->tier, key, worker->now_ms);
 }
 
-static enum hc_status
-look_upstream(struct hc_core_worker *worker, struct hc_key key)
+enum hc_status
+hc_core_look_upstream(struct hc_core_worker *worker, struct hc_key key)
 {
 	struct hc_core *core = worker->core;
 
@@ -39,14 +39,14 @@ hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags,
 	enum hc_status status = HC_MISS;
 
 	if (flags & HC_READ_EXACT_TTL && core->fleet != NULL && hc_core_caps_ttl(core))
-		return look_upstream(worker, key);
+		return hc_core_look_upstream(worker, key);
 	if (flags & HC_READ_QUIET)
 		status = hc_store_peek(core->store, key, worker->now_ms, entry);
 	else
 		status = hc_store_get(core->store, key, worker->now_ms, entry);
 	if (status == HC_OK)
 		return status;
-	return is_in_file(worker, key) ? HC_PENDING : look_upstream(worker, key);
+	return is_in_file(worker, key) ? HC_PENDING : hc_core_look_upstream(worker, key);
 }
 
 bool
@@ -121,13 +121,6 @@ drop_older_copy(struct hc_fetch *fetch)
 		hc_store_invalidate(store, fetch->key, 0);
 }
 
-/* Whether the upstream has said what there is. */
-static bool
-is_answered(enum hc_status status)
-{
-	return status == HC_OK || status == HC_MISS || status == HC_WRONGTYPE;
-}
-
 static void
 keep_from_upstream(struct hc_fetch *fetch, int64_t pttl)
 {
@@ -143,7 +136,7 @@ keep_from_upstream(struct hc_fetch *fetch, int64_t pttl)
 	enum hc_status status =
 	    hc_store_fill_end(core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL,
 		HC_FILL_NEW, fetch->worker->now_ms);
-	if (status == HC_STALE && is_answered(fetch->status))
+	if (status == HC_STALE && hc_fetch_is_answered(fetch->status))
 		drop_older_copy(fetch);
 	if (entry != NULL && (!keepable || status != HC_OK))
 		hc_stats_count(fetch->worker->stats, fills_not_kept);

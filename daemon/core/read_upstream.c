@@ -124,7 +124,7 @@ log_refusal(const redisReply *reply)
 		    hc_log_quote(&quoted, reply->str, (size_t)reply->len));
 }
 
-static enum hc_status send(struct hc_fetch *fetch);
+static enum hc_status ask(struct hc_fetch *fetch);
 static void on_pttl(void *arg, enum hc_status status, const redisReply *reply);
 
 static void
@@ -161,7 +161,7 @@ was_overtaken(const struct hc_fetch *fetch)
 static enum hc_status
 ask_again(struct hc_fetch *fetch)
 {
-	enum hc_status status = send(fetch);
+	enum hc_status status = ask(fetch);
 
 	if (status != HC_OK)
 		return status;
@@ -195,7 +195,7 @@ on_pttl(void *arg, enum hc_status status, const redisReply *reply)
 		hc_entry_unref(fetch->entry);
 		fetch->entry = NULL;
 	}
-	if (!is_answered(fetch->status))
+	if (!hc_fetch_is_answered(fetch->status))
 		hc_stats_count(fetch->worker->stats, fills_failed);
 	hc_fetch_finish(fetch, pttl);
 }
@@ -203,7 +203,7 @@ on_pttl(void *arg, enum hc_status status, const redisReply *reply)
 /* ---- asking ---- */
 
 static enum hc_status
-send(struct hc_fetch *fetch)
+ask(struct hc_fetch *fetch)
 {
 	struct hc_core_worker *worker = fetch->worker;
 	struct hc_slice prefix = worker->core->prefix;
@@ -238,7 +238,7 @@ hc_fetch_from_upstream(struct hc_fetch *fetch)
 		hc_core_batch_flush(worker);
 	fetch->tier = HC_TIER_UPSTREAM;
 	fetch->sent_ms = worker->now_ms;
-	enum hc_status status = send(fetch);
+	enum hc_status status = ask(fetch);
 	if (status == HC_OK)
 		hc_stats_count(worker->stats, fills);
 	return status;

@@ -32,6 +32,20 @@ hc_core_op_answered(struct hc_op *op)
 		group->done(group->arg);
 }
 
+bool
+hc_op_looks(const struct hc_op *op)
+{
+	switch (op->kind) {
+	case HC_OP_SET:
+		return op->condition != HC_STORE_ANY || op->want_old || op->ttl == HC_TTL_KEEP;
+	case HC_OP_CLEAR_MODEL:
+	case HC_OP_CLEAR_ALL:
+		return false;
+	default:
+		return true;
+	}
+}
+
 /*
  * What only the upstream can know is not guessed while it is down: whether a key is there (conditions), what it held
  * and so what is to become of it, when it expires.
@@ -41,7 +55,7 @@ needs_upstream(const struct hc_op *op)
 {
 	switch (op->kind) {
 	case HC_OP_SET:
-		return op->condition != HC_STORE_ANY || op->want_old || op->ttl == HC_TTL_KEEP;
+		return hc_op_looks(op);
 	case HC_OP_DEL:
 		return op->want_old;
 	case HC_OP_EXPIRE:

@@ -79,10 +79,11 @@ hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 		break;
 	case HC_OP_CLEAR_MODEL:
 		op->epoch = hc_models_bump(core->models, op->model);
+		hc_tier_clear_model(core->tier, op->model, op->epoch);
 		op->status = HC_OK;
 		break;
 	case HC_OP_CLEAR_ALL:
-		hc_store_forget_all(core->store);
+		hc_core_clear_all(core);
 		op->status = HC_OK;
 		break;
 	case HC_OP_INCR:

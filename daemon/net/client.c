@@ -271,6 +271,8 @@ settle(struct hc_client *client)
 		return;
 	}
 	show_buffers(client);
+	if (session->wants_room)
+		enlist(client, HC_CLIENT_LOGGED);
 	/* What was left goes on as soon as the socket is writable, which it is when all has been written; or when the log
 	 * has been. */
 	want_write(client, (session->out.bytes > 0 || more) && !client->links[HC_CLIENT_LOGGED].in);

@@ -285,6 +285,7 @@ hc_server_stop(struct hc_server *server)
 	if (server->stopping)
 		return;
 	server->stopping = true;
+	hc_core_ending(server->config.core);
 	hc_listeners_close(&server->listeners);
 	server->stop_timer = evtimer_new(server->config.base, on_stop_late, server);
 	if (server->stop_timer != NULL)

@@ -250,8 +250,10 @@ hc_worker_create(struct hc_server *server, unsigned index, struct hc_worker **ou
 	if (status == HC_OK)
 		status = hc_core_worker_create(shared->core, worker->base, index, &worker->stats, &worker->core);
 	worker->command.core = worker->core;
-	if (status == HC_OK)
+	if (status == HC_OK) {
+		hc_core_on_logged(worker->core, on_logged, worker);
 		status = hc_command_worker_init(&worker->command);
+	}
 	if (status != HC_OK)
 		goto fail;
 	*out = worker;

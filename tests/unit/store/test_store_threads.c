@@ -100,7 +100,7 @@ write_one(struct worker *w, uint32_t i, struct hc_key key)
 		break;
 	case 2:
 		hc_store_fill_begin(store, key, &ticket);
-		hc_store_fill_end(store, key, &ticket, entry, NOW);
+		hc_store_fill_end(store, key, &ticket, entry, HC_FILL_NEW, NOW);
 		break;
 	case 3:
 		hc_store_write_begin(store, key, &ticket);
