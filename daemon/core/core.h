@@ -197,6 +197,7 @@ struct hc_scan {
 	size_t count;
 	bool to_the_end; /* walk on to the end */
 	bool count_only; /* keep no keys */
+	bool anything;   /* whatever is met first will do: no trouble is taken that no key comes twice */
 	/* answered */
 	enum hc_status status;
 	uint64_t next;         /* cursor to go on with; 0: done */
@@ -208,6 +209,7 @@ struct hc_scan {
 	struct hc_core_worker *worker;
 	char upstream_cursor[24];
 	size_t cap;
+	bool under_way; /* done is to be called */
 };
 /* As hc_core_write(). */
 enum hc_status hc_core_scan(struct hc_core_worker *worker, struct hc_scan *scan);

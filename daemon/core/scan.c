@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include "base/mem.h"
 #include "base/num.h"
-#include "core/internal.h"
+#include "core/scan.h"
 #include "proto/lua_scripts.h"
 
 void
@@ -20,8 +20,8 @@ hc_scan_fini(struct hc_scan *scan)
 	scan->n = 0;
 }
 
-static bool
-add_key(struct hc_scan *scan, struct hc_slice key)
+bool
+hc_scan_add(struct hc_scan *scan, struct hc_slice key)
 {
 	if (scan->count_only) {
 		scan->n++;
@@ -43,35 +43,55 @@ add_key(struct hc_scan *scan, struct hc_slice key)
 	return true;
 }
 
-static bool
-wanted(const struct hc_scan *scan, struct hc_slice key)
+bool
+hc_scan_wants(const struct hc_scan *scan, struct hc_slice key)
 {
 	return scan->pattern.ptr == NULL || hc_glob(scan->pattern, key, false);
 }
 
 /* ---- embedded ---- */
 
-static void
-scan_store_some(struct hc_core_worker *worker, struct hc_scan *scan)
+bool
+hc_scan_takes_strings(const struct hc_scan *scan)
 {
+	return scan->type.ptr == NULL || hc_slice_is(scan->type, "string");
+}
+
+static void
+scan_memory_some(struct hc_scan *scan)
+{
+	struct hc_core_worker *worker = scan->worker;
 	struct hc_entry_list list = {0};
 
 	scan->status = hc_store_scan(worker->core->store, &scan->next, scan->count, worker->now_ms, &list);
-	bool strings = scan->type.ptr == NULL || hc_slice_is(scan->type, "string");
+	bool strings = hc_scan_takes_strings(scan);
 	for (size_t i = 0; scan->status == HC_OK && strings && i < list.n; i++) {
-		if (wanted(scan, hc_entry_key(list.items[i])) && !add_key(scan, hc_entry_key(list.items[i])))
+		if (hc_scan_wants(scan, hc_entry_key(list.items[i])) && !hc_scan_add(scan, hc_entry_key(list.items[i])))
 			scan->status = HC_NOMEM;
 	}
 	hc_entry_list_fini(&list);
 }
 
-static void
-scan_store(struct hc_core_worker *worker, struct hc_scan *scan)
+void
+hc_scan_memory(struct hc_scan *scan)
 {
-	scan->next = scan->cursor;
 	do
-		scan_store_some(worker, scan);
+		scan_memory_some(scan);
 	while (scan->to_the_end && scan->status == HC_OK && scan->next != 0);
+}
+
+static enum hc_status
+scan_here(struct hc_scan *scan)
+{
+	if (scan->worker->core->tier != NULL)
+		return scan->count_only ? hc_scan_count_with_files(scan) : hc_scan_with_files(scan);
+	if (scan->count_only) {
+		scan->n = hc_store_count(scan->worker->core->store, scan->worker->now_ms);
+		return HC_OK;
+	}
+	scan->next = scan->cursor;
+	hc_scan_memory(scan);
+	return HC_OK;
 }
 
 /* ---- fleet ---- */
@@ -105,7 +125,7 @@ take_page(struct hc_scan *scan, const redisReply *reply)
 		if (is_own || full.len < core->prefix.len)
 			continue;
 		struct hc_slice name = hc_slice(full.ptr + core->prefix.len, full.len - core->prefix.len);
-		if (is_live(scan, name, kind->str[0]) && !add_key(scan, name))
+		if (is_live(scan, name, kind->str[0]) && !hc_scan_add(scan, name))
 			return false;
 	}
 	return true;
@@ -159,10 +179,8 @@ hc_core_scan(struct hc_core_worker *worker, struct hc_scan *scan)
 {
 	scan->worker = worker;
 	scan->next = 0;
-	if (worker->core->fleet == NULL) {
-		scan_store(worker, scan);
-		return HC_OK;
-	}
+	if (worker->core->fleet == NULL)
+		return scan_here(scan);
 	scan->status = ask(scan);
 	return scan->status == HC_OK ? HC_PENDING : HC_OK;
 }
