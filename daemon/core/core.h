@@ -209,7 +209,6 @@ struct hc_scan {
 	struct hc_core_worker *worker;
 	char upstream_cursor[24];
 	size_t cap;
-	bool under_way; /* done is to be called */
 };
 /* As hc_core_write(). */
 enum hc_status hc_core_scan(struct hc_core_worker *worker, struct hc_scan *scan);

@@ -44,13 +44,6 @@ free_step(struct step *step)
 	hc_free(step);
 }
 
-static void
-end(struct hc_scan *scan)
-{
-	if (scan->under_way)
-		scan->done(scan->arg);
-}
-
 /* ---- files ---- */
 
 static enum hc_status walk_files(struct hc_scan *scan);
@@ -103,7 +96,7 @@ end_step(struct step *step)
 	free_step(step);
 	if (scan->to_the_end && !done && scan->status == HC_OK && walk_files(scan) == HC_PENDING)
 		return;
-	end(scan);
+	scan->done(scan->arg);
 }
 
 static void
@@ -193,8 +186,11 @@ hc_scan_with_files(struct hc_scan *scan)
 		if (scan->status != HC_OK || !scan->to_the_end)
 			return HC_OK;
 	}
-	scan->under_way = true;
-	return hc_scan_takes_strings(scan) ? walk_files(scan) : (scan->next = 0, HC_OK);
+	if (!hc_scan_takes_strings(scan)) {
+		scan->next = 0;
+		return HC_OK;
+	}
+	return walk_files(scan);
 }
 
 /* ---- counting ---- */
@@ -221,7 +217,7 @@ count_some(evutil_socket_t fd, short what, void *arg)
 	if (scan->status == HC_OK && scan->next != 0 &&
 	    event_base_once(worker->base, -1, EV_TIMEOUT, count_some, scan, &at_once) == 0)
 		return;
-	end(scan);
+	scan->done(scan->arg);
 }
 
 /* Whether whatever is in memory is in a file as well, for certain. */
@@ -246,10 +242,8 @@ hc_scan_count_with_files(struct hc_scan *scan)
 		scan->n = hc_store_count(worker->core->store, worker->now_ms);
 	if (stats.items == 0 || all_is_filed(worker->core, &stats))
 		return HC_OK;
-	if (event_base_once(worker->base, -1, EV_TIMEOUT, count_some, scan, &at_once) != 0) {
-		scan->status = HC_NOMEM;
-		return HC_OK;
-	}
-	scan->under_way = true;
-	return HC_PENDING;
+	if (event_base_once(worker->base, -1, EV_TIMEOUT, count_some, scan, &at_once) == 0)
+		return HC_PENDING;
+	scan->status = HC_NOMEM;
+	return HC_OK;
 }
