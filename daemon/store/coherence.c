@@ -25,8 +25,11 @@ static enum hc_status
 keep(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
     const struct hc_ticket *ticket, int64_t now_ms, struct hc_garbage *garbage)
 {
+	struct hc_place place;
+
 	hc_entry_set_generation(entry, ticket->generation);
-	return hc_shard_replace(store, shard, key, entry, now_ms, garbage);
+	struct hc_entry *present = hc_shard_find(store, shard, key, now_ms, &place, garbage);
+	return hc_shard_put(store, shard, key, &place, present, entry, now_ms, garbage);
 }
 
 /* Outside of the lock. */
@@ -134,7 +137,8 @@ hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version)
 	struct hc_garbage garbage = {0};
 
 	hc_shard_lock(store, shard);
-	struct hc_entry *entry = *hc_table_find(&shard->table, key);
+	struct hc_place place;
+	const struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
 	if (entry != NULL && (version == 0 || hc_entry_version(entry) < version))
 		hc_shard_drop(store, shard, key, &garbage);
 	/* Also when the copy stays: what is on its way may be older than the event. */
@@ -150,7 +154,8 @@ hc_store_invalidate_older(struct hc_store *store, struct hc_key key, uint64_t ve
 	struct hc_garbage garbage = {0};
 
 	hc_shard_lock(store, shard);
-	const struct hc_entry *entry = *hc_table_find(&shard->table, key);
+	struct hc_place place;
+	const struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
 	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
 	if (stamp->writers == 0 && (entry == NULL || hc_entry_version(entry) < version)) {
 		if (entry != NULL)
