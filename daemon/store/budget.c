@@ -38,22 +38,11 @@ evict_from(struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep
 	struct hc_garbage garbage = {0};
 
 	hc_shard_lock(store, shard);
-	double clock = atomic_load_explicit(&store->evict_clock, memory_order_relaxed), before = clock;
-	struct hc_entry *victim = hc_evict_victim(&shard->evict, keep, &clock);
-	if (victim != NULL) {
-		*freed += hc_entry_footprint(victim);
-		if (store->below != NULL && hc_entry_current(store, victim))
-			store->below->evicted(store->below->arg, victim);
-		hc_shard_unlink(store, shard, hc_table_link(&shard->table, victim), &garbage);
-		hc_shard_settle(shard, 2, &garbage);
-		shard->evicted++;
-	}
-	if (clock > before)
-		atomic_store_explicit(&store->evict_clock, clock, memory_order_relaxed);
-	atomic_store_explicit(&shard->evict_best, hc_evict_best(&shard->evict), memory_order_relaxed);
+	size_t bytes = hc_shard_evict(store, shard, keep, &garbage);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
-	return victim != NULL;
+	*freed += bytes;
+	return bytes > 0;
 }
 
 static double

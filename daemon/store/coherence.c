@@ -25,8 +25,11 @@ static enum hc_status
 keep(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
     const struct hc_ticket *ticket, enum hc_put_kind kind, int64_t now_ms, struct hc_garbage *garbage)
 {
+	struct hc_place place;
+
 	hc_entry_set_generation(entry, ticket->generation);
-	return hc_shard_replace(store, shard, key, entry, kind, now_ms, garbage);
+	struct hc_entry *present = hc_shard_find(store, shard, key, now_ms, &place, garbage);
+	return hc_shard_put(store, shard, key, &place, present, entry, kind, now_ms, garbage);
 }
 
 /* Outside of the lock. */
@@ -92,7 +95,7 @@ hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket
 	ticket->stamp = ++stamp->stamp;
 	ticket->generation = hc_store_generation(store);
 	hc_shard_drop(store, shard, key, &garbage);
-	hc_below_removed(store, key);
+	hc_below_removed(store, hc_slice(key.ptr, key.len));
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 }
@@ -136,10 +139,11 @@ hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version)
 	struct hc_garbage garbage = {0};
 
 	hc_shard_lock(store, shard);
-	struct hc_entry *entry = *hc_table_find(&shard->table, key);
+	struct hc_place place;
+	const struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
 	if (entry == NULL || version == 0 || hc_entry_version(entry) < version) {
 		hc_shard_drop(store, shard, key, &garbage);
-		hc_below_removed(store, key);
+		hc_below_removed(store, hc_slice(key.ptr, key.len));
 	}
 	/* Also when the copy stays: what is on its way may be older than the event. */
 	hc_shard_stamp(shard, key)->stamp++;
@@ -154,11 +158,12 @@ hc_store_invalidate_older(struct hc_store *store, struct hc_key key, uint64_t ve
 	struct hc_garbage garbage = {0};
 
 	hc_shard_lock(store, shard);
-	const struct hc_entry *entry = *hc_table_find(&shard->table, key);
+	struct hc_place place;
+	const struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
 	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
 	if (stamp->writers == 0 && (entry == NULL || hc_entry_version(entry) < version)) {
 		hc_shard_drop(store, shard, key, &garbage);
-		hc_below_removed(store, key);
+		hc_below_removed(store, hc_slice(key.ptr, key.len));
 		stamp->stamp++;
 	}
 	hc_shard_unlock(store, shard);

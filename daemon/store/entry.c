@@ -52,7 +52,7 @@ write_extras(struct hc_entry *entry, unsigned extras, struct hc_entry_lengths le
 		memset(at, 0, sizeof(uint64_t));
 }
 
-static_assert(offsetof(struct hc_entry, data) == 32, "a byte more here is sixteen more for each entry");
+static_assert(offsetof(struct hc_entry, data) == 24, "a byte more here is eight more for each entry");
 
 struct hc_entry *
 hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len, uint32_t model)
@@ -200,8 +200,8 @@ hc_entry_ref(struct hc_entry *entry)
 	atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
 }
 
-static __attribute__((noinline)) void
-free_entry(struct hc_entry *entry)
+__attribute__((noinline)) void
+hc_entry_free(struct hc_entry *entry)
 {
 	hc_free((void *)cell_of(entry));
 	hc_slab_free(entry, alloc_size(entry));
@@ -210,12 +210,8 @@ free_entry(struct hc_entry *entry)
 void
 hc_entry_unref(struct hc_entry *entry)
 {
-	if (entry == NULL)
-		return;
-	uint32_t refs = atomic_fetch_sub_explicit(&entry->refs, 1, memory_order_acq_rel);
-	assert(refs > 0);
-	if (refs == 1)
-		free_entry(entry);
+	if (entry != NULL && hc_entry_let_go(entry))
+		hc_entry_free(entry);
 }
 
 size_t

@@ -11,7 +11,7 @@
 #define CLOCK_STEP 0.1    /* by which a chunk's clock may be wrong, in hits of its class's size */
 #define SMALL_SHARE 10u   /* small may have this part of its class: one tenth */
 #define MOVES 64u         /* entries sent round in a search before one goes, however hot */
-#define SEARCH_SLOTS 256u /* slots looked at in a search for an entry without item */
+#define SEARCH_GROUPS 32u /* groups of buckets looked at in a search for an entry without item */
 #define STALE_MIN 64u     /* stale items that are not worth cleaning up */
 
 struct hc_evict_chunk {
@@ -67,16 +67,24 @@ set_state(struct hc_entry *entry, enum hc_evict_which which, unsigned hot)
 	    memory_order_relaxed);
 }
 
-/* The entry that the item stands for, or NULL: it is stale. */
+/* The entry that the item stands for and its whole hash, or NULL: it is stale. */
 static struct hc_entry *
-find_entry(const struct hc_evict *evict, const struct hc_evict_queue *queue, uint32_t hash, uint8_t stamp)
+find_entry(
+    const struct hc_evict *evict, const struct hc_evict_queue *queue, uint32_t hash, uint8_t stamp, uint64_t *whole)
 {
-	struct hc_entry *entry = *hc_table_slot(evict->table, hc_table_index(evict->table, hash));
+	const struct hc_bucket *bucket = hc_table_bucket(evict->table, hc_table_index(evict->table, hash));
+	uint8_t tag = hc_bucket_tag(hash);
 
-	for (; entry != NULL; entry = entry->next) {
-		if (entry->stamp == stamp && &evict->classes[class_of(entry)][which_of(entry)] == queue &&
-		    (uint32_t)hc_entry_hash(entry) == hash && entry != queue->oldest)
-			return entry;
+	for (; bucket != NULL; bucket = hc_bucket_more(bucket)) {
+		for (unsigned match = hc_bucket_match(bucket, tag); match != 0; match &= match - 1) {
+			struct hc_entry *entry = hc_bucket_entry(bucket, (unsigned)__builtin_ctz(match));
+			if (entry->stamp != stamp || &evict->classes[class_of(entry)][which_of(entry)] != queue ||
+			    entry == queue->oldest)
+				continue;
+			*whole = hc_entry_hash(entry);
+			if ((uint32_t)*whole == hash)
+				return entry;
+		}
 	}
 	return NULL;
 }
@@ -122,9 +130,10 @@ static void
 clean_chunk(const struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_evict_chunk *chunk)
 {
 	uint8_t end = 0;
+	uint64_t hash;
 
 	for (unsigned i = chunk->first; i < chunk->end; i++) {
-		if (find_entry(evict, queue, chunk->hashes[i], chunk->stamps[i]) == NULL)
+		if (find_entry(evict, queue, chunk->hashes[i], chunk->stamps[i], &hash) == NULL)
 			continue;
 		chunk->hashes[end] = chunk->hashes[i];
 		chunk->stamps[end++] = chunk->stamps[i];
@@ -266,27 +275,40 @@ hc_evict_replace(struct hc_evict *evict, struct hc_entry *old, struct hc_entry *
 /* ---- the oldest of a queue ---- */
 
 static void
-set_oldest(const struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entry, double clock)
+set_oldest(
+    const struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entry, uint64_t hash, double clock)
 {
 	queue->oldest = entry;
+	queue->oldest_hash = hash;
 	queue->oldest_clock = clock;
 	queue->oldest_priority = priority(evict, entry, clock);
 }
 
-/* There are entries but no items any more: they were queued without memory. Looks at some slots. */
+static struct hc_entry *
+first_in_queue(struct hc_evict *evict, const struct hc_evict_queue *queue, const struct hc_bucket *bucket)
+{
+	for (; bucket != NULL; bucket = hc_bucket_more(bucket)) {
+		for (unsigned used = hc_bucket_used(bucket); used != 0; used &= used - 1) {
+			struct hc_entry *entry = hc_bucket_entry(bucket, (unsigned)__builtin_ctz(used));
+			if (queue_of(evict, entry) == queue)
+				return entry;
+		}
+	}
+	return NULL;
+}
+
+/* There are entries but no items any more: they were queued without memory. Looks at some groups. */
 static void
 search_oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
 {
-	for (unsigned n = 0; n < SEARCH_SLOTS && queue->oldest == NULL; n++) {
-		struct hc_entry **slots[2];
-		unsigned count = hc_table_walk(evict->table, evict->search, slots);
-		for (unsigned i = 0; i < count; i++) {
-			struct hc_entry *entry = *slots[i];
-			while (entry != NULL && queue_of(evict, entry) != queue)
-				entry = entry->next;
-			if (entry != NULL)
-				set_oldest(evict, queue, entry, 0);
-		}
+	for (unsigned n = 0; n < SEARCH_GROUPS && queue->oldest == NULL; n++) {
+		struct hc_bucket *buckets[HC_TABLE_GROUP_MAX];
+		unsigned count = hc_table_group(evict->table, evict->search, buckets);
+		struct hc_entry *entry = NULL;
+		for (unsigned i = 0; i < count && entry == NULL; i++)
+			entry = first_in_queue(evict, queue, buckets[i]);
+		if (entry != NULL)
+			set_oldest(evict, queue, entry, hc_entry_hash(entry), 0);
 		evict->search = hc_table_walk_next(evict->table, evict->search);
 	}
 }
@@ -304,9 +326,10 @@ oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
 		}
 		unsigned at = chunk->first++;
 		queue->items--;
-		struct hc_entry *entry = find_entry(evict, queue, chunk->hashes[at], chunk->stamps[at]);
+		uint64_t hash;
+		struct hc_entry *entry = find_entry(evict, queue, chunk->hashes[at], chunk->stamps[at], &hash);
 		if (entry != NULL)
-			set_oldest(evict, queue, entry, chunk->clock);
+			set_oldest(evict, queue, entry, hash, chunk->clock);
 	}
 	if (queue->oldest == NULL)
 		search_oldest(evict, queue);
@@ -323,7 +346,7 @@ oldest_but(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry
 		return entry;
 	double clock = queue->oldest_clock;
 	take_out(queue, entry);
-	push(evict, queue, entry, hc_entry_hash(entry), clock);
+	push(evict, queue, entry, queue->oldest_hash, clock);
 	return oldest(evict, queue);
 }
 
@@ -368,24 +391,25 @@ move_on(struct hc_evict *evict, struct hc_evict_queue *queue, double clock)
 
 	take_out(queue, entry);
 	set_state(entry, HC_EVICT_MAIN, hot);
-	push(evict, &evict->classes[class][HC_EVICT_MAIN], entry, hc_entry_hash(entry), clock);
+	push(evict, &evict->classes[class][HC_EVICT_MAIN], entry, queue->oldest_hash, clock);
 }
 
 /* The next victim is known: it is about to go. */
 static struct hc_entry *
-depart(struct hc_evict *evict, struct hc_evict_queue *queue, double *clock)
+depart(struct hc_evict *evict, struct hc_evict_queue *queue, double *clock, uint64_t *hash)
 {
 	struct hc_entry *entry = queue->oldest;
 
+	*hash = queue->oldest_hash;
 	if (which_of(entry) == HC_EVICT_SMALL)
-		hc_ghost_add(&evict->ghost, hc_entry_hash(entry), hc_evict_size(entry), evict->entries);
+		hc_ghost_add(&evict->ghost, *hash, hc_evict_size(entry), evict->entries);
 	if (queue->oldest_priority > *clock)
 		*clock = queue->oldest_priority;
 	return entry;
 }
 
 struct hc_entry *
-hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock)
+hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock, uint64_t *hash)
 {
 	for (unsigned moves = 0;;) {
 		struct hc_evict_queue *queue = best_offer(evict, keep);
@@ -397,7 +421,7 @@ hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock)
 			continue;
 		}
 		if (hc_entry_hotness(queue->oldest) == 0 || moves++ == MOVES)
-			return depart(evict, queue, clock);
+			return depart(evict, queue, clock, hash);
 		move_on(evict, queue, *clock);
 	}
 }

@@ -40,6 +40,7 @@ struct hc_evict_queue {
 	struct hc_evict_chunk *head, *tail;
 	/* the oldest entry, its item taken out already; NULL: not known */
 	struct hc_entry *oldest;
+	uint64_t oldest_hash;   /* of its key */
 	double oldest_clock;    /* when it was queued */
 	double oldest_priority; /* or less: it may have been hit since */
 	uint64_t bytes;         /* of the entries */
@@ -82,10 +83,10 @@ void hc_evict_replace(
 void hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry);
 
 /*
- * The entry that should go next, left in place for the caller to remove at once; NULL when there is
- * none but `keep`. Moves *clock on. Bounded work.
+ * The entry that should go next, and its hash, left in place for the caller to remove at once; NULL
+ * when there is none but `keep`. Moves *clock on. Bounded work.
  */
-struct hc_entry *hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock);
+struct hc_entry *hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock, uint64_t *hash);
 /* The priority of the one that would be offered first (or less), HC_EVICT_NONE when there is none. */
 double hc_evict_best(struct hc_evict *evict);
 /* The same of the entry's class alone. */

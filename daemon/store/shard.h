@@ -51,9 +51,9 @@ struct hc_shard {
 	uint64_t reclaimed;
 };
 
-/* What came out of the tables, with the reference the table had. */
+/* What came out of the tables, and nobody holds. */
 struct hc_garbage {
-	struct hc_entry *entries; /* by next */
+	struct hc_entry *entries; /* linked, as shard.c knows */
 	void *segments;           /* by their first word */
 };
 
@@ -162,10 +162,10 @@ hc_entry_valid(const struct hc_store *store, const struct hc_entry *entry, int64
 
 /* Under the key's shard's lock. */
 static inline void
-hc_below_removed(const struct hc_store *store, struct hc_key key)
+hc_below_removed(const struct hc_store *store, struct hc_slice key)
 {
 	if (store->below != NULL)
-		store->below->removed(store->below->arg, hc_slice(key.ptr, key.len));
+		store->below->removed(store->below->arg, key);
 }
 
 /* What the tier below is to be told of an entry that is put in its place. */
@@ -194,23 +194,45 @@ hc_shard_expires(struct hc_shard *shard, int64_t expire_ms)
 		shard->sweep_soonest_ms = expire_ms;
 }
 
-/* The valid entry of that key or NULL. One that is not valid is taken out. */
-struct hc_entry *hc_shard_find(
-    struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, struct hc_garbage *garbage);
+/* Gives a reference back; true: it was the last one, nobody else can get at the entry any more. */
+static inline bool
+hc_entry_let_go(struct hc_entry *entry)
+{
+	uint32_t refs = atomic_fetch_sub_explicit(&entry->refs, 1, memory_order_acq_rel);
+	assert(refs > 0);
+	return refs == 1;
+}
+
+/* Of an entry that was let go. */
+void hc_entry_free(struct hc_entry *entry);
+
 /*
- * Puts `entry` in place of whatever is there under its key. HC_OK; HC_STALE: it is not valid (any
- * more), and HC_LIMIT: it is too large: then nothing is there.
+ * The valid entry of that key or NULL; in either case *place is where it is or would be. One that is
+ * not valid is taken out.
  */
-enum hc_status hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key,
-    struct hc_entry *entry, enum hc_put_kind kind, int64_t now_ms, struct hc_garbage *garbage);
+struct hc_entry *hc_shard_find(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms,
+    struct hc_place *place, struct hc_garbage *garbage);
+/*
+ * Puts `entry` in place of `present`, which hc_shard_find() has found there, or of nothing. HC_OK;
+ * HC_STALE: it is not valid (any more), and HC_LIMIT: it is too large: then nothing is there.
+ */
+enum hc_status hc_shard_put(struct hc_store *store, struct hc_shard *shard, struct hc_key key,
+    const struct hc_place *place, struct hc_entry *present, struct hc_entry *entry, enum hc_put_kind kind, int64_t now_ms,
+    struct hc_garbage *garbage);
 /* Takes out what is there under the key, valid or not. */
 void hc_shard_drop(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_garbage *garbage);
-/* Takes out what the link points at; the same for an entry that is not valid, counted by its
- * reason. */
-void hc_shard_unlink(
-    struct hc_store *store, struct hc_shard *shard, struct hc_entry **link, struct hc_garbage *garbage);
+/* Takes out the entry at the place. */
+void hc_shard_remove(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place,
+    struct hc_entry *entry, struct hc_garbage *garbage);
+/*
+ * The same while walking, for an entry that is not valid, counted by its reason: hc_table_tidy() and
+ * hc_shard_settle() are left to the walk.
+ */
 void hc_shard_reclaim(
-    struct hc_store *store, struct hc_shard *shard, struct hc_entry **link, struct hc_garbage *garbage);
+    struct hc_store *store, struct hc_shard *shard, struct hc_bucket *bucket, unsigned at, struct hc_garbage *garbage);
+/* Evicts the one that should go next, sparing `keep`. Returns the bytes it was charged with; 0: there is none. */
+size_t hc_shard_evict(
+    struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep, struct hc_garbage *garbage);
 /* Lets the table follow the number of entries, by `steps` at most. After changes, before the lock
  * goes. */
 void hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garbage);

@@ -36,15 +36,19 @@ free_stamps:
 }
 
 static void
+unref_chain(const struct hc_bucket *bucket)
+{
+	for (; bucket != NULL; bucket = hc_bucket_more(bucket)) {
+		for (unsigned used = hc_bucket_used(bucket); used != 0; used &= used - 1)
+			hc_entry_unref(hc_bucket_entry(bucket, (unsigned)__builtin_ctz(used)));
+	}
+}
+
+static void
 shard_fini(struct hc_shard *shard)
 {
-	for (uint32_t i = 0; i < hc_table_slots(&shard->table); i++) {
-		for (struct hc_entry *entry = *hc_table_slot(&shard->table, i); entry != NULL;) {
-			struct hc_entry *next = entry->next;
-			hc_entry_unref(entry);
-			entry = next;
-		}
-	}
+	for (uint32_t i = 0; i < shard->table.buckets; i++)
+		unref_chain(hc_table_bucket(&shard->table, i));
 	hc_evict_fini(&shard->evict);
 	hc_table_fini(&shard->table);
 	hc_free(shard->stamps);
@@ -210,12 +214,13 @@ count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
 
 /* Gives the lock back. Apart from the reads, which have no garbage otherwise. */
 static __attribute__((noinline, cold)) void
-reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link)
+reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms)
 {
 	struct hc_garbage garbage = {0};
+	struct hc_place place;
 
-	hc_shard_reclaim(store, shard, link, &garbage);
-	hc_shard_settle(shard, 2, &garbage);
+	(void)hc_shard_find(store, shard, key, now_ms, &place, &garbage);
+	hc_shard_settle(shard, 1, &garbage);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 }
@@ -224,17 +229,17 @@ static inline enum hc_status
 read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
-	struct hc_entry **link, *entry;
+	struct hc_entry *entry;
+	struct hc_place place;
 
 	hc_shard_lock(store, shard);
-	link = hc_table_find(&shard->table, key);
-	entry = *link;
+	entry = hc_table_find(&shard->table, key, &place);
 	if (entry == NULL) {
 		hc_shard_unlock(store, shard);
 		return HC_MISS;
 	}
 	if (!hc_entry_valid(store, entry, now_ms)) {
-		reclaim_met(store, shard, link);
+		reclaim_met(store, shard, key, now_ms);
 		return HC_MISS;
 	}
 	hc_entry_ref(entry);
@@ -288,11 +293,11 @@ give_old(struct hc_entry *present, struct hc_entry **old)
 /* The change itself, once it is known to happen: an expired or cleared entry is gone at once, which
  * is no error. */
 static enum hc_status
-overwrite(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry, int64_t now_ms,
-    struct hc_garbage *garbage)
+overwrite(struct hc_store *store, struct hc_shard *shard, struct hc_key key, const struct hc_place *place,
+    struct hc_entry *present, struct hc_entry *entry, int64_t now_ms, struct hc_garbage *garbage)
 {
 	hc_shard_stamp(shard, key)->stamp++;
-	enum hc_status status = hc_shard_replace(store, shard, key, entry, HC_PUT_WRITTEN, now_ms, garbage);
+	enum hc_status status = hc_shard_put(store, shard, key, place, present, entry, HC_PUT_WRITTEN, now_ms, garbage);
 	return status == HC_STALE ? HC_OK : status;
 }
 
@@ -304,18 +309,19 @@ hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, 
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
 	struct hc_entry *present;
+	struct hc_place place;
 	enum hc_status status;
 
 	if (how == NULL)
 		how = &any;
 	hc_shard_lock(store, shard);
-	present = hc_shard_find(store, shard, key, now_ms, &garbage);
+	present = hc_shard_find(store, shard, key, now_ms, &place, &garbage);
 	give_old(present, old);
 	status = check_condition(how->condition, how->expected, present);
 	if (status == HC_OK) {
 		if (how->keep_ttl && present != NULL)
 			hc_entry_set_expire_ms(entry, hc_entry_expire_ms(present));
-		status = overwrite(store, shard, key, entry, now_ms, &garbage);
+		status = overwrite(store, shard, key, &place, present, entry, now_ms, &garbage);
 	}
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
@@ -324,21 +330,31 @@ hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, 
 	return status;
 }
 
+/* Under the lock: what is there goes. */
+static void
+remove_present(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *present,
+    struct hc_garbage *garbage)
+{
+	hc_shard_remove(store, shard, place, present, garbage);
+	hc_shard_settle(shard, 1, garbage);
+}
+
 enum hc_status
 hc_store_del(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **old)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
 	struct hc_entry *present;
+	struct hc_place place;
 
 	hc_shard_lock(store, shard);
-	present = hc_shard_find(store, shard, key, now_ms, &garbage);
+	present = hc_shard_find(store, shard, key, now_ms, &place, &garbage);
 	give_old(present, old);
 	/* Even when nothing is here: a copy may be on its way from a slower tier. */
 	hc_shard_stamp(shard, key)->stamp++;
 	if (present != NULL)
-		hc_shard_drop(store, shard, key, &garbage);
-	hc_below_removed(store, key);
+		remove_present(store, shard, &place, present, &garbage);
+	hc_below_removed(store, hc_slice(key.ptr, key.len));
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 	return present != NULL ? HC_OK : HC_MISS;
@@ -363,13 +379,12 @@ expire_applies(unsigned flags, int64_t present_ms, int64_t expire_ms)
 
 /* Under the lock; the entry is there and the change applies. */
 static void
-change_expiry(struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, struct hc_key key,
+change_expiry(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *entry,
     int64_t expire_ms, int64_t now_ms, struct hc_garbage *garbage)
 {
-	hc_shard_stamp(shard, key)->stamp++;
 	if (expire_ms <= now_ms) {
-		hc_shard_drop(store, shard, key, garbage);
-		hc_below_removed(store, key);
+		hc_below_removed(store, hc_entry_key(entry));
+		remove_present(store, shard, place, entry, garbage);
 		return;
 	}
 	hc_entry_set_expire_ms(entry, expire_ms);
@@ -386,16 +401,19 @@ hc_store_expire(
 	struct hc_garbage garbage = {0};
 	enum hc_status status = HC_MISS;
 	struct hc_entry *present;
+	struct hc_place place;
 
 	hc_shard_lock(store, shard);
-	present = hc_shard_find(store, shard, key, now_ms, &garbage);
+	present = hc_shard_find(store, shard, key, now_ms, &place, &garbage);
 	give_old(present, old);
 	if (present != NULL) {
 		int64_t present_ms = hc_entry_expire_ms(present);
 		status = expire_applies(flags, present_ms, expire_ms) ? HC_OK : HC_UNCHANGED;
 	}
-	if (status == HC_OK)
-		change_expiry(store, shard, present, key, expire_ms, now_ms, &garbage);
+	if (status == HC_OK) {
+		hc_shard_stamp(shard, key)->stamp++;
+		change_expiry(store, shard, &place, present, expire_ms, now_ms, &garbage);
+	}
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 	return status;
@@ -432,7 +450,8 @@ check_all(struct hc_store *store, struct hc_entry *const *entries, size_t n, enu
 {
 	for (size_t i = 0; i < n && condition != HC_STORE_ANY; i++) {
 		struct hc_key key = key_of(entries[i]);
-		struct hc_entry *present = hc_shard_find(store, hc_shard_of(store, key), key, now_ms, garbage);
+		struct hc_place place;
+		struct hc_entry *present = hc_shard_find(store, hc_shard_of(store, key), key, now_ms, &place, garbage);
 		if (check_condition(condition, NULL, present) != HC_OK)
 			return HC_MISS;
 	}
@@ -460,7 +479,10 @@ hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_
 	status = check_all(store, entries, n, condition, now_ms, &garbage);
 	for (size_t i = 0; i < n && status == HC_OK; i++) {
 		struct hc_key key = key_of(entries[i]);
-		overwrite(store, hc_shard_of(store, key), key, entries[i], now_ms, &garbage);
+		struct hc_shard *shard = hc_shard_of(store, key);
+		struct hc_place place;
+		struct hc_entry *present = hc_shard_find(store, shard, key, now_ms, &place, &garbage);
+		overwrite(store, shard, key, &place, present, entries[i], now_ms, &garbage);
 	}
 	unlock_many(store, shards);
 	hc_garbage_free(store, &garbage);

@@ -8,7 +8,8 @@
  *       └──── models (lock-free look-ups), generation, byte count           (atomics)
  *
  * Who holds an entry: the table one reference, and whoever got it from here one each, given back by
- * hc_entry_unref(). An entry's bytes never change; an overwrite puts another entry in its place.
+ * hc_entry_unref(). An entry's bytes never change; an overwrite puts another entry in its place. Until
+ * it is inserted, an entry is its creator's thread's alone.
  *
  * Valid is an entry whose epoch is its model's, whose generation is the store's, and whose expiry
  * is ahead. What is not valid is not there: every function treats it as missing, and reclaims it
@@ -53,12 +54,12 @@ struct hc_key hc_key(struct hc_slice bytes);
  *     HC_ENTRY_VERSIONED  uint64_t: the write's seq upstream
  */
 struct hc_entry {
-	struct hc_entry *next; /* the store's: in its slot of the table; later, among those to be freed */
 	/* written before insertion or under the shard lock, read by anyone: expiry in the upper 48
 	 * bits, the lowest bits of the generation in the lower 16. The expiry is wall ms; or all ones:
 	 * none; or, with its highest bit, the address of a cell that holds it: it does not fit */
 	_Atomic uint64_t life;
 	_Atomic uint32_t refs;
+	/* what is here and in `used` is the store's when nobody holds the entry any more: where the next such one is */
 	uint32_t created_s; /* wall seconds of the insertion; 0: not inserted. Constant from then on */
 	/* written under the shard lock, read by anyone: seconds from insertion to the last hit, coded */
 	_Atomic uint16_t used;
@@ -408,7 +409,7 @@ void hc_store_forget_all(struct hc_store *store);
 /* ---- walking and upkeep ---- */
 
 /*
- * SCAN: at least `count` table slots on from *cursor (0 to begin; 0 again when done), valid entries
+ * SCAN: at least `count` places of the table on from *cursor (0 to begin; 0 again when done), valid entries
  * appended to the caller's list with a reference each. What stays in the store for the whole walk
  * is seen at least once.
  */
