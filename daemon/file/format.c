@@ -4,6 +4,7 @@
  * Checksums are keyed with the directory's secret: bytes of a value cannot pass for a record when a damaged segment
  * is searched for the next one.
  */
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 #include "base/clock.h"
 #include "file/format.h"

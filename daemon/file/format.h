@@ -140,7 +140,7 @@ uint64_t hc_key_hash(const uint8_t *secret, struct hc_slice key);
 
 /*
  * The head of the record, and what belongs to it before key and body: at most HC_VALUE_HEAD bytes. Returns how many.
- * The checksum covers key and body too; they must be what will be written behind it, zeros up to `length` included.
+ * The checksum covers key and body too, but not what `length` may have beyond them (a STATE's room to spare).
  */
 uint32_t hc_record_encode(const uint8_t *secret, const struct hc_record *record, uint8_t *head);
 
