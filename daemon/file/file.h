@@ -212,7 +212,7 @@ struct hc_file_read {
 	bool touch;          /* as hc_file_touch(), when it is found */
 	/*
 	 * On a reader thread, without locks. HC_OK: `value` is valid during the call. Else it is NULL: HC_MISS: not
-	 * (or no longer) there; HC_ERROR: damaged or unreadable, and forgotten; HC_NOMEM.
+	 * (or no longer) there; HC_ERROR: damaged (and deleted), or the system could not read it; HC_NOMEM.
 	 */
 	void (*fn)(struct hc_file_read *read, enum hc_status status, const struct hc_file_value *value);
 	/* the file's */

@@ -83,8 +83,9 @@ struct hc_group {
 struct hc_model_state {
 	bool known; /* `group` is its latest */
 	uint16_t group;
-	bool in_state; /* its epoch is counted in epoch_bytes */
-	bool unlogged; /* cleared while the tier was off */
+	bool in_state;         /* its epoch is counted in epoch_bytes */
+	bool unlogged;         /* cleared while the tier was off */
+	uint32_t loaded_epoch; /* the highest that loading has met */
 };
 
 #define HC_MODEL_CHUNK 256u
@@ -261,12 +262,10 @@ struct hc_file {
 		bool nudged;
 		_Atomic bool stop;
 		pthread_t thread;
-		struct hc_load *load; /* what open leaves to it */
 		uint64_t sweep_cursor;
 		int64_t sweep_next_ms;
 		int64_t sync_next_ms;
 		int64_t look_next_ms;
-		uint64_t swept; /* of the pass under way */
 	} keeper;
 	pthread_t writer_thread;
 };
@@ -448,10 +447,16 @@ void hc_readers_stop(struct hc_file *file);
 
 void *hc_keeper_main(void *arg);
 void hc_keeper_nudge(struct hc_file *file);
-/* Both settle what the writer has asked for. True: something was done. */
+/* Keeper thread: what is to be done now. True: there is more. */
+bool hc_keeper_duties(struct hc_file *file);
+/* Syncs all that was written and not synced. Keeper thread, or when it has ended. */
+void hc_keeper_sync(struct hc_file *file);
+/* Keeper thread: makes room, drops what it was asked to. True: something was done. */
 bool hc_reclaim(struct hc_file *file);
+/* At open: which segments there are; what the newest says. */
+enum hc_status hc_load_begin(struct hc_file *file, const struct hc_tier *tier);
+/* Keeper thread: all the rest. */
 void hc_load_run(struct hc_file *file);
-void hc_load_free(struct hc_load *load);
 /* These three wait for the keeper, on the writer thread. Until so many bytes may be added: 0, or ENOSPC. */
 int hc_space_take(struct hc_file *file, uint64_t bytes);
 /* The disk is full: until the oldest segment is gone. False: there is none. */
@@ -459,19 +464,21 @@ bool hc_space_shrink(struct hc_file *file);
 /* Until no segment below is left. */
 void hc_space_drop_below(struct hc_file *file, uint64_t seq);
 
-/* ---- open.c ---- */
+/* ---- directory.c ---- */
 
+#define HC_TIER_NAME "tier"
+#define HC_LOCK_NAME "lock"
+
+/* Makes, locks and reads the directory; without a trusted tier file, it is emptied. */
+enum hc_status hc_dir_open(struct hc_file *file, struct hc_tier *tier, struct hc_file_failure *failure);
+void hc_dir_close(struct hc_file *file);
 /* Writes the tier file in place. 0, or errno. */
 int hc_tier_write(struct hc_file *file, bool trusted);
-/* Makes, locks and reads the directory. */
-enum hc_status hc_dir_open(struct hc_file *file, struct hc_tier *tier, struct hc_file_failure *failure);
 /* True: the path leads to the directory that is open. */
 bool hc_dir_there(struct hc_file *file);
-/* The directory was taken away: makes it anew. 0, or errno. */
+/* The directory was taken away: makes it anew, not trusted. 0, or errno. */
 int hc_dir_again(struct hc_file *file);
 /* Unlinks all files of segments below that number. 0, or errno. */
 int hc_dir_sweep(struct hc_file *file, uint64_t below);
-/* Lists the segments, reads the newest's state, tells the models; the keeper does the rest. */
-enum hc_status hc_load_begin(struct hc_file *file, struct hc_tier *tier, struct hc_file_failure *failure);
 
 #endif

@@ -85,23 +85,27 @@ struct comeback {
 	uint64_t *hashes; /* changed keys */
 	uint32_t n;
 	bool all;                 /* they are not known any more: everything older goes */
+	bool clears;              /* models were cleared */
 	struct hc_record state;   /* the new segment's first record */
 	struct hc_slots *dropped; /* what was queued before */
 	uint64_t seq;
 };
 
-/* Under log.lock. A model was cleared meanwhile, and the STATE may not have room for its epoch. */
+/* Under log.lock. Models cleared meanwhile: the STATE will tell. True: there were some. */
 static bool
-clears_do_not_fit(struct hc_file *file)
+take_clears(struct hc_file *file)
 {
-	bool any = false;
 	uint32_t models = atomic_load_explicit(&file->groups.models_top, memory_order_relaxed);
+	bool any = false;
 
 	for (uint32_t id = 0; id < models; id++) {
 		struct hc_model_state *state = hc_model_state(&file->groups, id);
-		any = any || (state != NULL && state->unlogged);
+		if (state == NULL || !state->unlogged)
+			continue;
+		any = true;
+		state->unlogged = false;
 	}
-	return any && file->groups.epoch_bytes > file->config.segment_bytes / 4;
+	return any;
 }
 
 static void
@@ -143,7 +147,10 @@ begin_anew(struct hc_file *file, struct comeback *back)
 	for (struct hc_slots *block = log->first; block != NULL; block = block->next)
 		for (uint32_t i = 0; i < block->n; i++)
 			hc_log_note_lost(file, &block->slot[i]);
-	back->all = back->all || log->changed.all || clears_do_not_fit(file);
+	back->clears = take_clears(file);
+	/* … unless it has no room for all epochs. */
+	back->all = back->all || log->changed.all ||
+		    (back->clears && file->groups.epoch_bytes > file->config.segment_bytes / 4);
 	back->dropped = log->first;
 	struct hc_slots *last = log->last;
 	log->first = log->last = NULL;
@@ -155,6 +162,7 @@ begin_anew(struct hc_file *file, struct comeback *back)
 		if (back->all)
 			hc_clear_index(file, hc_position(back->seq, 0));
 	} else {
+		log->changed.all = log->changed.all || back->clears;
 		log->first = back->dropped;
 		log->last = last;
 		back->dropped = NULL;
@@ -234,19 +242,8 @@ give_up(struct hc_file *file, const struct comeback *back)
 		struct hc_slot slot = {.record = {.type = HC_RECORD_DELETE}, .hash = back->hashes[i]};
 		hc_log_note_lost(file, &slot);
 	}
-	file->log.changed.all = file->log.changed.all || back->all;
-	pthread_mutex_unlock(&file->log.lock);
-}
-
-static void
-clears_are_logged(struct hc_file *file)
-{
-	pthread_mutex_lock(&file->log.lock);
-	for (uint32_t id = 0; id < atomic_load_explicit(&file->groups.models_top, memory_order_relaxed); id++) {
-		struct hc_model_state *state = hc_model_state(&file->groups, id);
-		if (state != NULL)
-			state->unlogged = false;
-	}
+	/* Which models were cleared is forgotten. */
+	file->log.changed.all = file->log.changed.all || back->all || back->clears;
 	pthread_mutex_unlock(&file->log.lock);
 }
 
@@ -270,7 +267,6 @@ hc_off_return(struct hc_file *file)
 	}
 	drop_old(file, &back);
 	if (write_beginning(file, &back) == 0) {
-		clears_are_logged(file);
 		set_mode(file, HC_FILE_ON);
 		hc_log(HC_LOG_INFO, "file_on", "deleted=%u emptied=%s", back.n, back.all ? "yes" : "no");
 	} else {

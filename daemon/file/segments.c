@@ -138,13 +138,26 @@ hc_segment_unref(struct hc_file *file, struct hc_segment *segment)
 		segment_destroy(segment);
 }
 
-static void
+static int
 unlink_one(struct hc_file *file, uint64_t seq, const char *suffix)
 {
 	char name[40];
 
 	hc_segment_name(name, seq, suffix);
-	hc_io(file)->unlinkat(atomic_load_explicit(&file->dir_fd, memory_order_relaxed), name, 0);
+	if (hc_io(file)->unlinkat(atomic_load_explicit(&file->dir_fd, memory_order_relaxed), name, 0) == 0)
+		return 0;
+	return errno == ENOENT ? 0 : errno;
+}
+
+/* A segment that stays although it was dropped would be loaded again: everything is to be swept before the next
+ * record is written. */
+static void
+stays(struct hc_file *file, int err)
+{
+	pthread_mutex_lock(&file->log.lock);
+	file->log.changed.all = true;
+	file->log.fault = err;
+	pthread_mutex_unlock(&file->log.lock);
 }
 
 void
@@ -153,8 +166,9 @@ hc_segment_drop(struct hc_file *file, struct hc_segment *segment)
 	struct hc_segments *segments = &file->segments;
 
 	/* The index file last: a segment without records may be found, an index without segment is nothing. */
-	unlink_one(file, segment->seq, "log");
-	unlink_one(file, segment->seq, "idx");
+	int err = unlink_one(file, segment->seq, "log"), also = unlink_one(file, segment->seq, "idx");
+	if (err != 0 || also != 0)
+		stays(file, err != 0 ? err : also);
 	pthread_mutex_lock(&segments->lock);
 	if (segment->older == NULL)
 		segments->oldest = segment->newer;
