@@ -280,10 +280,9 @@ def test_demote_writes_what_was_read(make_harcad):
     fill(harcad, "again", 200)
     client.mget([f"again:{i}" for i in range(200)])
     fill(harcad, "other", 2000)
-    info = harcad.info()
-    assert 100 < info["file_demoted"] <= 210
+    assert 0 < harcad.info()["file_demoted"] <= 210
     got = client.mget([f"again:{i}" for i in range(200)])
-    assert sum(v is not None for v in got) > 100
+    assert sum(v is not None for v in got) > 150  # most of them in memory still
     assert all(v in (None, value("again", i)) for i, v in enumerate(got))
 
 
