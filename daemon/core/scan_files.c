@@ -10,12 +10,14 @@
  */
 #include <assert.h>
 #include <stddef.h>
+#include "base/clock.h"
 #include "base/mem.h"
 #include "core/scan.h"
 
 #define IN_FILES ((uint64_t)1 << 50) /* clients that keep cursors as floating-point numbers have 53 bits */
 #define FILE_CURSOR (((uint64_t)1 << 40) - 1)
 #define AT_A_TIME 64                 /* items of a step, or a few more */
+#define STEP_US 1000                 /* for looking for them where they are few */
 #define COUNT_STEP 500               /* entries of memory looked at in a step of counting */
 
 struct item {
@@ -94,8 +96,12 @@ end_step(struct step *step)
 	}
 	scan->next = done ? 0 : IN_FILES | step->cursor;
 	free_step(step);
-	if (scan->to_the_end && !done && scan->status == HC_OK && walk_files(scan) == HC_PENDING)
-		return;
+	if (scan->to_the_end && !done && scan->status == HC_OK) {
+		enum hc_status status = walk_files(scan);
+		if (status == HC_PENDING)
+			return;
+		scan->status = status;
+	}
 	scan->done(scan->arg);
 }
 
@@ -144,35 +150,62 @@ read_items(struct step *step)
 	}
 }
 
-/* HC_PENDING: there is something to be read. HC_OK: the walk is over, or has failed (scan->status). */
+static void collect_some(evutil_socket_t fd, short what, void *arg);
+
+/* The walk over the index goes on in a later turn: others first. HC_NOMEM. */
+static enum hc_status
+give_turn(struct step *step)
+{
+	static const struct timeval at_once = {0, 0};
+
+	return event_base_once(step->worker->base, -1, EV_TIMEOUT, collect_some, step, &at_once) == 0 ? HC_OK
+												      : HC_NOMEM;
+}
+
+static void
+collect_some(evutil_socket_t fd, short what, void *arg)
+{
+	struct step *step = arg;
+	struct hc_scan *scan = step->scan;
+	struct hc_file *file = hc_tier_file(step->worker->core->tier);
+	size_t want = scan->count < AT_A_TIME ? scan->count : AT_A_TIME;
+	int64_t end_us = hc_clock_mono_us() + STEP_US;
+	enum hc_status status;
+
+	(void)fd;
+	(void)what;
+	do
+		status = hc_file_walk(file, &step->cursor, want, step->worker->now_ms, collect, step);
+	while (status == HC_OK && step->n < want && step->cursor != 0 && hc_clock_mono_us() < end_us);
+	bool more = status == HC_OK && step->n < want && step->cursor != 0;
+	if (more)
+		status = give_turn(step);
+	if (status != HC_OK)
+		scan->status = status;
+	else if (more)
+		return;
+	if (scan->status == HC_OK && step->n > 0)
+		read_items(step);
+	else
+		end_step(step);
+}
+
+/* HC_PENDING, or HC_NOMEM. */
 static enum hc_status
 walk_files(struct hc_scan *scan)
 {
-	struct hc_core_worker *worker = scan->worker;
-	size_t want = scan->count < AT_A_TIME ? scan->count : AT_A_TIME;
 	struct step *step = hc_calloc(1, sizeof(*step));
 
-	if (step == NULL) {
-		scan->status = HC_NOMEM;
-		return HC_OK;
-	}
+	if (step == NULL)
+		return HC_NOMEM;
 	step->scan = scan;
-	step->worker = worker;
+	step->worker = scan->worker;
+	scan->status = HC_OK;
 	step->cursor = scan->next & FILE_CURSOR;
-	enum hc_status status;
-	do
-		status = hc_file_walk(
-		    hc_tier_file(worker->core->tier), &step->cursor, want, worker->now_ms, collect, step);
-	while (status == HC_OK && step->n == 0 && step->cursor != 0);
-	if (status != HC_OK)
-		scan->status = status;
-	if (scan->status != HC_OK || step->n == 0) {
-		scan->next = 0;
-		free_step(step);
-		return HC_OK;
-	}
-	read_items(step);
-	return HC_PENDING;
+	if (give_turn(step) == HC_OK)
+		return HC_PENDING;
+	hc_free(step);
+	return HC_NOMEM;
 }
 
 enum hc_status
@@ -181,16 +214,22 @@ hc_scan_with_files(struct hc_scan *scan)
 	scan->next = scan->cursor;
 	if (scan->next < IN_FILES) {
 		hc_scan_memory(scan);
-		if (scan->status == HC_OK && scan->next == 0)
-			scan->next = IN_FILES;
-		if (scan->status != HC_OK || !scan->to_the_end)
+		if (scan->status != HC_OK || scan->next != 0)
+			return HC_OK;
+		if (hc_file_count(hc_tier_file(scan->worker->core->tier)) == 0)
+			return HC_OK;
+		scan->next = IN_FILES;
+		if (!scan->to_the_end && scan->n >= scan->count)
 			return HC_OK;
 	}
 	if (!hc_scan_takes_strings(scan)) {
 		scan->next = 0;
 		return HC_OK;
 	}
-	return walk_files(scan);
+	enum hc_status status = walk_files(scan);
+	if (status != HC_PENDING)
+		scan->status = status;
+	return status == HC_PENDING ? HC_PENDING : HC_OK;
 }
 
 /* ---- counting ---- */
