@@ -22,6 +22,13 @@ function instance(more = {}) {
   });
 }
 
+/** A cache whose first level hears of others' changes over the channels of that port. */
+function withBus(port) {
+  const bus = redisBusDriver({ connection: { host: place.host, port } });
+  const tiered = bentostore().useL1Layer(memoryDriver({})).useL2Layer(redisDriver({ connection }));
+  return instance({ bus: tiered.useBus(bus) }).use("bus");
+}
+
 const bento = instance();
 const sibling = instance();
 const redis = new Redis(connection);
@@ -86,11 +93,23 @@ await session({
     await sibling.disconnectAll();
   },
 }, {
-  async "goes on without its bus, which wants channels"() {
-    const bus = redisBusDriver({ connection: { ...connection, maxRetriesPerRequest: 1 } });
-    const lonely = instance({ bus: bentostore().useL1Layer(memoryDriver({})).useL2Layer(redisDriver({ connection })).useBus(bus) });
-    await lonely.use("bus").set({ key: "b", value: 1 });
-    assert.equal(await lonely.use("bus").get({ key: "b" }), 1);
-    await lonely.disconnectAll();
+  // Its promise to subscribe is nobody's: where it is refused, Node ends an application that does not listen for that.
+  async "is refused a bus by the daemon, in words"() {
+    const refused = new Promise((resolve) => process.once("unhandledRejection", resolve));
+    const cache = withBus(place.port);
+    await cache.set({ key: "b", value: 1 });
+    assert.equal(await cache.get({ key: "b" }), 1);
+    assert.match(String(await refused), /unknown command 'subscribe'/i);
+  },
+
+  async "has its bus go over a Redis, where there is one"() {
+    if (!place.upstreamPort) return;
+    const [one, two] = [withBus(place.upstreamPort), withBus(place.upstreamPort)];
+    await one.set({ key: "c", value: 1 });
+    await until(async () => (await two.get({ key: "c" })) === 1);
+    await until(async () => {
+      await one.set({ key: "c", value: 2 }); // again, until the other one listens
+      return (await two.get({ key: "c" })) === 2;
+    });
   },
 });

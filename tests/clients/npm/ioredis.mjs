@@ -11,7 +11,7 @@ await session({
     assert.equal(await redis.ping(), "PONG");
     assert.equal(redis.status, "ready");
     assert.equal(await redis.client("GETNAME"), "app");
-    assert.match(redis.serverInfo.redis_version, /^7\./);
+    assert.match(await redis.info("server"), /^redis_version:7\./m);
   },
 
   async "keeps vectors byte for byte"() {
@@ -103,15 +103,6 @@ await session({
     assert.equal(await redis.ping(), "PONG");
   },
 
-  async "is told that there are no scripts and no channels"() {
-    redis.defineCommand("twice", { numberOfKeys: 1, lua: "return redis.call('get', KEYS[1])" });
-    await assert.rejects(redis.twice("vec:0"), /unknown command 'evalsha'/i);
-    await assert.rejects(redis.eval("return 1", 0), /unknown command 'eval'/i);
-    const subscriber = new Redis(at);
-    await assert.rejects(subscriber.subscribe("news"), /unknown command 'subscribe'/i);
-    subscriber.disconnect();
-  },
-
   async "authenticates"() {
     const quiet = (client) => client.on("error", () => {});
     const to = { host: place.host, port: place.authPort, retryStrategy: null, maxRetriesPerRequest: 0 };
@@ -143,6 +134,15 @@ await session({
     assert.deepEqual(await near.getBuffer("vec:2"), vector(2));
     await near.quit();
   },
+}, {
+  async "is told that there are no scripts and no channels"() {
+    redis.defineCommand("twice", { numberOfKeys: 1, lua: "return redis.call('get', KEYS[1])" });
+    await assert.rejects(redis.twice("vec:0"), /unknown command 'eval/i);
+    await assert.rejects(redis.eval("return 1", 0), /unknown command 'eval'/i);
+    const subscriber = new Redis(at);
+    await assert.rejects(subscriber.subscribe("news"), /unknown command 'subscribe'/i);
+    subscriber.disconnect();
+  },
 
   async "names models"() {
     await redis.call("SET", "m:1", vector(1), "MODEL", "minilm");
@@ -158,9 +158,5 @@ await session({
     assert.equal(await redis.get("m:1"), null);
     assert.equal(await redis.get("m:2"), "x");
     await own.quit();
-  },
-
-  async "leaves"() {
-    assert.equal(await redis.quit(), "OK");
   },
 });

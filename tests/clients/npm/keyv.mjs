@@ -52,7 +52,7 @@ await session({
   },
 
   async "clears everything when it has no namespace and is told to"() {
-    const all = new Keyv(new KeyvRedis(url, { noNamespaceAffectsAll: true }), { useKeyPrefix: false });
+    const all = createKeyv(url, { noNamespaceAffectsAll: true });
     await all.set("one", 1);
     await all.clear();
     assert.equal(await all.get("one"), undefined);

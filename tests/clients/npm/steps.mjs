@@ -5,6 +5,7 @@
 //     HARCAD_PORT         the daemon's; keys emb:MODEL:ID belong to MODEL there
 //     HARCAD_SOCKET       its Unix socket
 //     HARCAD_AUTH_PORT    a daemon that wants the password in HARCAD_PASSWORD
+//     HARCAD_UPSTREAM_PORT    the redis-server behind both, in a fleet
 
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,6 +18,7 @@ export const place = {
   path: process.env.HARCAD_SOCKET,
   authPort: Number(process.env.HARCAD_AUTH_PORT),
   password: process.env.HARCAD_PASSWORD,
+  upstreamPort: Number(process.env.HARCAD_UPSTREAM_PORT) || undefined,
 };
 export const url = `redis://${place.host}:${place.port}`;
 export const onRedis = process.env.HARCAD_KIND === "redis";
