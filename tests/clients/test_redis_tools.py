@@ -100,7 +100,8 @@ def test_redis_cli_hotkeys_wants_a_policy_that_counts(scene, cli):
 
 def test_redis_cli_watches(scene, cli):
     fill(scene, 100)
-    cli.for_a_while("--stat", "-i", "0.1", until=r"100 +\S+ +\d+ +\d+ +\d+ \(\+\d+\) +\d+")
+    keys = r"\d+" if scene.upstream else "100"  # before an upstream it tells of the copies kept
+    cli.for_a_while("--stat", "-i", "0.1", until=keys + r" +\S+ +\d+ +\d+ +\d+ \(\+[1-9]\d*\) +\d+")
     cli.for_a_while("--latency", until=r"min: \d+, max: \d+, avg: [\d.]+ \(\d{2,} samples\)")
     cli.for_a_while("--latency-history", "-i", "1", until=r"seconds range")
     assert re.match(r"\d+ \d+ [\d.]+ \d+\n", cli("--raw", "--latency", "-i", "1"))

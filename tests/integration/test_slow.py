@@ -11,6 +11,7 @@ SAME = [["SLOWLOG"], ["SLOWLOG", "GET"], ["SLOWLOG", "GET", "-1"], ["SLOWLOG", "
         ["SLOWLOG", "get", "1", "2"], ["SLOWLOG", "LEN"], ["SLOWLOG", "LEN", "x"], ["SLOWLOG", "RESET"], ["SLOWLOG", "RESET", "x"], ["SLOWLOG", "FOO"],
         ["LATENCY"], ["LATENCY", "LATEST"], ["LATENCY", "LATEST", "x"], ["LATENCY", "HISTORY"], ["LATENCY", "HISTORY", "command"],
         ["LATENCY", "HISTORY", "x", "y"], ["LATENCY", "RESET"], ["LATENCY", "RESET", "command", "x"], ["LATENCY", "FOO"],
+        ["LATENCY", "DOCTOR", "x"], ["LATENCY", "GRAPH"], ["LATENCY", "GRAPH", "command"], ["LATENCY", "GRAPH", "x\r\ny"], ["LATENCY", "HISTOGRAM", "nope"],
         ["CONFIG", "GET", "slowlog-log-slower-than"], ["CONFIG", "GET", "slowlog-max-len"]]
 
 
@@ -131,3 +132,24 @@ def test_slow_command_over_many_keys_is_shown_and_a_quick_one_is_not(make_harcad
         entries = wait_until(shown)
         assert entries[0][2] >= 1000
         assert b"command" in [event[0] for event in conn.command("LATENCY", "LATEST")]
+
+
+@pytest.mark.parametrize("resp", [2, 3])
+def test_latency_doctor_and_graph_tell_people_what_there_is(make_harcad, resp):
+    harcad = make_harcad({"server.slowlog_slower_than": "10ms"})
+    with WireConn(harcad.address, resp) as conn:
+        assert b"No command has taken 10 ms or longer" in conn.command("LATENCY", "DOCTOR")
+        assert conn.command("CONFIG", "SET", "server.slowlog_slower_than", "1ms") == "OK"
+        many = [word for i in range(50_000) for word in (f"key:{i}", "x")]
+        wait_until(lambda: conn.command("MSET", *many) == "OK" and conn.command("LATENCY", "HISTORY", "command"))
+        wire, text = conn.ask("LATENCY", "DOCTOR")
+        assert wire[:1] == (b"$" if resp == 2 else b"=")
+        assert re.search(rb"^command: \d+ seconds with slow ones, the last \d+s ago; \d+ ms in the mean, at most \d+ ms\. ", text, re.M)
+        wire, text = conn.ask("LATENCY", "GRAPH", "command")
+        assert wire[:1] == (b"$" if resp == 2 else b"=")
+        lines = text.decode().split("\n")
+        columns = len(conn.command("LATENCY", "HISTORY", "command"))
+        assert re.fullmatch(r"command - high \d+ ms, low \d+ ms \(all time high \d+ ms\)", lines[0]) and lines[1] == "-" * 80
+        assert all(len(line) <= columns and set(line) <= set(" _-`|") for line in lines[2:6])
+        assert lines[5].strip(), "each sample has a bar"
+        assert lines[7][0].isdigit()
