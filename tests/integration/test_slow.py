@@ -140,16 +140,26 @@ def test_latency_doctor_and_graph_tell_people_what_there_is(make_harcad, resp):
     with WireConn(harcad.address, resp) as conn:
         assert b"No command has taken 10 ms or longer" in conn.command("LATENCY", "DOCTOR")
         assert conn.command("CONFIG", "SET", "server.slowlog_slower_than", "1ms") == "OK"
-        many = [word for i in range(50_000) for word in (f"key:{i}", "x")]
-        wait_until(lambda: conn.command("MSET", *many) == "OK" and conn.command("LATENCY", "HISTORY", "command"))
+        pieces = [conn.encode("MSET", *[word for i in range(n) for word in (f"key:{i}", "x")]) for n in (50_000, 150_000, 100_000)]
+
+        def differing():
+            """Samples of at least three heights: one a second, of ever other work."""
+            samples = conn.command("LATENCY", "HISTORY", "command")
+            conn.send(pieces[len(samples) % 3])
+            assert conn.read_reply() == "OK"
+            return len({ms for _, ms in samples}) >= 3
+
+        wait_until(differing, interval=0.05)
+        assert conn.command("CONFIG", "SET", "server.slowlog_slower_than", "1h") == "OK"
         wire, text = conn.ask("LATENCY", "DOCTOR")
         assert wire[:1] == (b"$" if resp == 2 else b"=")
         assert re.search(rb"^command: \d+ seconds with slow ones, the last \d+s ago; \d+ ms in the mean, at most \d+ ms\. ", text, re.M)
+        samples = [ms for _, ms in conn.command("LATENCY", "HISTORY", "command")]
         wire, text = conn.ask("LATENCY", "GRAPH", "command")
         assert wire[:1] == (b"$" if resp == 2 else b"=")
-        lines = text.decode().split("\n")
-        columns = len(conn.command("LATENCY", "HISTORY", "command"))
-        assert re.fullmatch(r"command - high \d+ ms, low \d+ ms \(all time high \d+ ms\)", lines[0]) and lines[1] == "-" * 80
-        assert all(len(line) <= columns and set(line) <= set(" _-`|") for line in lines[2:6])
-        assert lines[5].strip(), "each sample has a bar"
-        assert lines[7][0].isdigit()
+    low, high = min(samples), max(samples)
+    levels = [(ms - low) * 11 // (high - low) for ms in samples]
+    rows = ["".join(" " if level < 3 * row else "_-`"[level - 3 * row] if level < 3 * row + 3 else "|" for level in levels) for row in (3, 2, 1, 0)]
+    lines = text.decode().split("\n")
+    assert lines[:6] == [f"command - high {high} ms, low {low} ms (all time high {high} ms)", "-" * 80, *rows]
+    assert lines[6] == "" and re.fullmatch(r"\d+", lines[7]) and set(lines[8]) <= set("0123456789s")
