@@ -8,6 +8,7 @@
 #include "command/load.h"
 #include "command/req.h"
 #include "command/run.h"
+#include "command/watch.h"
 
 struct hc_queued {
 	struct hc_queued *next;
@@ -49,6 +50,7 @@ hc_multi_discard(struct hc_session *session)
 {
 	free_queue(session->multi.head);
 	clear(session);
+	hc_watch_forget(session);
 }
 
 static struct hc_queued *
@@ -176,12 +178,19 @@ exec_begin(struct hc_req *req)
 {
 	struct hc_store *store = hc_core_store(req->worker->shared->core);
 	bool fleet = hc_core_is_fleet(req->worker->shared->core);
+	struct hc_session *session = req->session; /* NULL: the client has gone while keys were read */
 
-	hc_reply_array(req, ((struct exec *)req->data)->n);
 	hc_req_wait(req, exec_done); /* for the loop itself */
 	if (!fleet)
 		hc_store_exclusive_begin(store);
-	exec_on(req);
+	if (session != NULL && hc_watch_holds(session, store, hc_core_now_ms(req->worker->core))) {
+		hc_reply_array(req, ((struct exec *)req->data)->n);
+		exec_on(req);
+	} else {
+		hc_reply_null_array(req);
+	}
+	if (session != NULL)
+		hc_watch_forget(session);
 	if (!fleet)
 		hc_store_exclusive_end(store);
 	if (req->waiting == 1)
