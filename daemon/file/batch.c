@@ -131,6 +131,7 @@ hc_batch_put(struct hc_file *file, const struct hc_record *given, uint64_t hash)
 	add_body(writer, &record, head_len);
 	add_padding(writer, hc_padded(record.length) - record.length);
 	writer->at += hc_padded(record.length);
+	assert(writer->flushed + writer->iov_bytes == writer->at);
 	add_line(writer, &record, hash);
 	return 0;
 }
@@ -256,6 +257,8 @@ hc_batch_open_segment(struct hc_file *file, uint64_t seq)
 	segment->open = true;
 	segment->loaded = true;
 	hc_segments_add(file, segment);
+	/* Room for the one after this is made while this is written. */
+	hc_keeper_nudge(file);
 	writer->segment = segment;
 	writer->at = writer->flushed = 0;
 	hc_lines_reset(&writer->lines);

@@ -11,7 +11,7 @@
  *       └─ keeper                 loads, reclaims, sweeps                            keeper.lock
  *
  * Order of locks: an index part (all of them: in their order) → log → one of the others, of which no two are held at
- * once. None is held across a system call but those that sleep on it.
+ * once, but for segments → keeper. None is held across a system call but those that sleep on it, or wake who does.
  *
  * Who changes what an item of the index says, always with its part locked:
  *   append   a new position, an expiry, or gone; position and index in one hold of part and log (file.h, 1)
