@@ -33,8 +33,10 @@ choose(struct hc_file *file, bool *plain)
 	if (oldest == NULL || oldest->open)
 		return NULL;
 	*plain = true;
+	/* Once the clear is written: what is not acknowledged may not have happened. */
+	uint64_t cleared = atomic_load_explicit(&file->cleared, memory_order_acquire);
 	if (oldest->seq < segments->drop_below ||
-	    oldest->seq < hc_position_seq(atomic_load_explicit(&file->cleared, memory_order_acquire)))
+	    (oldest->seq < hc_position_seq(cleared) && hc_file_written(file) > cleared))
 		return oldest;
 	if (segments->drop_oldest > 0) {
 		segments->drop_oldest--;

@@ -561,6 +561,19 @@ world_loaded(struct world *world)
 	return false;
 }
 
+bool
+world_on(struct world *world)
+{
+	struct timespec pause = {0, 1000000};
+
+	for (int i = 0; i < 20000; i++) {
+		if (world_stats(world).mode != HC_FILE_OFF)
+			return true;
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
 struct reading {
 	struct hc_file_read read;
 	struct flag flag;

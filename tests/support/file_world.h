@@ -88,7 +88,9 @@ uint64_t world_clear_all(struct world *world);
 bool world_wait(struct world *world, uint64_t mark);
 /* All that was appended so far. */
 bool world_sync(struct world *world);
+/* Waits until it is loaded; until it is not off. */
 bool world_loaded(struct world *world);
+bool world_on(struct world *world);
 /* Reads and waits; HC_OK: *out has the value. */
 enum hc_status world_get(struct world *world, const char *key, struct world_value *out);
 /* HC_OK and equal to the string; or HC_MISS for NULL. */
