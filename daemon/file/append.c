@@ -268,13 +268,13 @@ uint64_t
 hc_file_set_state(struct hc_file *file, const void *ptr, size_t len)
 {
 	struct hc_log *log = &file->log;
-	struct hc_slot slot = {.record = {.type = HC_RECORD_STATE}};
+	struct hc_slot slot = {0};
 	uint64_t mark;
 
 	pthread_mutex_lock(&log->lock);
 	log->opaque_len = len < HC_FILE_STATE_MAX ? len : HC_FILE_STATE_MAX;
 	memcpy(log->opaque, ptr, log->opaque_len);
-	slot.record.length = hc_log_state_length(file);
+	hc_log_make_state(file, &slot.record);
 	hc_log_push(file, &slot);
 	mark = hc_log_head(file);
 	pthread_mutex_unlock(&log->lock);

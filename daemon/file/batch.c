@@ -60,23 +60,17 @@ add_padding(struct hc_writer *writer, size_t len)
 
 /* ---- records ---- */
 
-/* The STATE's bytes behind its head: the caller's own state, the epochs of as many models as there is room for. */
+/* The STATE's bytes behind its head: the caller's own state, the epochs. */
 static int
 fill_state(struct hc_file *file, struct hc_record *record)
 {
 	size_t room = record->length - HC_STATE_HEAD, len, opaque;
 	uint8_t *bytes = hc_calloc(1, room);
-	uint32_t models = atomic_load_explicit(&file->groups.models_top, memory_order_acquire);
 
 	if (bytes == NULL)
 		return ENOMEM;
-	opaque = len = hc_file_state(file, bytes);
-	for (uint32_t id = 0; id < models; id++) {
-		uint32_t epoch = file->config.model_epoch(file->config.arg, id);
-		if (epoch != 0)
-			len +=
-			    hc_state_put(bytes + len, room - len, file->config.model_name(file->config.arg, id), epoch);
-	}
+	opaque = hc_file_state(file, bytes);
+	len = opaque + hc_groups_put_epochs(file, record->version, bytes + opaque, room - opaque);
 	record->key = hc_slice((const char *)bytes, opaque);
 	record->body = hc_slice((const char *)bytes + opaque, len - opaque);
 	file->writer.held = bytes;
@@ -131,6 +125,7 @@ hc_batch_put(struct hc_file *file, const struct hc_record *given, uint64_t hash)
 	add_body(writer, &record, head_len);
 	add_padding(writer, hc_padded(record.length) - record.length);
 	writer->at += hc_padded(record.length);
+	assert(writer->flushed + writer->iov_bytes == writer->at);
 	add_line(writer, &record, hash);
 	return 0;
 }
@@ -256,6 +251,8 @@ hc_batch_open_segment(struct hc_file *file, uint64_t seq)
 	segment->open = true;
 	segment->loaded = true;
 	hc_segments_add(file, segment);
+	/* Room for the one after this is made while this is written. */
+	hc_keeper_nudge(file);
 	writer->segment = segment;
 	writer->at = writer->flushed = 0;
 	hc_lines_reset(&writer->lines);

@@ -42,7 +42,7 @@ head_length(enum hc_record_type type)
 	static const uint8_t lengths[HC_RECORD_TYPES] = {
 	    [HC_RECORD_VALUE] = HC_VALUE_HEAD,
 	    [HC_RECORD_DELETE] = HC_DELETE_BYTES,
-	    [HC_RECORD_EXPIRE] = HC_RECORD_HEAD + 16,
+	    [HC_RECORD_EXPIRE] = HC_EXPIRE_BYTES,
 	    [HC_RECORD_CLEAR_MODEL] = HC_RECORD_HEAD,
 	    [HC_RECORD_CLEAR_ALL] = HC_RECORD_HEAD,
 	    [HC_RECORD_GROUP] = HC_GROUP_HEAD,

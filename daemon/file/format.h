@@ -21,7 +21,7 @@
 #define HC_RECORD_HEAD 24u  /* of every record */
 #define HC_VALUE_HEAD 48u   /* of a VALUE: key and value follow */
 #define HC_DELETE_BYTES 32u /* a whole DELETE, CLEAR_… */
-#define HC_EXPIRE_BYTES 48u
+#define HC_EXPIRE_BYTES 40u
 #define HC_GROUP_HEAD 32u /* of a GROUP: the name follows */
 #define HC_STATE_HEAD 32u /* of a STATE: opaque bytes and epochs follow */
 #define HC_STATE_EPOCH 6u /* for each model, before its name */

@@ -77,14 +77,45 @@ find_free(struct hc_groups *groups, uint16_t *out)
 	return false;
 }
 
-/* What is to be in every segment's STATE grows by this model. */
 static void
 count_epoch(struct hc_file *file, struct hc_model_state *state, uint32_t model, uint32_t epoch)
 {
+	struct hc_groups *groups = &file->groups;
+
 	if (epoch == 0 || state->in_state)
 		return;
 	state->in_state = true;
-	file->groups.epoch_bytes += HC_STATE_EPOCH + file->config.model_name(file->config.arg, model).len;
+	groups->epoch_bytes += HC_STATE_EPOCH + file->config.model_name(file->config.arg, model).len;
+	if (groups->epochs++ == 0)
+		groups->epoch_first = model;
+	else
+		hc_model_state(groups, groups->epoch_last)->state_next = model;
+	groups->epoch_last = model;
+}
+
+void
+hc_group_note_epoch(struct hc_file *file, uint32_t model, uint32_t epoch)
+{
+	struct hc_model_state *state = hc_model_state_make(&file->groups, model);
+
+	if (state != NULL)
+		count_epoch(file, state, model, epoch);
+}
+
+size_t
+hc_groups_put_epochs(struct hc_file *file, uint64_t n, uint8_t *at, size_t room)
+{
+	const struct hc_file_config *config = &file->config;
+	uint32_t id;
+	size_t len = 0;
+
+	pthread_mutex_lock(&file->log.lock);
+	id = file->groups.epoch_first;
+	for (; n > 0; n--, id = hc_model_state(&file->groups, id)->state_next)
+		len += hc_state_put(
+		    at + len, room - len, config->model_name(config->arg, id), config->model_epoch(config->arg, id));
+	pthread_mutex_unlock(&file->log.lock);
+	return len;
 }
 
 enum hc_status

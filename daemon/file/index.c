@@ -7,9 +7,9 @@
  */
 #include <assert.h>
 #include <endian.h>
-#include <pthread.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "file/index.h"
 
@@ -46,7 +46,7 @@ _Static_assert(sizeof(struct packed) == 26, "an item takes 26 bytes");
 #define NEVER (((uint64_t)1 << 48) - 1)
 
 struct hc_index_part {
-	pthread_mutex_t lock; /* all below */
+	struct hc_lock lock; /* all below */
 	uint32_t number;
 	uint32_t items;
 	uint32_t buckets;
@@ -350,14 +350,14 @@ hc_index_lock(struct hc_index *index, uint64_t hash)
 {
 	struct hc_index_part *part = &index->parts[hash & (HC_INDEX_PARTS - 1)];
 
-	pthread_mutex_lock(&part->lock);
+	hc_lock_acquire(&part->lock);
 	return part;
 }
 
 void
 hc_index_unlock(struct hc_index_part *part)
 {
-	pthread_mutex_unlock(&part->lock);
+	hc_lock_release(&part->lock);
 }
 
 enum hc_status
@@ -434,7 +434,6 @@ hc_index_create(struct hc_index **out)
 	if (index == NULL)
 		return HC_NOMEM;
 	for (uint32_t i = 0; i < HC_INDEX_PARTS; i++) {
-		pthread_mutex_init(&index->parts[i].lock, NULL);
 		index->parts[i].number = i;
 		index->parts[i].heads = index->parts[i].one;
 		index->parts[i].bucket_room = 1;
@@ -464,7 +463,6 @@ hc_index_destroy(struct hc_index *index)
 		if (part->heads != part->one)
 			hc_free(part->heads);
 		hc_free(part->pool);
-		pthread_mutex_destroy(&part->lock);
 	}
 	hc_free(index);
 }
@@ -473,14 +471,14 @@ void
 hc_index_lock_all(struct hc_index *index)
 {
 	for (uint32_t i = 0; i < HC_INDEX_PARTS; i++)
-		pthread_mutex_lock(&index->parts[i].lock);
+		hc_lock_acquire(&index->parts[i].lock);
 }
 
 void
 hc_index_unlock_all(struct hc_index *index)
 {
 	for (uint32_t i = HC_INDEX_PARTS; i-- > 0;)
-		pthread_mutex_unlock(&index->parts[i].lock);
+		hc_lock_release(&index->parts[i].lock);
 }
 
 /* The array of chunks becomes garbage, without being walked. A chunk is larger than the note. */
@@ -579,13 +577,13 @@ hc_index_walk(struct hc_index *index, uint64_t *cursor,
 	struct hc_index_part *part = &index->parts[number];
 	uint32_t width, items, place = (uint32_t)*cursor;
 
-	pthread_mutex_lock(&part->lock);
+	hc_lock_acquire(&part->lock);
 	items = part->items;
 	uint32_t bucket = bucket_in_order(part, place, &width);
 	walk_bucket(part, bucket, fn, arg);
 	for (uint32_t n = 2 * (items - part->items); n > 0; n--)
 		settle(part);
-	pthread_mutex_unlock(&part->lock);
+	hc_lock_release(&part->lock);
 
 	uint64_t interval = (uint64_t)1 << (CURSOR_BITS - width);
 	uint64_t next = (place & ~(interval - 1)) + interval;
@@ -602,9 +600,9 @@ hc_index_count(struct hc_index *index)
 	uint64_t n = 0;
 
 	for (uint32_t i = 0; i < HC_INDEX_PARTS; i++) {
-		pthread_mutex_lock(&index->parts[i].lock);
+		hc_lock_acquire(&index->parts[i].lock);
 		n += index->parts[i].items;
-		pthread_mutex_unlock(&index->parts[i].lock);
+		hc_lock_release(&index->parts[i].lock);
 	}
 	return n;
 }
@@ -627,9 +625,9 @@ hc_index_bytes(struct hc_index *index)
 	uint64_t n = hc_mem_footprint(index);
 
 	for (uint32_t i = 0; i < HC_INDEX_PARTS; i++) {
-		pthread_mutex_lock(&index->parts[i].lock);
+		hc_lock_acquire(&index->parts[i].lock);
 		n += part_bytes(&index->parts[i]);
-		pthread_mutex_unlock(&index->parts[i].lock);
+		hc_lock_release(&index->parts[i].lock);
 	}
 	return n;
 }

@@ -11,7 +11,7 @@
  *       └─ keeper                 loads, reclaims, sweeps                            keeper.lock
  *
  * Order of locks: an index part (all of them: in their order) → log → one of the others, of which no two are held at
- * once. None is held across a system call but those that sleep on it.
+ * once, but for segments → keeper. None is held across a system call but those that sleep on it, or wake who does.
  *
  * Who changes what an item of the index says, always with its part locked:
  *   append   a new position, an expiry, or gone; position and index in one hold of part and log (file.h, 1)
@@ -84,6 +84,7 @@ struct hc_model_state {
 	bool known; /* `group` is its latest */
 	uint16_t group;
 	bool in_state;         /* its epoch is counted in epoch_bytes */
+	uint32_t state_next;   /* the one that was counted after it */
 	bool unlogged;         /* cleared while the tier was off */
 	uint32_t loaded_epoch; /* the highest that loading has met */
 };
@@ -97,7 +98,9 @@ struct hc_groups {
 	uint32_t next;           /* where to look for a free one */
 	struct hc_model_state *models[HC_MODEL_CHUNKS];
 	_Atomic uint32_t models_top; /* ids seen are below */
-	uint64_t epoch_bytes;        /* what the epochs take in a STATE */
+	/* what the epochs take in a STATE: of so many models, from that one on */
+	uint64_t epoch_bytes;
+	uint32_t epochs, epoch_first, epoch_last;
 };
 
 /* ---- the queue ---- */
@@ -303,6 +306,10 @@ enum hc_status hc_group_resolve(struct hc_file *file, uint32_t model, uint32_t e
 struct hc_model_state *hc_model_state_make(struct hc_groups *groups, uint32_t model);
 /* Under log.lock: NULL for a model that was never met. */
 struct hc_model_state *hc_model_state(struct hc_groups *groups, uint32_t model);
+/* Under log.lock. The model has an epoch, and is to be in every segment's STATE. */
+void hc_group_note_epoch(struct hc_file *file, uint32_t model, uint32_t epoch);
+/* The epochs of the first n models that have one, as a STATE has them. Takes log.lock. Returns the length. */
+size_t hc_groups_put_epochs(struct hc_file *file, uint64_t n, uint8_t *at, size_t room);
 /* With the part locked of an item that has the group: whether it is of its model's present epoch. */
 bool hc_group_current(const struct hc_file *file, uint16_t group);
 /* One item more (under log.lock) or less (under its part's lock) has the group. */
@@ -324,8 +331,8 @@ enum hc_status hc_log_push(struct hc_file *file, struct hc_slot *slot);
 /* The next segment; its STATE is queued, with room for so many DELETEs behind it. HC_NOMEM. */
 enum hc_status hc_log_roll(struct hc_file *file, uint32_t deletes);
 uint64_t hc_log_head(const struct hc_file *file);
-/* What a STATE of now takes. */
-uint32_t hc_log_state_length(const struct hc_file *file);
+/* A STATE of now: its length, and of how many models it will tell. */
+void hc_log_make_state(const struct hc_file *file, struct hc_record *record);
 /* The change in the slot is remembered as one that was not written. */
 void hc_log_note_lost(struct hc_file *file, const struct hc_slot *slot);
 /* More than half of the queue is in use: droppable values are refused, reclaim does not carry. */

@@ -294,17 +294,19 @@ load_pass(struct pass *pass)
 	return on;
 }
 
-/* Its lines could not be had. False: for want of memory, and loading is over; else it is lost alone. */
-static bool
+/*
+ * Its lines could not be had, for want of memory or because the system cannot read it. What it deleted is not known:
+ * nothing older may be added. It all stays where it is, for the next start.
+ */
+static void
 lose_segment(struct hc_file *file, struct hc_segment *segment, enum hc_status status)
 {
 	segment->loaded = true;
-	if (status != HC_NOMEM) {
+	if (status != HC_NOMEM)
 		HC_COUNT(file, damaged, 1);
-		return true;
-	}
 	atomic_store_explicit(&file->loading, false, memory_order_release);
-	return false;
+	hc_log(HC_LOG_WARN, "file_load_ended", "segment=%llx status=%s", (unsigned long long)segment->seq,
+	    hc_status_name(status));
 }
 
 /* False: loading is over. */
@@ -312,10 +314,13 @@ static bool
 load_segment(struct hc_file *file, struct hc_segment *segment)
 {
 	struct pass pass = {.file = file, .segment = segment, .now_ms = hc_clock_wall_ms()};
-	bool scanned, on;
+	bool scanned, on = false;
 	enum hc_status status = get_lines(file, segment, &pass.lines, &pass.end, &scanned);
 
-	on = status == HC_OK ? load_pass(&pass) : lose_segment(file, segment, status);
+	if (status == HC_OK)
+		on = load_pass(&pass);
+	else
+		lose_segment(file, segment, status);
 	hc_lines_fini(&pass.lines);
 	return on;
 }
@@ -495,8 +500,12 @@ raise_epoch(struct hc_file *file, struct hc_slice name, uint32_t epoch)
 {
 	uint32_t id;
 
-	if (name.len > 0 && epoch > 0 && file->config.model_intern(file->config.arg, name, &id) == HC_OK)
-		file->config.model_raise(file->config.arg, id, epoch);
+	if (name.len == 0 || epoch == 0 || file->config.model_intern(file->config.arg, name, &id) != HC_OK)
+		return;
+	file->config.model_raise(file->config.arg, id, epoch);
+	pthread_mutex_lock(&file->log.lock);
+	hc_group_note_epoch(file, id, epoch);
+	pthread_mutex_unlock(&file->log.lock);
 }
 
 /* The STATE at that offset. HC_OK: what it says is known now. */

@@ -184,12 +184,17 @@ fits(const struct hc_file *file, uint64_t bytes, uint32_t lines, uint64_t group_
 	       log->groups + lines < UINT16_MAX;
 }
 
-uint32_t
-hc_log_state_length(const struct hc_file *file)
+void
+hc_log_make_state(const struct hc_file *file, struct hc_record *record)
 {
 	uint64_t epochs = file->groups.epoch_bytes, most = file->config.segment_bytes / 4;
 
-	return HC_STATE_HEAD + HC_FILE_STATE_MAX + (uint32_t)(epochs < most ? epochs : most);
+	/* What is counted later has its own record behind this one, and no room in it. */
+	*record = (struct hc_record){
+	    .type = HC_RECORD_STATE,
+	    .length = HC_STATE_HEAD + HC_FILE_STATE_MAX + (uint32_t)(epochs < most ? epochs : most),
+	    .version = file->groups.epochs,
+	};
 }
 
 /* `deletes` leaves a hole, which the writer fills on its own. */
@@ -197,7 +202,7 @@ static void
 roll(struct hc_file *file, uint32_t deletes)
 {
 	struct hc_log *log = &file->log;
-	struct hc_slot slot = {.record = {.type = HC_RECORD_STATE, .length = hc_log_state_length(file)}};
+	struct hc_slot slot = {0};
 
 	if (log->begun)
 		atomic_fetch_add_explicit(&log->seq, 1, memory_order_release);
@@ -205,6 +210,7 @@ roll(struct hc_file *file, uint32_t deletes)
 	log->offset = HC_SEGMENT_HEAD;
 	log->lines = deletes;
 	log->groups = log->group_bytes = 0;
+	hc_log_make_state(file, &slot.record);
 	place(log, &slot);
 	log->offset += deletes * HC_DELETE_BYTES;
 }

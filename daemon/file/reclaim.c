@@ -33,8 +33,10 @@ choose(struct hc_file *file, bool *plain)
 	if (oldest == NULL || oldest->open)
 		return NULL;
 	*plain = true;
+	/* Once the clear is written: what is not acknowledged may not have happened. */
+	uint64_t cleared = atomic_load_explicit(&file->cleared, memory_order_acquire);
 	if (oldest->seq < segments->drop_below ||
-	    oldest->seq < hc_position_seq(atomic_load_explicit(&file->cleared, memory_order_acquire)))
+	    (oldest->seq < hc_position_seq(cleared) && hc_file_written(file) > cleared))
 		return oldest;
 	if (segments->drop_oldest > 0) {
 		segments->drop_oldest--;
@@ -253,13 +255,12 @@ hc_reclaim(struct hc_file *file)
 
 /* ---- the writer waits ---- */
 
-/* Under segments.lock, which is left meanwhile. */
+/* Under segments.lock. */
 static void
 wait_for_keeper(struct hc_file *file)
 {
 	struct timespec until;
 
-	pthread_mutex_unlock(&file->segments.lock);
 	hc_keeper_nudge(file);
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += WAIT_MS * 1000000L;
@@ -267,7 +268,6 @@ wait_for_keeper(struct hc_file *file)
 		until.tv_nsec -= 1000000000L;
 		until.tv_sec++;
 	}
-	pthread_mutex_lock(&file->segments.lock);
 	pthread_cond_timedwait(&file->segments.freed, &file->segments.lock, &until);
 }
 
@@ -287,8 +287,6 @@ hc_space_take(struct hc_file *file, uint64_t bytes)
 	}
 	atomic_store_explicit(&segments->wanted, false, memory_order_relaxed);
 	pthread_mutex_unlock(&segments->lock);
-	/* Room for the one after this is made while this is written. */
-	hc_keeper_nudge(file);
 	return err;
 }
 

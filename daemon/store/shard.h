@@ -15,8 +15,8 @@
 
 #include <stdalign.h>
 #include <stdatomic.h>
+#include "base/lock.h"
 #include "store/evict.h"
-#include "store/lock.h"
 #include "store/store.h"
 #include "store/table.h"
 
