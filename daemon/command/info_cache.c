@@ -219,6 +219,7 @@ hc_info_models(const struct hc_info *info)
 	struct hc_model_info model;
 	struct largest largest = {.n = 0};
 
+	hc_store_tell_models(hc_core_store(info->shared->core));
 	for (uint32_t id = 0; id < count; id++) {
 		hc_models_info(models, id, &model);
 		largest_add(&largest, id, model.bytes);

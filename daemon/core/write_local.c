@@ -47,7 +47,7 @@ hc_core_op_entry(struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 static void
 set(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 {
-	struct hc_store_put how = {.condition = op->condition, .keep_ttl = op->ttl == HC_TTL_KEEP};
+	struct hc_store_put how = {.condition = op->condition, .keep_ttl = op->ttl == HC_TTL_KEEP, .give = true};
 	struct hc_entry *entry = hc_core_op_entry(core, op, now_ms);
 
 	if (entry == NULL) {
@@ -55,7 +55,6 @@ set(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 		return;
 	}
 	op->status = hc_store_put(core->store, op->key, entry, &how, now_ms, op->want_old ? &op->old : NULL);
-	hc_entry_unref(entry);
 }
 
 void

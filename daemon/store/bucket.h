@@ -42,7 +42,7 @@ hc_bucket_tag(uint32_t hash)
 }
 
 static inline void *
-hc_bucket_address(const struct hc_bucket *bucket, unsigned place)
+hc_bucket_address(const struct hc_bucket *bucket, size_t place)
 {
 	uint64_t word;
 

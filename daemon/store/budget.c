@@ -8,14 +8,6 @@
 
 #define EXTRA 64 /* evictions an insertion does beyond what it needs for itself */
 
-bool
-hc_budget_exceeded(const struct hc_store *store)
-{
-	return atomic_load_explicit(&store->bytes, memory_order_relaxed) +
-		   atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed) >
-	       atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
-}
-
 /* In small steps: what is evicted gives its pages back only by and by. */
 void
 hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes)
@@ -78,7 +70,7 @@ evict_any(struct hc_store *store, struct hc_entry *keep, uint64_t *freed)
 }
 
 void
-hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep)
+hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep)
 {
 	uint64_t freed = 0;
 	unsigned evicted = 0;

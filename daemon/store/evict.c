@@ -93,12 +93,12 @@ find_entry(
 
 /* A chunk that has room for an item queued now; NULL: no memory. */
 static struct hc_evict_chunk *
-tail_with_room(struct hc_evict_queue *queue, double clock, double step)
+tail_with_room(struct hc_evict_queue *queue, double clock, double weight_of_one)
 {
 	struct hc_evict_chunk *chunk = queue->tail;
 
 	if (chunk != NULL && chunk->end < CHUNK_ITEMS &&
-	    (chunk->end - chunk->first < (int)CHUNK_SHARED || clock - chunk->clock < step))
+	    (chunk->end - chunk->first < (int)CHUNK_SHARED || (clock - chunk->clock) * weight_of_one < CLOCK_STEP))
 		return chunk;
 	chunk = hc_malloc(sizeof(*chunk));
 	if (chunk == NULL)
@@ -202,7 +202,7 @@ push(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entr
 	entry->stamp = queue->stamp;
 	queue->entries++;
 	queue->bytes += size;
-	struct hc_evict_chunk *chunk = tail_with_room(queue, clock, CLOCK_STEP / weight(evict, size));
+	struct hc_evict_chunk *chunk = tail_with_room(queue, clock, weight(evict, size));
 	if (chunk != NULL) {
 		chunk->hashes[chunk->end] = (uint32_t)hash;
 		chunk->stamps[chunk->end++] = entry->stamp;
@@ -250,26 +250,29 @@ hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry)
 		evict->used &= ~((uint64_t)1 << class);
 }
 
-void
+bool
 hc_evict_replace(struct hc_evict *evict, struct hc_entry *old, struct hc_entry *entry, uint64_t hash, double clock)
 {
 	enum hc_evict_which which = which_of(old);
 	unsigned hot = hc_entry_hotness(old);
-	struct hc_evict_queue *queue = queue_of(evict, old);
+	size_t size = hc_evict_size(entry), old_size = hc_evict_size(old);
+	unsigned class = hc_evict_class(size);
 
-	if (class_of(old) != class_of(entry)) {
+	if (size != old_size && hc_evict_class(old_size) != class) {
 		hc_evict_remove(evict, old);
 		put_in(evict, entry, hash, which, hot, clock);
-		return;
+		return true;
 	}
 	/* Its item is the old one's: same hash, same stamp. */
+	struct hc_evict_queue *queue = &evict->classes[class][which];
 	set_state(entry, which, hot);
 	entry->stamp = old->stamp;
-	queue->bytes += hc_evict_size(entry) - hc_evict_size(old);
-	if (queue->oldest == old) {
-		queue->oldest = entry;
-		queue->oldest_priority = priority(evict, entry, queue->oldest_clock);
-	}
+	queue->bytes += size - old_size;
+	if (queue->oldest != old)
+		return false;
+	queue->oldest = entry;
+	queue->oldest_priority = priority(evict, entry, queue->oldest_clock);
+	return true;
 }
 
 /* ---- the oldest of a queue ---- */

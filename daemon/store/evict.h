@@ -76,8 +76,8 @@ void hc_evict_set_capacity(struct hc_evict *evict, uint64_t bytes);
 /* A new entry of that hash, in the table already. */
 void hc_evict_insert(struct hc_evict *evict, struct hc_entry *entry, uint64_t hash, double clock);
 /* It takes the place of `old`, which is in the table no more: of the same key, so what `old` has
- * earned is kept. */
-void hc_evict_replace(
+ * earned is kept. Returns whether another may be the oldest of its queue now. */
+bool hc_evict_replace(
     struct hc_evict *evict, struct hc_entry *old, struct hc_entry *entry, uint64_t hash, double clock);
 /* It is gone, for whatever reason. */
 void hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry);

@@ -9,6 +9,7 @@
 #define DEFAULT_SHARDS 16u
 #define SHARD_BYTES (2u << 20) /* of the budget, for a shard to be worth while: eviction chooses within one */
 #define MAX_SHARDS 64u
+#define UNTOLD_SHARE 4096u /* of its part of the budget a shard may keep so much to itself: one 4096th */
 
 _Thread_local const struct hc_store *hc_store_exclusive;
 
@@ -97,7 +98,7 @@ hc_store_create(const struct hc_store_config *config, struct hc_store **out)
 	store = alloc_store(nshards);
 	if (store == NULL)
 		return HC_NOMEM;
-	store->shard_shift = 64 - log2_of(nshards);
+	store->shard_shift = 32 - log2_of(nshards);
 	if (hc_models_create(max_models, &store->models) != HC_OK)
 		goto destroy_store;
 	store->default_epoch = hc_models_epoch_at(store->models, HC_MODEL_DEFAULT);
@@ -150,14 +151,12 @@ hc_store_present_generation(const struct hc_store *store)
 void
 hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
 {
-	struct hc_store_stats stats = {
-	    .bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed),
-	    .max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed),
-	};
+	struct hc_store_stats stats = {.max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed)};
 
 	for (uint32_t i = 0; i < store->nshards; i++) {
 		struct hc_shard *shard = &store->shards[i];
 		hc_shard_lock(store, shard);
+		hc_shard_tell(store, shard);
 		stats.entries += shard->table.count;
 		stats.table_bytes +=
 		    hc_table_bytes(&shard->table) + hc_evict_bytes(&shard->evict) + hc_mem_footprint(shard->stamps);
@@ -166,7 +165,19 @@ hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
 		stats.reclaimed += shard->reclaimed;
 		hc_shard_unlock(store, shard);
 	}
+	stats.bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed);
 	*out = stats;
+}
+
+void
+hc_store_tell_models(struct hc_store *store)
+{
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		hc_shard_lock(store, shard);
+		hc_shard_tell(store, shard);
+		hc_shard_unlock(store, shard);
+	}
 }
 
 void
@@ -174,6 +185,7 @@ hc_store_set_limit(struct hc_store *store, uint64_t max_bytes)
 {
 	atomic_store_explicit(&store->reserved_bytes, 0, memory_order_relaxed);
 	atomic_store_explicit(&store->max_bytes, max_bytes, memory_order_relaxed);
+	atomic_store_explicit(&store->untold_max, max_bytes / store->nshards / UNTOLD_SHARE, memory_order_relaxed);
 	for (uint32_t i = 0; i < store->nshards; i++) {
 		struct hc_shard *shard = &store->shards[i];
 		hc_shard_lock(store, shard);
@@ -199,7 +211,7 @@ hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes)
 static void
 count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
 {
-	uint32_t since = (uint32_t)(now_ms / 1000) - entry->created_s;
+	uint32_t since = (uint32_t)((uint64_t)now_ms / 1000) - entry->created_s;
 	uint8_t hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
 
 	/* One writer at a time, the lock's holder: no read-modify-write needed. refs, beside it, is
@@ -225,7 +237,7 @@ reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_key key, i
 	hc_garbage_free(store, &garbage);
 }
 
-static inline enum hc_status
+static inline __attribute__((always_inline)) enum hc_status
 read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
@@ -290,17 +302,6 @@ give_old(struct hc_entry *present, struct hc_entry **old)
 	*old = present;
 }
 
-/* The change itself, once it is known to happen: an expired or cleared entry is gone at once, which
- * is no error. */
-static enum hc_status
-overwrite(struct hc_store *store, struct hc_shard *shard, struct hc_key key, const struct hc_place *place,
-    struct hc_entry *present, struct hc_entry *entry, int64_t now_ms, struct hc_garbage *garbage)
-{
-	hc_shard_stamp(shard, key)->stamp++;
-	enum hc_status status = hc_shard_put(store, shard, key, place, present, entry, HC_PUT_WRITTEN, now_ms, garbage);
-	return status == HC_STALE ? HC_OK : status;
-}
-
 enum hc_status
 hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, const struct hc_store_put *how,
     int64_t now_ms, struct hc_entry **old)
@@ -308,26 +309,34 @@ hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, 
 	static const struct hc_store_put any = {.condition = HC_STORE_ANY};
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
+	size_t footprint = hc_entry_footprint(entry);
 	struct hc_entry *present;
 	struct hc_place place;
-	enum hc_status status;
+	bool kept = false;
 
 	if (how == NULL)
 		how = &any;
+	if (!how->give)
+		hc_entry_ref(entry);
 	hc_shard_lock(store, shard);
 	present = hc_shard_find(store, shard, key, now_ms, &place, &garbage);
 	give_old(present, old);
-	status = check_condition(how->condition, how->expected, present);
+	enum hc_status status = check_condition(how->condition, how->expected, present);
 	if (status == HC_OK) {
 		if (how->keep_ttl && present != NULL)
 			hc_entry_set_expire_ms(entry, hc_entry_expire_ms(present));
-		status = overwrite(store, shard, key, &place, present, entry, now_ms, &garbage);
+		hc_shard_stamp(shard, key)->stamp++;
+		status = hc_shard_put(store, shard, key.hash, &place, present, entry, footprint, HC_PUT_WRITTEN, now_ms,
+		    &garbage);
+		kept = status == HC_OK;
 	}
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
-	if (status == HC_OK)
-		hc_budget_fit(store, hc_shard_index(store, key.hash), hc_entry_footprint(entry), entry);
-	return status;
+	if (kept)
+		hc_budget_fit(store, hc_shard_index(store, key.hash), footprint, entry);
+	else
+		hc_entry_unref(entry);
+	return status == HC_STALE ? HC_OK : status; /* expired or cleared, it is gone at once, which is no error */
 }
 
 /* Under the lock: what is there goes. */
@@ -482,7 +491,11 @@ hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_
 		struct hc_shard *shard = hc_shard_of(store, key);
 		struct hc_place place;
 		struct hc_entry *present = hc_shard_find(store, shard, key, now_ms, &place, &garbage);
-		overwrite(store, shard, key, &place, present, entries[i], now_ms, &garbage);
+		hc_shard_stamp(shard, key)->stamp++;
+		hc_entry_ref(entries[i]);
+		if (hc_shard_put(store, shard, key.hash, &place, present, entries[i], hc_entry_footprint(entries[i]),
+			HC_PUT_WRITTEN, now_ms, &garbage) != HC_OK)
+			hc_entry_unref(entries[i]);
 	}
 	unlock_many(store, shards);
 	hc_garbage_free(store, &garbage);

@@ -216,7 +216,11 @@ uint32_t hc_entry_generation(const struct hc_entry *entry, uint32_t present);
  * too long. The caller fills in value and expiry before it inserts it, which it may do once.
  */
 struct hc_entry *hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len, uint32_t model);
-void hc_entry_ref(struct hc_entry *entry);
+static inline void
+hc_entry_ref(struct hc_entry *entry)
+{
+	atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
+}
 void hc_entry_unref(struct hc_entry *entry); /* NULL is fine */
 /* Bytes it is charged with: allocator's overhead and its share of table and queues included. */
 size_t hc_entry_footprint(const struct hc_entry *entry);
@@ -269,6 +273,8 @@ void hc_store_set_below(struct hc_store *store, const struct hc_store_below *bel
 /* Moves on whenever everything is forgotten. */
 uint32_t hc_store_present_generation(const struct hc_store *store);
 void hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
+/* Shards keep the last bit of what has come and gone to themselves: before hc_models_info() is to be exact. */
+void hc_store_tell_models(struct hc_store *store);
 /* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
 void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 /*
@@ -304,6 +310,7 @@ struct hc_store_put {
 	enum hc_store_condition condition;
 	struct hc_entry *expected; /* borrowed */
 	bool keep_ttl;             /* the new entry takes over the present one's expiry */
+	bool give;                 /* the caller's reference to the new entry goes to the store, whatever the status */
 };
 
 /*

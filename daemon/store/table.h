@@ -74,11 +74,12 @@ hc_table_bucket(const struct hc_table *table, uint32_t index)
 	return &table->segments[index >> HC_TABLE_SEGMENT_BITS][index & (HC_TABLE_SEGMENT - 1)];
 }
 
-/* Two of three: whether a hash that goes to the upper half of four buckets goes there from the third on. */
-static inline bool
+/* All ones for two of three hashes, else 0: whether one that goes to the upper two of four goes there from the third
+ * on. */
+static inline uint32_t
 hc_table_moves_early(uint32_t hash)
 {
-	return hash * 0x9e3779b1 < 0xaaaaaaaa;
+	return -(uint32_t)(hash < 0xaaaaaaaa);
 }
 
 /* Its bucket, by arithmetic alone: where hashes fall, no branch predictor knows. */
@@ -86,34 +87,41 @@ static inline uint32_t
 hc_table_index(const struct hc_table *table, uint32_t hash)
 {
 	uint32_t groups = table->mask + 1, group = hash & table->mask;
-	uint32_t of_two = hash & (2 * groups - 1), upper = hash & (2 * groups);
-	uint32_t of_three = hc_table_moves_early(hash) && upper != 0 ? upper + group : of_two;
-	uint32_t narrow = table->wide == 2 ? of_two : of_three;
-	uint32_t wide = table->wide == 2 ? of_three : of_two + upper;
+	uint32_t second = hash & groups, upper = hash & 2 * groups;
+	uint32_t third = upper & hc_table_moves_early(hash);
+	uint32_t of_three = third + (second & ~(third >> 1));
+	uint32_t narrow = second, wide = of_three;
 
-	return group < table->split ? wide : narrow;
+	if (table->wide == 3) {
+		narrow = of_three;
+		wide = upper + second;
+	}
+	return group + (group < table->split ? wide : narrow);
 }
 
-/* Short keys without a call: most are 8 to 32 bytes, and entries of a bucket often differ in the last ones only. */
-static inline bool
-hc_table_same_bytes(const char *a, const char *b, size_t len)
+static inline uint64_t
+hc_table_differ(const char *a, const char *b)
 {
 	uint64_t x, y;
 
-	if (len < sizeof(x) || len > 4 * sizeof(x))
-		return len == 0 || memcmp(a, b, len) == 0;
-	for (size_t end = len; end > sizeof(x); end -= sizeof(x)) {
-		memcpy(&x, a + end - sizeof(x), sizeof(x));
-		memcpy(&y, b + end - sizeof(y), sizeof(y));
-		if (x != y)
-			return false;
-	}
 	memcpy(&x, a, sizeof(x));
 	memcpy(&y, b, sizeof(y));
-	return x == y;
+	return x ^ y;
 }
 
-static inline bool
+/* Short keys without a call, and all at once: with the same tag, they are mostly the same. */
+static inline __attribute__((always_inline)) bool
+hc_table_same_bytes(const char *a, const char *b, size_t len)
+{
+	if (__builtin_expect(len - 8 > 24, 0))
+		return len == 0 || memcmp(a, b, len) == 0;
+	uint64_t differ = hc_table_differ(a, b) | hc_table_differ(a + len - 8, b + len - 8);
+	if (len > 16)
+		differ |= hc_table_differ(a + 8, b + 8) | hc_table_differ(a + len - 16, b + len - 16);
+	return differ == 0;
+}
+
+static inline __attribute__((always_inline)) bool
 hc_table_has_key(const struct hc_entry *entry, struct hc_key key)
 {
 	if (__builtin_expect((hc_entry_state(entry) & HC_ENTRY_EXTRAS) == 0, 1))
@@ -122,7 +130,7 @@ hc_table_has_key(const struct hc_entry *entry, struct hc_key key)
 }
 
 /* The entry of that key and its place; NULL, and where it would go. */
-static inline struct hc_entry *
+static inline __attribute__((always_inline)) struct hc_entry *
 hc_table_find(const struct hc_table *table, struct hc_key key, struct hc_place *place)
 {
 	uint8_t tag = hc_bucket_tag((uint32_t)key.hash);

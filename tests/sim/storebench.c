@@ -106,20 +106,20 @@ draw_zipf(uint64_t seed)
 
 /* ---- operations ---- */
 
-static void
+static __attribute__((noipa)) void
 put(struct hc_store *store, uint32_t id)
 {
+	static const struct hc_store_put how = {.give = true};
 	char name[KEY_LEN];
 	struct hc_key key = key_of(id, name);
 	struct hc_entry *entry = must(hc_entry_create(store, key, VALUE_LEN, HC_MODEL_DEFAULT));
 
 	memset(hc_entry_value_ptr(entry), 'v', VALUE_LEN);
-	if (hc_store_put(store, key, entry, NULL, NOW_MS, NULL) != HC_OK)
+	if (hc_store_put(store, key, entry, &how, NOW_MS, NULL) != HC_OK)
 		die("an entry was not kept");
-	hc_entry_unref(entry);
 }
 
-static bool
+static __attribute__((noipa)) bool
 get(struct hc_store *store, uint32_t id)
 {
 	char name[KEY_LEN], value[VALUE_LEN];
@@ -250,35 +250,43 @@ ascending(void)
 	return ids;
 }
 
+/* Before each: a store of that many bytes, filled or not. */
+static const struct {
+	const char *name;
+	const char *what;
+	run_fn *run;
+	uint64_t max_bytes;
+	enum {
+		RANDOM,
+		RANDOM_FEW,
+		ASCENDING,
+	} order;
+	unsigned rounds;
+} rows[] = {
+    {"hit", "hit, of all", run_gets, BIG, RANDOM, ROUNDS},
+    {"hit-few", "hit, of a thousand", run_gets, BIG, RANDOM_FEW, ROUNDS},
+    {"miss", "miss", run_misses, BIG, RANDOM, ROUNDS},
+    {"overwrite", "overwrite, of all", run_puts, BIG, RANDOM, ROUNDS},
+    {"overwrite-few", "overwrite, of a thousand", run_puts, BIG, RANDOM_FEW, ROUNDS},
+    {"insert", "insertion", run_puts, BIG, ASCENDING, 1},
+    {"evict", "insertion that evicts", run_puts, 16 << 20, ASCENDING, 1},
+};
+
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
 static void
-measure_insertion(const char *what, uint64_t max_bytes, const uint32_t *ids)
+measure_row(size_t row)
 {
-	struct hc_store *store = create(max_bytes);
+	struct hc_store *store = create(rows[row].max_bytes);
+	uint32_t *ids = rows[row].order == ASCENDING ? ascending() : draw_uniform(row);
 
-	measure(what, store, ids, run_puts, 1);
+	for (uint32_t i = 0; rows[row].order == RANDOM_FEW && i < n_ops; i++)
+		ids[i] %= 1000;
+	if (rows[row].order != ASCENDING)
+		fill(store);
+	measure(rows[row].what, store, ids, rows[row].run, rows[row].rounds);
 	hc_store_destroy(store);
-}
-
-static void
-measure_one(void)
-{
-	struct hc_store *store = create(BIG);
-	uint32_t *ids = draw_uniform(1), *few = draw_uniform(2), *order = ascending();
-
-	for (uint32_t i = 0; i < n_ops; i++)
-		few[i] %= 1000;
-	fill(store);
-	measure("hit, of a million", store, ids, run_gets, ROUNDS);
-	measure("hit, of a thousand", store, few, run_gets, ROUNDS);
-	measure("miss", store, ids, run_misses, ROUNDS);
-	measure("overwrite, of a million", store, ids, run_puts, ROUNDS);
-	measure("overwrite, of a thousand", store, few, run_puts, ROUNDS);
-	hc_store_destroy(store);
-	measure_insertion("insertion", BIG, order);
-	measure_insertion("insertion that evicts", 16 << 20, order);
 	free(ids);
-	free(few);
-	free(order);
 }
 
 /* ---- two threads ---- */
@@ -399,15 +407,17 @@ main(int argc, char **argv)
 	if (argc > 3)
 		n_keys = (uint32_t)strtoul(argv[3], NULL, 10);
 	if (n_ops == 0 || n_keys == 0)
-		die("usage: storebench [all|memory|one|two [OPERATIONS [KEYS]]]");
+		die("usage: storebench [all|memory|one|two|hit|hit-few|… [OPERATIONS [KEYS]]]");
 	if (hc_hash_init() != 0)
 		die("no random numbers");
 	hc_mem_tune();
 	open_counter();
 	if (all || strcmp(what, "memory") == 0)
 		measure_memory();
-	if (all || strcmp(what, "one") == 0)
-		measure_one();
+	for (size_t row = 0; row < ROWS; row++) {
+		if (all || strcmp(what, "one") == 0 || strcmp(what, rows[row].name) == 0)
+			measure_row(row);
+	}
 	if (all || strcmp(what, "two") == 0) {
 		measure_two("mixed, uniform", draw_uniform);
 		measure_two("mixed, by Zipf's law", draw_zipf);
