@@ -60,6 +60,12 @@ put_head(char *dst, char type, size_t n)
 	size_t len = 1;
 
 	dst[0] = type;
+	if (n < 100) { /* as most are: without a loop or a call */
+		if (n >= 10)
+			dst[len++] = (char)('0' + n / 10);
+		dst[len++] = (char)('0' + n % 10);
+		return len + put_crlf(dst + len);
+	}
 	len += hc_resp_put_udigits(dst + len, n);
 	return len + put_crlf(dst + len);
 }
