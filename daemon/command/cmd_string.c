@@ -161,7 +161,7 @@ hc_cmd_getdel(struct hc_req *req)
 	if (!op)
 		return;
 	op->kind = HC_OP_DEL;
-	op->key = hc_key(req->argv[1]);
+	op->key = hc_req_key(req);
 	op->want_old = true;
 	hc_req_write(req, hc_reply_old);
 }
@@ -231,6 +231,6 @@ hc_cmd_getex(struct hc_req *req)
 	if (!op)
 		return;
 	*op = asked;
-	op->key = hc_key(req->argv[1]);
+	op->key = hc_req_key(req);
 	hc_req_write(req, hc_reply_old);
 }

@@ -243,12 +243,11 @@ goes_unanswered(struct hc_session *session)
 }
 
 static void
-run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_command *command,
-    const struct hc_slice *argv, uint32_t argc)
+run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *call)
 {
 	struct hc_req *req = worker->scratch;
 
-	hc_run_begin(req, worker, session, command, argv, argc, &session->out);
+	hc_run_begin(req, worker, session, call, &session->out);
 	if (__builtin_expect(session->silence != HC_SILENCE_NONE, 0) && goes_unanswered(session))
 		hc_run_hush(req);
 	if (session->n_pending > 0) {
@@ -283,11 +282,20 @@ run(struct hc_command_worker *worker, struct hc_session *session, const struct h
 		hc_slow_ran(worker, req);
 }
 
+/* Commands' names are short. */
+static inline bool
+same_name(const char *a, const char *b, size_t len)
+{
+	while (len > 0 && a[len - 1] == b[len - 1])
+		len--;
+	return len == 0;
+}
+
 /* Clients say the same word again and again: the last one is tried first. */
 static const struct hc_command *
 find_again(struct hc_command_worker *worker, struct hc_slice name)
 {
-	if (name.len == worker->last_len && memcmp(name.ptr, worker->last_name, name.len) == 0)
+	if (name.len == worker->last_len && same_name(name.ptr, worker->last_name, name.len))
 		return worker->last_found;
 	const struct hc_command *command = hc_command_find(name);
 	if (command != NULL && name.len <= HC_COMMAND_NAME_MAX) {
@@ -298,15 +306,31 @@ find_again(struct hc_command_worker *worker, struct hc_slice name)
 	return command;
 }
 
-enum hc_run
-hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_slice *argv, uint32_t argc)
+void
+hc_command_foresee(struct hc_command_worker *worker, struct hc_call *calls, size_t n)
 {
-	const struct hc_command *command = find_again(worker, argv[0]);
+	struct hc_key keys[HC_CALLS_MAX];
+	size_t n_keys = 0;
 
-	if (!may_start(worker, session, command))
+	for (size_t i = 0; i < n; i++) {
+		struct hc_call *call = &calls[i];
+		call->command = find_again(worker, call->argv[0]);
+		call->hash = 0;
+		if (hc_call_has_key(call)) {
+			keys[n_keys] = hc_key(call->argv[call->command->first_key]);
+			call->hash = keys[n_keys++].hash;
+		}
+	}
+	hc_store_prefetch(hc_core_store(worker->shared->core), keys, n_keys);
+}
+
+enum hc_run
+hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *call)
+{
+	if (!may_start(worker, session, call->command))
 		return HC_RUN_LATER;
 	hc_stats_count(worker->stats, commands_processed);
-	run(worker, session, command, argv, argc);
+	run(worker, session, call);
 	if (worker->nowhere.bytes > 0 || hc_out_failed(&worker->nowhere)) {
 		hc_out_fini(&worker->nowhere);
 		hc_out_init(&worker->nowhere, worker->pool);

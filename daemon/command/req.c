@@ -166,13 +166,14 @@ hc_command_abandon(struct hc_command_worker *worker, struct hc_session *session)
 
 void
 hc_run_begin(struct hc_req *req, struct hc_command_worker *worker, struct hc_session *session,
-    const struct hc_command *command, const struct hc_slice *argv, uint32_t argc, struct hc_out *out)
+    const struct hc_call *call, struct hc_out *out)
 {
 	req->worker = worker;
 	req->session = session;
-	req->command = command;
-	req->argv = argv;
-	req->argc = argc;
+	req->command = call->command;
+	req->argv = call->argv;
+	req->argc = call->argc;
+	req->hash = call->hash;
 	req->resp = session->resp;
 	req->out = out;
 	req->n_values = req->n_ops = req->waiting = 0;
@@ -236,7 +237,10 @@ hc_run_child(struct hc_req *parent, const struct hc_command *command, const stru
 		hc_multi_child_ended(parent);
 		return true;
 	}
-	hc_run_begin(req, parent->worker, parent->session, command, argv, argc, parent->out);
+	struct hc_call call = {.argv = argv, .argc = argc, .command = command};
+	if (hc_call_has_key(&call))
+		call.hash = hc_key(argv[command->first_key]).hash;
+	hc_run_begin(req, parent->worker, parent->session, &call, parent->out);
 	req->parked = true;
 	req->parent = parent;
 	hc_run_handler(req);
@@ -358,10 +362,19 @@ fetch_missing(struct hc_req *req, const struct hc_slice *keys, size_t stride)
 	hc_req_resume(req);
 }
 
+struct hc_key
+hc_req_key(const struct hc_req *req)
+{
+	struct hc_slice key = req->argv[req->command->first_key];
+
+	return (struct hc_key){key.ptr, key.len, req->hash};
+}
+
 /* Looks all keys up; returns whether one has to be fetched. */
 static bool
 look_up(struct hc_req *req, const struct hc_slice *keys, size_t stride)
 {
+	bool from_first = keys == &req->argv[req->command->first_key];
 	bool pending = false;
 
 	for (size_t i = 0; i < req->n_values; i++) {
@@ -369,8 +382,8 @@ look_up(struct hc_req *req, const struct hc_slice *keys, size_t stride)
 		value->entry = NULL;
 		value->pttl = -2;
 		value->fetched = false;
-		value->status =
-		    hc_core_lookup(req->worker->core, hc_key(keys[i * stride]), req->read_flags, &value->entry);
+		struct hc_key key = i == 0 && from_first ? hc_req_key(req) : hc_key(keys[i * stride]);
+		value->status = hc_core_lookup(req->worker->core, key, req->read_flags, &value->entry);
 		if (value->status == HC_PENDING)
 			pending = true;
 		else
