@@ -87,6 +87,15 @@ hc_resp_put_bulk_head(char *dst, size_t len)
 }
 
 size_t
+hc_resp_put_bulk(char *dst, struct hc_slice text)
+{
+	size_t len = put_head(dst, '$', text.len);
+
+	len += put_text(dst + len, text);
+	return len + put_crlf(dst + len);
+}
+
+size_t
 hc_resp_put_array_head(char *dst, size_t n)
 {
 	return put_head(dst, '*', n);

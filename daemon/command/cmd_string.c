@@ -6,6 +6,7 @@
 #include "command/expiry.h"
 #include "command/handlers.h"
 #include "command/req.h"
+#include "proto/resp_reply.h"
 
 /* ---- GET ---- */
 
@@ -55,6 +56,33 @@ get_of_model_done(struct hc_req *req)
 		return;
 	}
 	reply_value(req, value);
+}
+
+/* Values up to here are copied while the entry is borrowed; for others it is worth a reference. */
+#define BORROW_MAX 1024
+
+bool
+hc_cmd_get_hit(struct hc_command_worker *worker, struct hc_out *out, struct hc_key key)
+{
+	struct hc_store *store = hc_core_store(worker->shared->core);
+	char *dst = hc_out_reserve(out, HC_RESP_HEAD_MAX + BORROW_MAX + 2);
+	struct hc_entry *entry = dst == NULL ? NULL : hc_store_borrow(store, key, hc_core_now_ms(worker->core));
+
+	if (entry == NULL)
+		return false;
+	struct hc_slice value = hc_entry_value(entry);
+	if (value.len <= BORROW_MAX) {
+		size_t len = hc_resp_put_bulk(dst, value);
+		hc_store_give_back(store, key);
+		hc_out_commit(out, len);
+	} else {
+		hc_entry_ref(entry);
+		hc_store_give_back(store, key);
+		hc_reply_value_to(out, entry);
+		hc_entry_unref(entry);
+	}
+	hc_stats_count(worker->stats, memory_hits);
+	return true;
 }
 
 void

@@ -208,10 +208,10 @@ reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_entry **li
 	hc_garbage_free(store, &garbage);
 }
 
-static inline enum hc_status
-read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
+/* The valid entry of that key, with the shard's lock held; or NULL without. */
+static inline struct hc_entry *
+lock_entry(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, bool trace)
 {
-	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_entry **link, *entry;
 
 	hc_shard_lock(store, shard);
@@ -219,15 +219,26 @@ read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace
 	entry = *link;
 	if (entry == NULL) {
 		hc_shard_unlock(store, shard);
-		return HC_MISS;
+		return NULL;
 	}
 	if (!hc_entry_valid(store, entry, now_ms)) {
 		reclaim_met(store, shard, link);
-		return HC_MISS;
+		return NULL;
 	}
-	hc_entry_ref(entry);
 	if (trace)
 		count_hit(shard, entry, now_ms);
+	return entry;
+}
+
+static inline enum hc_status
+read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_entry *entry = lock_entry(store, shard, key, now_ms, trace);
+
+	if (entry == NULL)
+		return HC_MISS;
+	hc_entry_ref(entry);
 	hc_shard_unlock(store, shard);
 	*out = entry;
 	return HC_OK;
@@ -243,6 +254,18 @@ enum hc_status
 hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out)
 {
 	return read_entry(store, key, now_ms, false, out);
+}
+
+struct hc_entry *
+hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms)
+{
+	return lock_entry(store, hc_shard_of(store, key), key, now_ms, true);
+}
+
+void
+hc_store_give_back(struct hc_store *store, struct hc_key key)
+{
+	hc_shard_unlock(store, hc_shard_of(store, key));
 }
 
 void

@@ -270,6 +270,14 @@ enum hc_status hc_store_get(struct hc_store *store, struct hc_key key, int64_t n
 enum hc_status hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
 
 /*
+ * The same as get for who only looks for a moment, as to copy the value: the entry without a reference, or NULL. It
+ * stays as it is until hc_store_give_back(), to be called at once: others wait. Nothing else of the store may be called
+ * in between.
+ */
+struct hc_entry *hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms);
+void hc_store_give_back(struct hc_store *store, struct hc_key key);
+
+/*
  * These keys are about to be asked for or written: has what that will read brought nearer, all of it at once, so that
  * several of them wait for memory as long as one does. Changes nothing.
  */
