@@ -116,10 +116,46 @@ mget_done(struct hc_req *req)
 	}
 }
 
+/* From so many keys on, taking all locks once costs less than one for each key. */
+#define LOCK_ALL_MIN 8
+
+/* Values of some keys from the `at`-th argument on go straight into the reply. */
+static void
+mget_some(struct hc_req *req, uint32_t at, uint32_t n)
+{
+	struct hc_store *store = hc_core_store(req->worker->shared->core);
+	bool lock_all = n >= LOCK_ALL_MIN && !hc_store_is_exclusive(store);
+	struct hc_key keys[HC_CALLS_MAX];
+
+	for (uint32_t i = 0; i < n; i++)
+		keys[i] = hc_key(req->argv[at + i]);
+	if (lock_all)
+		hc_store_exclusive_begin(store);
+	hc_store_prefetch(store, keys, n);
+	for (uint32_t i = 0; i < n; i++) {
+		if (hc_cmd_get_hit(req->worker, req->out, keys[i]))
+			continue;
+		hc_stats_count(req->worker->stats, misses);
+		hc_reply_null(req);
+	}
+	if (lock_all)
+		hc_store_exclusive_end(store);
+}
+
 void
 hc_cmd_mget(struct hc_req *req)
 {
-	hc_req_read(req, &req->argv[1], req->argc - 1, 1, HC_REQ_COUNT, mget_done);
+	const struct hc_command_shared *shared = req->worker->shared;
+	uint32_t n = req->argc - 1;
+
+	/* With nobody else to change memory, and memory all there is, keys need not be read at one moment. */
+	if (shared->settings->server_workers > 1 || hc_core_is_fleet(shared->core) || req->session->no_touch) {
+		hc_req_read(req, &req->argv[1], n, 1, HC_REQ_COUNT, mget_done);
+		return;
+	}
+	hc_reply_array(req, n);
+	for (uint32_t at = 0; at < n; at += HC_CALLS_MAX)
+		mget_some(req, 1 + at, n - at < HC_CALLS_MAX ? n - at : HC_CALLS_MAX);
 }
 
 void

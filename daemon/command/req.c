@@ -25,10 +25,11 @@ is_abandoned(const struct hc_req *req)
 	return req->session == NULL || (req->parent != NULL && req->parent->session == NULL);
 }
 
-void *
-hc_req_alloc(struct hc_req *req, size_t size)
+/* hc_req_alloc(), but not zeroed. */
+static void *
+alloc(struct hc_req *req, size_t size)
 {
-	struct hc_block *block = size > SIZE_MAX / 2 ? NULL : hc_calloc(1, sizeof(*block) + size);
+	struct hc_block *block = size > SIZE_MAX / 2 ? NULL : hc_malloc(sizeof(*block) + size);
 	if (block == NULL) {
 		hc_reply_nomem(req);
 		return NULL;
@@ -36,6 +37,14 @@ hc_req_alloc(struct hc_req *req, size_t size)
 	block->next = req->blocks;
 	req->blocks = block;
 	return block->memory;
+}
+
+void *
+hc_req_alloc(struct hc_req *req, size_t size)
+{
+	void *memory = alloc(req, size);
+
+	return memory != NULL ? memset(memory, 0, size) : NULL;
 }
 
 static void
@@ -370,24 +379,43 @@ hc_req_key(const struct hc_req *req)
 	return (struct hc_key){key.ptr, key.len, req->hash};
 }
 
-/* Looks all keys up; returns whether one has to be fetched. */
+/* Looks keys up, from the `at`-th on; returns whether one has to be fetched. */
 static bool
-look_up(struct hc_req *req, const struct hc_slice *keys, size_t stride)
+look_up(struct hc_req *req, const struct hc_key *keys, size_t at, size_t n)
 {
-	bool from_first = keys == &req->argv[req->command->first_key];
 	bool pending = false;
 
-	for (size_t i = 0; i < req->n_values; i++) {
-		struct hc_req_value *value = &req->values[i];
+	for (size_t i = 0; i < n; i++) {
+		struct hc_req_value *value = &req->values[at + i];
 		value->entry = NULL;
 		value->pttl = -2;
 		value->fetched = false;
-		struct hc_key key = i == 0 && from_first ? hc_req_key(req) : hc_key(keys[i * stride]);
-		value->status = hc_core_lookup(req->worker->core, key, req->read_flags, &value->entry);
+		value->status = hc_core_lookup(req->worker->core, keys[i], req->read_flags, &value->entry);
 		if (value->status == HC_PENDING)
 			pending = true;
 		else
 			count_read(req, value->status, true);
+	}
+	return pending;
+}
+
+/* All of them, some at a time. */
+static bool
+look_all_up(struct hc_req *req, const struct hc_slice *slices, size_t stride)
+{
+	struct hc_key keys[HC_CALLS_MAX];
+	bool pending = false;
+
+	if (req->n_values == 1) {
+		keys[0] = slices == &req->argv[req->command->first_key] ? hc_req_key(req) : hc_key(slices[0]);
+		return look_up(req, keys, 0, 1);
+	}
+	for (size_t at = 0, n; at < req->n_values; at += n) {
+		n = req->n_values - at < HC_CALLS_MAX ? req->n_values - at : HC_CALLS_MAX;
+		for (size_t i = 0; i < n; i++)
+			keys[i] = hc_key(slices[(at + i) * stride]);
+		hc_store_prefetch(hc_core_store(req->worker->shared->core), keys, n);
+		pending |= look_up(req, keys, at, n);
 	}
 	return pending;
 }
@@ -411,7 +439,7 @@ hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t st
 		flags |= HC_READ_QUIET;
 	req->values = &req->inline_value;
 	if (n > 1)
-		req->values = hc_req_alloc(req, n * sizeof(*req->values));
+		req->values = alloc(req, n * sizeof(*req->values));
 	if (req->values == NULL)
 		return;
 	req->n_values = n;
@@ -420,7 +448,7 @@ hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t st
 	bool together = wants_one_moment(req);
 	if (together)
 		hc_store_exclusive_begin(store);
-	bool pending = look_up(req, keys, stride);
+	bool pending = look_all_up(req, keys, stride);
 	if (together)
 		hc_store_exclusive_end(store);
 	if (!pending) {
