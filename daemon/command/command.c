@@ -247,7 +247,7 @@ static inline void
 watch(struct hc_command_worker *worker, const struct hc_session *session, const struct hc_command *command,
     const struct hc_call *call)
 {
-	if (hc_slow_ran(&worker->watch, command->flags & HC_CMD_FAST))
+	if (hc_slow_ran(&worker->watch, command->flags & (HC_CMD_FAST | HC_CMD_BRIEF)))
 		hc_slow_look(worker, session, command, call->argv, call->argc);
 }
 

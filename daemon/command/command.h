@@ -30,6 +30,7 @@ typedef void hc_command_fn(struct hc_req *req);
 #define HC_CMD_CONTAINER 128u    /* has subcommands; runs itself only when no subcommand is given */
 #define HC_CMD_NOT_IN_MULTI 256u /* refused inside MULTI */
 #define HC_CMD_SECRET 512u       /* SLOWLOG does not show its arguments */
+#define HC_CMD_BRIEF 1024u       /* FAST, but not to COMMAND, since it is not in Redis */
 
 struct hc_command {
 	const char *name;      /* lower case; of a subcommand: the subcommand's own name */

@@ -30,7 +30,12 @@ hc_reply_simple(struct hc_req *req, const char *text)
 void
 hc_reply_ok(struct hc_req *req)
 {
-	hc_out_append(req->out, "+OK\r\n", 5);
+	char *dst = hc_out_reserve(req->out, 5);
+
+	if (dst == NULL)
+		return;
+	memcpy(dst, "+OK\r\n", 5);
+	hc_out_commit(req->out, 5);
 }
 
 /* Each element's writer wants the same: room, the bytes, how many they are. */
