@@ -131,8 +131,10 @@ def test_pipelines_commands_at_once_do_as_one_by_one(make_harcad, seed):
     assert counters[0] == counters[1] == counters[2] and counters[0]["memory_hits"] > 50
 
 
-def test_pipelines_hits_reply_and_count_the_same_whatever_the_session(harcad):
-    """GET of what memory has is answered by a shorter way unless something about the session is unusual."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pipelines_hits_reply_and_count_the_same_whatever_the_session(make_harcad, workers):
+    """GET and MGET of what memory has are answered by a shorter way unless something is unusual."""
+    harcad = make_harcad({"server.workers": workers})
     keys = [f"k:{length}" for length in (0, 1, 9, 10, 99, 100, 999, 1000, 1023, 1024, 1025, 4096, 16383, 16384, 100000)] + ["absent"]
     reads = b"".join(encode("GET", key) for key in keys)
     with harcad.raw() as conn:
@@ -158,12 +160,23 @@ def test_pipelines_hits_reply_and_count_the_same_whatever_the_session(harcad):
         def read_one_by_one():
             return [conn.command("GET", key) for key in keys]
 
+        def read_together():
+            return conn.command("MGET", *keys)
+
+        def read_together_in_multi():
+            conn.send(encode("MULTI") + encode("MGET", *keys) + encode("EXEC"))
+            assert [conn.read_reply() for _ in range(2)] == ["OK", "QUEUED"]
+            return conn.read_reply()[0]
+
         plain = [len(keys) - 1, 1]
         assert counted(read_all) == plain
+        assert counted(read_together) == plain
+        assert counted(read_together_in_multi) == plain
         assert counted(read_one_by_one) == plain
         assert counted(read_in_multi) == plain
         assert conn.command("CLIENT", "NO-TOUCH", "ON") == "OK"
         assert counted(read_all) == plain
+        assert counted(read_together) == plain
 
 
 # ---- half-closed ----
