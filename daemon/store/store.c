@@ -237,10 +237,10 @@ reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_key key, i
 	hc_garbage_free(store, &garbage);
 }
 
-static inline __attribute__((always_inline)) enum hc_status
-read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
+/* The valid entry of that key, with the shard's lock held; or NULL without. */
+static inline __attribute__((always_inline)) struct hc_entry *
+lock_entry(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, bool trace)
 {
-	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_entry *entry;
 	struct hc_place place;
 
@@ -248,15 +248,26 @@ read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace
 	entry = hc_table_find(&shard->table, key, &place);
 	if (entry == NULL) {
 		hc_shard_unlock(store, shard);
-		return HC_MISS;
+		return NULL;
 	}
 	if (!hc_entry_valid(store, entry, now_ms)) {
 		reclaim_met(store, shard, key, now_ms);
-		return HC_MISS;
+		return NULL;
 	}
-	hc_entry_ref(entry);
 	if (trace)
 		count_hit(shard, entry, now_ms);
+	return entry;
+}
+
+static inline __attribute__((always_inline)) enum hc_status
+read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_entry *entry = lock_entry(store, shard, key, now_ms, trace);
+
+	if (entry == NULL)
+		return HC_MISS;
+	hc_entry_ref(entry);
 	hc_shard_unlock(store, shard);
 	*out = entry;
 	return HC_OK;
@@ -272,6 +283,37 @@ enum hc_status
 hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out)
 {
 	return read_entry(store, key, now_ms, false, out);
+}
+
+struct hc_entry *
+hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms)
+{
+	return lock_entry(store, hc_shard_of(store, key), key, now_ms, true);
+}
+
+void
+hc_store_give_back(struct hc_store *store, struct hc_key key)
+{
+	hc_shard_unlock(store, hc_shard_of(store, key));
+}
+
+void
+hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n)
+{
+	if (n < 2) /* it would be waited for at once */
+		return;
+	for (size_t i = 0; i < n; i++) {
+		struct hc_shard *shard = hc_shard_of(store, keys[i]);
+		hc_shard_lock(store, shard);
+		hc_table_prefetch_bucket(&shard->table, keys[i].hash);
+		hc_shard_unlock(store, shard);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct hc_shard *shard = hc_shard_of(store, keys[i]);
+		hc_shard_lock(store, shard);
+		hc_table_prefetch_entry(&shard->table, keys[i].hash);
+		hc_shard_unlock(store, shard);
+	}
 }
 
 /* ---- changes ---- */

@@ -27,6 +27,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "proto/slice.h"
 #include "store/models.h"
@@ -39,7 +40,11 @@ struct hc_key {
 	uint64_t hash; /* hc_hash of the bytes */
 };
 
-struct hc_key hc_key(struct hc_slice bytes);
+static inline struct hc_key
+hc_key(struct hc_slice bytes)
+{
+	return (struct hc_key){bytes.ptr, bytes.len, hc_hash(bytes.ptr, bytes.len)};
+}
 
 /* ---- entries ---- */
 
@@ -295,6 +300,20 @@ void hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes);
 enum hc_status hc_store_get(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
 /* The same, but leaves no trace: for EXPLAIN, OBJECT and the like. */
 enum hc_status hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
+
+/*
+ * The same as get for who only looks for a moment, as to copy the value: the entry without a reference, or NULL. It
+ * stays as it is until hc_store_give_back(), to be called at once: others wait. Nothing else of the store may be called
+ * in between.
+ */
+struct hc_entry *hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms);
+void hc_store_give_back(struct hc_store *store, struct hc_key key);
+
+/*
+ * These keys are about to be asked for or written: has what that will read brought nearer, all of it at once, so that
+ * several of them wait for memory as long as one does. Changes nothing.
+ */
+void hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n);
 
 /* ---- changes, when this daemon is the only authority (no upstream) ---- */
 
