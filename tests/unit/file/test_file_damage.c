@@ -174,8 +174,8 @@ static const char first[] = "segment-000000000001.log", second[] = "segment-0000
 static void
 damage_everywhere(const char *name, size_t step, bool stale_allowed, int least)
 {
+	restore();
 	off_t size = size_of(name);
-
 	for (off_t at = 0; at < size; at += (off_t)step) {
 		size_t len = size - at < (off_t)step ? (size_t)(size - at) : step;
 		restore();
