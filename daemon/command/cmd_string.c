@@ -100,9 +100,8 @@ hc_cmd_get(struct hc_req *req)
 
 /* What is no string is nil here, as in Redis. */
 static void
-mget_done(struct hc_req *req)
+mget_rest_done(struct hc_req *req)
 {
-	hc_reply_array(req, req->n_values);
 	for (size_t i = 0; i < req->n_values; i++) {
 		if (req->values[i].entry)
 			hc_reply_value(req, req->values[i].entry);
@@ -111,30 +110,44 @@ mget_done(struct hc_req *req)
 	}
 }
 
+static void
+mget_done(struct hc_req *req)
+{
+	hc_reply_array(req, req->n_values);
+	mget_rest_done(req);
+}
+
 /* From so many keys on, taking all locks once costs less than one for each key. */
 #define LOCK_ALL_MIN 8
 
-/* Values of some keys from the `at`-th argument on go straight into the reply. */
-static void
+/*
+ * Values of some keys from the `at`-th argument on go straight into the reply, up to the first that is to be had from a
+ * file only. Returns how many.
+ */
+static uint32_t
 mget_some(struct hc_req *req, uint32_t at, uint32_t n)
 {
 	struct hc_store *store = hc_core_store(req->worker->shared->core);
 	bool lock_all = n >= LOCK_ALL_MIN && !hc_store_is_exclusive(store);
 	struct hc_key keys[HC_CALLS_MAX];
+	uint32_t done = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 		keys[i] = hc_key(req->argv[at + i]);
 	if (lock_all)
 		hc_store_exclusive_begin(store);
 	hc_store_prefetch(store, keys, n);
-	for (uint32_t i = 0; i < n; i++) {
-		if (hc_cmd_get_hit(req->worker, req->out, keys[i]))
+	for (; done < n; done++) {
+		if (hc_cmd_get_hit(req->worker, req->out, keys[done]))
 			continue;
+		if (hc_core_in_file(req->worker->core, keys[done]))
+			break;
 		hc_stats_count(req->worker->stats, misses);
 		hc_reply_null(req);
 	}
 	if (lock_all)
 		hc_store_exclusive_end(store);
+	return done;
 }
 
 void
@@ -149,8 +162,15 @@ hc_cmd_mget(struct hc_req *req)
 		return;
 	}
 	hc_reply_array(req, n);
-	for (uint32_t at = 0; at < n; at += HC_CALLS_MAX)
-		mget_some(req, 1 + at, n - at < HC_CALLS_MAX ? n - at : HC_CALLS_MAX);
+	for (uint32_t at = 0; at < n;) {
+		uint32_t some = n - at < HC_CALLS_MAX ? n - at : HC_CALLS_MAX;
+		uint32_t done = mget_some(req, 1 + at, some);
+		at += done;
+		if (done < some) {
+			hc_req_read(req, &req->argv[1 + at], n - at, 1, HC_REQ_COUNT, mget_rest_done);
+			return;
+		}
+	}
 }
 
 void

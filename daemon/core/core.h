@@ -154,6 +154,9 @@ enum hc_status hc_core_fetch(
 /* HC_OK: it is in memory; HC_PENDING: it will be, if it is there at all; HC_LIMIT: too many are on their way; … */
 enum hc_status hc_core_prefetch(struct hc_core_worker *worker, struct hc_key key);
 
+/* There is (all but certainly) a value in a file. */
+bool hc_core_in_file(struct hc_core_worker *worker, struct hc_key key);
+
 /*
  * Whether writes are decided here with part of what they look at in files: then what hc_core_in_file_only() says yes to
  * must be fetched (HC_READ_KEEP) before an op that looks at it is carried out.

@@ -83,7 +83,7 @@ end_write(struct actor *a)
 
 	memcpy(hc_entry_value_ptr(a->entry), &a->value, sizeof(a->value));
 	known(a->value);
-	status = hc_store_write_end(store, key, &a->ticket, a->entry, HC_FILL_NEW, NOW);
+	status = hc_store_write_end(store, key, &a->ticket, a->entry, NOW);
 	must(status == HC_OK || status == HC_STALE);
 }
 
