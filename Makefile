@@ -82,7 +82,7 @@ SIM_BIN := $(patsubst tests/sim/%.c,$(BUILD)/%,$(SIM_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim help check check-unit check-integration check-asan check-tsan check-valgrind fuzz fuzz-programs \
+.PHONY: all tests sim sim-programs help check check-unit check-integration check-asan check-tsan check-valgrind fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
@@ -247,7 +247,9 @@ docs-check: all ## fails when those pages are stale
 sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=64000000, or BYTES=10% of its footprint
 	gzip -dcf $(TRACE) | $(BUILD)/sim '$(BYTES)'
 
-bench: all $(SIM_BIN) ## costs and sizes beside redis-server and memcached, with targets; ARGS=--help tells more
+sim-programs: $(SIM_BIN)
+
+bench: all sim-programs ## costs and sizes beside redis-server and memcached, with targets; ARGS=--help tells more
 	scripts/bench $(ARGS)
 
 demo: all ## a small fleet on this machine; DIR=… holds vectors to load

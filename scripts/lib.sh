@@ -10,7 +10,9 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PACKAGES_BUILD=(gcc libc6-dev make pkg-config libevent-dev libhiredis-dev libinih-dev libxxhash-dev)
 # What the tests need besides.
 PACKAGES_TEST=(check valgrind libc6-dbg python3 python3-pytest python3-pytest-xdist python3-redis redis-server redis-tools systemd
-	util-linux procps)
+	util-linux procps memcached)
+# What scripts/bench compares with, and measures by.
+PACKAGES_BENCH=(python3 redis-server redis-tools memcached valgrind util-linux)
 PACKAGES_VALGRIND=(valgrind)
 PACKAGES_FUZZ=(clang)
 # For `make lint`, by hand.
@@ -50,8 +52,8 @@ as_root() {
 	fi
 }
 
-# While apt runs, no service it installs is started: ours start their own redis-server, and a machine that had
-# none on port 6379 shall have none afterwards. A policy that is there already is somebody's and stays.
+# While apt runs, no service it installs is started: ours start their own redis-server and memcached, and a machine that
+# had none on their ports shall have none afterwards. A policy that is there already is somebody's and stays.
 POLICY=/usr/sbin/policy-rc.d
 policy_is_ours=
 
@@ -79,7 +81,7 @@ apt_get() {
 
 # Installs what is missing of the packages named. Without anything missing it needs neither root nor network.
 install_packages() {
-	local missing
+	local missing service
 
 	if ! command -v dpkg-query >/dev/null; then
 		say "no dpkg here: going on, in the hope that these are installed: $*"
@@ -100,10 +102,12 @@ install_packages() {
 		die "apt could not install ${missing[*]}: its messages are above"
 	policy_restore
 
-	# A redis-server that came with us is for the tests alone: it is not to start at the next boot either.
-	if [[ " ${missing[*]} " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
-		as_root systemctl disable redis-server >/dev/null 2>&1 || :
-	fi
+	# A server that came with us is for tests and comparisons alone: it is not to start at the next boot either.
+	for service in redis-server memcached; do
+		if [[ " ${missing[*]} " == *" $service "* ]] && command -v systemctl >/dev/null; then
+			as_root systemctl disable "$service" >/dev/null 2>&1 || :
+		fi
+	done
 }
 
 # ---- building ----

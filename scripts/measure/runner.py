@@ -14,6 +14,11 @@ FAILURES = (OSError, StartError, RespError, RuntimeError, ValueError, TimeoutErr
             subprocess.SubprocessError)
 
 
+def why(error):
+    """On one line; of a server's log the end."""
+    return " ".join((str(error) or repr(error)).split())[-300:]
+
+
 def say(words):
     print(words, file=sys.stderr, flush=True)
 
@@ -50,10 +55,10 @@ def measure_in_turn(lab, rows, rounds):
         inturn.start_side_by_side(lab, kinds)
         samples = sample_all(lab, rows, rounds)
         return [Outcome(row, row.measure.reading(samples[row.key])) for row in rows]
-    except Skip as why:
-        return [Outcome(row, skipped=str(why)) for row in rows]
+    except Skip as skip:
+        return [Outcome(row, skipped=str(skip)) for row in rows]
     except FAILURES as error:
-        return [Outcome(row, failed=str(error) or repr(error)) for row in rows]
+        return [Outcome(row, failed=why(error)) for row in rows]
     finally:
         inturn.stop_side_by_side(lab)
 
@@ -61,10 +66,10 @@ def measure_in_turn(lab, rows, rounds):
 def measure_one(lab, row):
     try:
         return Outcome(row, row.measure(lab))
-    except Skip as why:
-        return Outcome(row, skipped=str(why))
+    except Skip as skip:
+        return Outcome(row, skipped=str(skip))
     except FAILURES as error:
-        return Outcome(row, failed=str(error) or repr(error))
+        return Outcome(row, failed=why(error))
     finally:
         lab.servers.stop_all()
 

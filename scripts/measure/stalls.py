@@ -105,8 +105,8 @@ def limits(budget):
 # ---- the situations ----
 
 
-def rest(_run):
-    time.sleep(REST_S)
+def rest(run):
+    time.sleep(REST_S / run.lab.divisor)
 
 
 def fill_small(run):
