@@ -1,7 +1,8 @@
 """How long a client that only PINGs is kept waiting while the server has something large to do.
 
 build/probe PINGs 4000 times a second over the Unix socket, and separates what the server made it wait from what the
-scheduler did (its file says how). The server has processors of its own, the prober and the load share another; on a
+scheduler did (its file says how). The server has processors of its own, the prober and the load share another. On two
+processors that is one for all of the server's threads: what its background work takes from the thread that answers shows. On a
 shared machine others use all of them, which is why the same probe beside the same server at rest is shown with each: that
 is how much the machine alone makes of it. What it cannot separate is time the host of a virtual machine took away: that
 comes at random, so that of a few rounds the median tells what the server does each time.
@@ -141,8 +142,9 @@ def fill_expiring(run):
 
 
 def expire(run):
+    full = run.memory()
     time.sleep(max(0.0, run.expires_at - time.time()))
-    run.wait_for(lambda: run.client.call("DBSIZE") == 0, "all have expired")
+    run.wait_for(lambda: run.memory() < full / 2, "what has expired is given up")
     time.sleep(1.0)
 
 
