@@ -96,8 +96,8 @@ def observe_all(lab):
 
 
 def method(lab):
-    return (f"`build/load -o fill -n {lab.scaled(ENTRIES)} -c 4 -P 16 -d {VALUE_BYTES} -x PXAT -x MS`, all with the same "
-            "MS; then INFO and `/proc/PID/smaps_rollup` every 50 ms.")
+    return (f"`build/load -o fill -n {lab.scaled(ENTRIES)} -c 4 -P 16 -d {VALUE_BYTES} -x PXAT -x MS`, all with the "
+            "same MS; then INFO and `/proc/PID/smaps_rollup` every 50 ms.")
 
 
 def seconds(number):

@@ -5,7 +5,8 @@ import re
 from . import programs
 from .row import HARCAD, Reading, Section
 
-CHURN_ARGUMENTS = ("268435456", "1000000", "1")
+CHURN_BUDGET = 128 << 20
+CHURN_REQUESTS = 400_000  # a phase
 CHURN = Section(
     "Memory while sizes change",
     "Of the process, as parts of the budget: at the end of each phase of traffic, and at its worst. Grown is without what\n"
@@ -57,10 +58,11 @@ def parse_churn(text):
 
 def churn(lab):
     """The largest resident size at the end of a phase."""
-    phases = parse_churn(run(lab, "churn", *CHURN_ARGUMENTS))
+    arguments = (str(CHURN_BUDGET), str(lab.scaled(CHURN_REQUESTS)), "1")
+    phases = parse_churn(run(lab, "churn", *arguments))
     if not phases:
         raise programs.ProgramError("churn printed no phases")
     name, resident, *_ = max(phases, key=lambda phase: phase[1])
     lines = [(CHURN, (phase, *(f"{number:.3f}" for number in numbers))) for phase, *numbers in phases]
-    return Reading({HARCAD: [resident]}, f"`build/churn {' '.join(CHURN_ARGUMENTS)}`: bytes of budget, requests a phase, "
+    return Reading({HARCAD: [resident]}, f"`build/churn {' '.join(arguments)}`: bytes of budget, requests a phase, "
                    "seed.", f"after {name}; at worst {max(phase[2] for phase in phases):.3f}", lines)

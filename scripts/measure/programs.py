@@ -8,7 +8,7 @@ from kit.processes import ROOT
 
 from .row import Skip
 
-TIMEOUT_S = 300
+TIMEOUT_S = 600
 
 
 class ProgramError(Exception):

@@ -1,7 +1,7 @@
 """The table: a line for each row that is measured, with its target. A new row is a line here, and a function of a lab that
 gives a Reading."""
 
-from . import connections, expiry, hits, idle, inprocess, inturn, instructions, memory, stalls
+from . import crowd, expiry, hits, idle, inprocess, inturn, instructions, memory, stalls
 from .row import Row, at_least, at_most, of_redis
 
 NS = "ns/op"
@@ -39,12 +39,12 @@ TABLE = (
     Row("idle-rss", "idle, default settings: resident size", "MB", at_most(6), idle.rss, 2),
     Row("idle-wakeups", "idle: threads that wake up", "threads", at_most(1), idle.waking_threads),
     Row("churn", "resident size of the budget, sizes changing", "x", at_most(1.08), inprocess.churn, 3),
-    Row("connection-bytes", "10,000 idle connections: each", "B", at_most(3072), connections.value("bytes_per_connection")),
-    Row("connects", "connects a second", "/s", at_least(1000), connections.value("connects_per_second")),
+    Row("connection-bytes", "10,000 idle connections: each", "B", at_most(3072), crowd.memory),
+    Row("connects", "connects a second", "/s", at_least(1000), crowd.connects),
     # threads
     Row("two-uniform", "two threads against one, 95 % hits, uniform", "x", at_least(1.85),
-        inprocess.two_threads("95.*uniform"), 2),
-    Row("two-zipf", "two threads against one, 95 % hits, Zipf", "x", at_least(1.85), inprocess.two_threads("95.*zipf"), 2),
+        inprocess.two_threads("mixed.*uniform"), 2),
+    Row("two-zipf", "two threads against one, 95 % hits, Zipf", "x", at_least(1.85), inprocess.two_threads("mixed.*zipf"), 2),
     # what others wait
     Row("stall-rest", "longest wait of a PING beside nothing", "ms", None, stalls.beside("rest"), 2),
     Row("stall-hits", "longest wait of a PING beside GET hits", "ms", None, stalls.beside("hits"), 2),
