@@ -71,7 +71,7 @@ SIM_SRC := $(sort $(wildcard tests/sim/*.c))
 SUPPORT_SRC := $(sort $(wildcard tests/support/*.c))
 C_FILES := $(sort $(LIB_SRC) $(wildcard daemon/main.c) $(UNIT_SRC) $(SUPPORT_SRC) $(wildcard tests/fuzz/*.c tests/sim/*.c))
 H_FILES := $(sort $(wildcard proto/*.h daemon/*.h daemon/*/*.h tests/*/*.h))
-SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo) .ci/run
+SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo) tests/clients/npm/install .ci/run
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/lua_scripts.o
@@ -82,7 +82,7 @@ SIM_BIN := $(patsubst tests/sim/%.c,$(BUILD)/%,$(SIM_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim sim-programs help check check-unit check-integration check-asan check-tsan check-valgrind fuzz fuzz-programs \
+.PHONY: all tests sim help check check-unit check-integration check-clients check-asan check-tsan check-valgrind fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
@@ -177,7 +177,7 @@ $(GEN)/proto/lua_scripts.c: $(LUA) $(GEN)/.lua Makefile
 
 TEST := env -u MAKEFLAGS -u MAKELEVEL scripts/test --no-install
 
-check: ## warnings as errors, layers, unit tests, fuzz corpora, integration tests
+check: ## warnings as errors, layers, unit tests, fuzz corpora, integration tests, sessions of clients
 	$(TEST) fast
 
 check-unit: ## unit tests only
@@ -185,6 +185,9 @@ check-unit: ## unit tests only
 
 check-integration: ## integration tests only
 	$(TEST) integration
+
+check-clients: ## sessions of real clients
+	$(TEST) clients
 
 check-asan: ## unit and integration tests under AddressSanitizer and UBSan
 	$(TEST) asan
@@ -247,6 +250,7 @@ docs-check: all ## fails when those pages are stale
 sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=64000000, or BYTES=10% of its footprint
 	gzip -dcf $(TRACE) | $(BUILD)/sim '$(BYTES)'
 
+.PHONY: sim-programs
 sim-programs: $(SIM_BIN)
 
 bench: all sim-programs ## costs and sizes beside redis-server and memcached, with targets; ARGS=--help tells more

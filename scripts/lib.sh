@@ -13,6 +13,9 @@ PACKAGES_TEST=(check valgrind libc6-dbg python3 python3-pytest python3-pytest-xd
 	util-linux procps memcached)
 # What scripts/bench compares with, and measures by.
 PACKAGES_BENCH=(python3 redis-server redis-tools memcached valgrind util-linux)
+# The clients that sessions are held with; those from npm want PACKAGES_NODE, unless a node and an npm are here already.
+PACKAGES_CLIENTS=(php-cli php-redis libredis-perl ruby-redis lua5.1 lua-redis prometheus-redis-exporter)
+PACKAGES_NODE=(nodejs npm)
 PACKAGES_VALGRIND=(valgrind)
 PACKAGES_FUZZ=(clang)
 # For `make lint`, by hand.
@@ -81,7 +84,7 @@ apt_get() {
 
 # Installs what is missing of the packages named. Without anything missing it needs neither root nor network.
 install_packages() {
-	local missing service
+	local missing
 
 	if ! command -v dpkg-query >/dev/null; then
 		say "no dpkg here: going on, in the hope that these are installed: $*"
@@ -102,8 +105,9 @@ install_packages() {
 		die "apt could not install ${missing[*]}: its messages are above"
 	policy_restore
 
-	# A server that came with us is for tests and comparisons alone: it is not to start at the next boot either.
-	for service in redis-server memcached; do
+	# Services that came with us are for tests and comparisons alone: they are not to start at the next boot either.
+	local service
+	for service in redis-server memcached prometheus-redis-exporter; do
 		if [[ " ${missing[*]} " == *" $service "* ]] && command -v systemctl >/dev/null; then
 			as_root systemctl disable "$service" >/dev/null 2>&1 || :
 		fi
