@@ -43,10 +43,20 @@ add_key(struct hc_scan *scan, struct hc_slice key)
 	return true;
 }
 
+/* Sensible patterns read about as many bytes of themselves as of the key. */
+#define MATCH_STEPS (1 << 26)
+#define MATCH_STEPS_A_BYTE 16
+
 static bool
-wanted(const struct hc_scan *scan, struct hc_slice key)
+wanted(struct hc_scan *scan, struct hc_slice key)
 {
-	return scan->pattern.ptr == NULL || hc_glob(scan->pattern, key, false);
+	if (scan->pattern.ptr == NULL)
+		return true;
+	scan->match_steps += (key.len + 1) * MATCH_STEPS_A_BYTE;
+	bool match = hc_glob_within(scan->pattern, key, false, &scan->match_steps);
+	if (scan->match_steps == 0)
+		scan->status = HC_LIMIT;
+	return match;
 }
 
 /* ---- embedded ---- */
@@ -69,6 +79,7 @@ static void
 scan_store(struct hc_core_worker *worker, struct hc_scan *scan)
 {
 	scan->next = scan->cursor;
+	scan->match_steps = MATCH_STEPS;
 	do
 		scan_store_some(worker, scan);
 	while (scan->to_the_end && scan->status == HC_OK && scan->next != 0);
