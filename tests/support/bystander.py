@@ -1,0 +1,52 @@
+"""Another client, who must be served whatever is done to the daemon."""
+
+import threading
+import time
+
+from harcad_harness import SLOW, TIMEOUT, wait_until
+
+
+class Bystander:
+    """Pings in a thread, and remembers how long each took."""
+
+    def __init__(self, harcad):
+        self.conn = harcad.raw()
+        self.conn.command("SET", "sentinel", "intact")
+        self.times = []
+        self.error = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        try:
+            while True:
+                begin = time.monotonic()
+                assert self.conn.command("PING") == "PONG"
+                self.times.append(time.monotonic() - begin)
+                if self._stop.wait(0.002):
+                    return
+        except (AssertionError, OSError) as error:
+            self.error = error
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self._end()
+        self.conn.close()
+
+    def _end(self):
+        self._stop.set()
+        self._thread.join(TIMEOUT)
+
+    def check(self, harcad, slowest=2.0):
+        """Nobody had to wait, and what was stored is there; ends the pinging."""
+        self._end()
+        assert self.error is None and self.times
+        times = sorted(self.times)
+        assert times[len(times) // 2] < 0.1 * SLOW, f"median {times[len(times) // 2]:.3f} s of {len(times)}"
+        assert times[-1] < slowest * SLOW, f"slowest {times[-1]:.3f} s of {len(times)}"
+        # With an upstream that has been overrun, it is a miss for a moment.
+        with harcad.raw() as conn:
+            wait_until(lambda: conn.command("GET", "sentinel") == b"intact", message="what was stored is there")
