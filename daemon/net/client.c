@@ -14,7 +14,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -115,7 +114,6 @@ describe_ends(struct hc_client *client)
 	struct hc_session *session = &client->session;
 	struct sockaddr_storage address = {0};
 	socklen_t len = sizeof(address);
-	int one = 1;
 
 	if (getsockname(client->fd, (struct sockaddr *)&address, &len) == 0)
 		describe_address(&address, session->laddr, sizeof(session->laddr));
@@ -127,8 +125,6 @@ describe_ends(struct hc_client *client)
 	len = sizeof(address);
 	if (getpeername(client->fd, (struct sockaddr *)&address, &len) == 0)
 		describe_address(&address, session->addr, sizeof(session->addr));
-	(void)setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	(void)setsockopt(client->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 }
 
 void
@@ -162,6 +158,8 @@ hc_client_open(struct hc_worker *worker, int fd, uint32_t bound_model)
 	hc_resp_parser_init(&client->parser, &worker->limits, worker->args, HC_WORKER_ARGS);
 	event_assign(&client->read_event, worker->base, fd, EV_READ | EV_PERSIST, on_readable, client);
 	event_assign(&client->write_event, worker->base, fd, EV_WRITE | EV_PERSIST, on_writable, client);
+	if (worker->clients == NULL)
+		hc_worker_first_client(worker);
 	client->next = worker->clients;
 	if (client->next != NULL)
 		client->next->prev = client;

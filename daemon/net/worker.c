@@ -15,6 +15,7 @@
 #include "net/server.h"
 
 #define TICK_MS 1000
+#define REST_TICK_MS 30000 /* without clients: often enough for the upstream not to take the link for abandoned */
 #define LOOK_EVERY_MS 1000 /* at clients, at most */
 
 /* Redis's own: room for AUTH and HELLO, no more. */
@@ -175,6 +176,15 @@ take_limits(struct hc_worker *worker)
 	};
 }
 
+static enum hc_status
+tick_after(struct hc_worker *worker, int64_t wait_ms)
+{
+	struct timeval wait = {wait_ms / 1000, (wait_ms % 1000) * 1000};
+
+	worker->tick_at_ms = hc_clock_mono_ms() + wait_ms;
+	return event_add(worker->tick, &wait) == 0 ? HC_OK : HC_NOMEM;
+}
+
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -183,6 +193,14 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	hc_core_worker_tick(worker->core);
+	(void)tick_after(worker, worker->clients != NULL ? TICK_MS : REST_TICK_MS);
+}
+
+void
+hc_worker_first_client(struct hc_worker *worker)
+{
+	if (worker->tick_at_ms > hc_clock_mono_ms() + TICK_MS)
+		(void)tick_after(worker, TICK_MS);
 }
 
 /* Looks at all clients, and finds out when the next look is due. */
@@ -237,6 +255,7 @@ deliver_apply(struct hc_message *message, void *receiver)
 	take_limits(worker);
 	for (struct hc_client *client = worker->clients; client != NULL; client = client->next)
 		hc_client_apply_settings(client);
+	hc_core_worker_tick(worker->core);
 	look_at_clients(worker);
 }
 
@@ -265,17 +284,13 @@ run(void *arg)
 static enum hc_status
 create_events(struct hc_worker *worker)
 {
-	struct timeval interval = {TICK_MS / 1000, (TICK_MS % 1000) * 1000};
-
 	worker->ready_event = event_new(worker->base, -1, 0, on_ready, worker);
 	worker->look = evtimer_new(worker->base, on_look, worker);
-	worker->tick = event_new(worker->base, -1, EV_PERSIST, on_tick, worker);
+	worker->tick = evtimer_new(worker->base, on_tick, worker);
 	if (worker->ready_event == NULL || worker->look == NULL || worker->tick == NULL)
 		return HC_NOMEM;
-	/* A worker of its own has nothing to do while its clients have not. */
-	if (hc_core_is_fleet(worker->command.shared->core) && event_add(worker->tick, &interval) != 0)
-		return HC_NOMEM;
-	return HC_OK;
+	/* Without an upstream it has nothing to do while its clients have not. */
+	return hc_core_is_fleet(worker->command.shared->core) ? tick_after(worker, TICK_MS) : HC_OK;
 }
 
 enum hc_status

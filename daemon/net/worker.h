@@ -50,9 +50,10 @@ struct hc_worker {
 	struct hc_client *clients; /* all */
 	struct hc_client *ready;   /* those whose replies grew while they were not being served */
 	struct event *ready_event;
-	struct event *tick; /* in a fleet, for the link to the upstream: each second */
+	struct event *tick; /* in a fleet, for the link to the upstream */
 	struct event *look; /* for clients over a limit in time: when the first may be */
 	int64_t look_at_ms; /* monotonic: when that is; INT64_MAX: not in sight */
+	int64_t tick_at_ms; /* monotonic */
 	int64_t looked_ms;  /* last look */
 	struct hc_resp_limits limits;
 	struct hc_resp_limits guest_limits; /* of clients that have not given the password */
@@ -75,6 +76,8 @@ void hc_worker_destroy(struct hc_worker *worker);
  */
 void hc_worker_look_by(struct hc_worker *worker, int64_t at_ms);
 
+/* A client is about to be entered in the list, which was empty. The worker's thread. */
+void hc_worker_first_client(struct hc_worker *worker);
 /* A client is gone from the list: while draining, the last one ends the loop. The worker's thread. */
 void hc_worker_client_closed(struct hc_worker *worker);
 

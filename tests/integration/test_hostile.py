@@ -376,7 +376,7 @@ MILLION = 1000000
 MANY_ARGUMENTS = {
     "of_a_read": (("EXISTS", *["absent"] * MILLION), 0),
     "of_a_removal": (("DEL", *["absent"] * MILLION), 0),
-    "of_pairs": (("MSET", *["h:same", "v"] * (MILLION // 2)), "OK"),
+    "of_pairs": (("MSET", *["h:same", "v"] * (MILLION // 4)), "OK"),
     "of_an_unknown_command": (("NOSUCH", *["x"] * MILLION), RespError),
     "of_options": (("SET", "h:same", "v", *["KEEPTTL"] * MILLION), "OK"),
     "of_filters": (("CLIENT", "LIST", "ID", *["1000000000"] * MILLION), b""),
