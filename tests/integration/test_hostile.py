@@ -258,6 +258,7 @@ def test_hostile_http_cut_anywhere_carries_out_none(victim, unharmed):
                 conn.send(request[:at])
                 unharmed.command("PING")
                 conn.send(request[at:])
+                conn.shutdown_write()
             except OSError:
                 pass
             assert conn.recv_until_closed().count(b"+OK") == 0
