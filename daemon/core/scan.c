@@ -44,7 +44,7 @@ add_key(struct hc_scan *scan, struct hc_slice key)
 }
 
 /* Sensible patterns read about as many bytes of themselves as of the key. */
-#define MATCH_STEPS (1 << 26)
+#define MATCH_STEPS (1 << 24)
 #define MATCH_STEPS_A_BYTE 16
 
 static bool

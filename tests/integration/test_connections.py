@@ -80,7 +80,7 @@ def test_connections_at_rest_and_the_sweep_still_comes(make_harcad, life_ms):
         for i in range(500):
             assert conn.command("SET", f"k{i}", "v" * 100, "PX", life_ms) == "OK"
         wait_until(lambda: harcad.info()["memory_entries"] == 0, message="all are reclaimed")
-        assert time.monotonic() - begin < life_ms / 1000 + 2.5 * SLOW
+        assert time.monotonic() - begin < life_ms / 1000 + 5 * SLOW
 
 
 def test_connections_limit_in_time_set_later_reaches_those_at_rest(make_harcad):
@@ -108,7 +108,7 @@ def test_connections_thousands_killed_at_once(make_harcad):
         begin = time.monotonic()
         assert conn.command("CLIENT", "KILL", "TYPE", "normal") >= n
         wait_until(lambda: b"connected_clients:1\r\n" in conn.command("INFO", "clients"), message="they are gone")
-        assert time.monotonic() - begin < 2 * SLOW
+        assert time.monotonic() - begin < 5 * SLOW
 
 
 # ---- descriptors ----

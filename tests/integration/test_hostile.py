@@ -412,9 +412,9 @@ def test_hostile_patterns_that_fit_nearly_everywhere(victim, unharmed):
             for command in (("KEYS", pattern), ("SCAN", "0", "COUNT", "1000000", "MATCH", pattern)):
                 with victim.raw() as conn:
                     conn.send(encode(*command))
-                    begin = time.monotonic()
+                    cpu = victim.cpu_seconds()
                     reply = conn.read_reply()
-                    assert time.monotonic() - begin < 1.5 * SLOW, pattern[:50]
+                    assert victim.cpu_seconds() - cpu < 0.5 * SLOW, pattern[:50]
                     assert reply in ([], [b"0", []]) or "takes too long" in str(reply), reply
     finally:
         for i in range(8):
@@ -476,8 +476,8 @@ def test_hostile_transactions_left_open(victim, unharmed):
 
 def test_hostile_transaction_of_more_than_a_request_may_have(victim, unharmed):
     """By their number, and by their size."""
-    for request, n in ((encode("SET", "sentinel", "x"), 1000000), (encode("SET", "sentinel", "x" * 400000), 120)):
-        with victim.raw() as conn:
+    for request, n in ((encode("SET", "sentinel", "x" * 100), 300000), (encode("SET", "sentinel", "x" * 400000), 120)):
+        with victim.raw(timeout=3 * TIMEOUT) as conn:
             queued = refused = 0
             sender = threading.Thread(target=conn.send, args=(b"MULTI\r\n" + request * n + b"EXEC\r\n",))
             sender.start()
