@@ -470,6 +470,42 @@ step_line(struct hc_resp_parser *p, const char *run, size_t len)
 	return HC_RESP_OK;
 }
 
+static bool
+is_word(struct hc_slice word, const char *lower_case)
+{
+	size_t i = 0;
+
+	for (; i < word.len; i++) {
+		char c = word.ptr[i];
+		c = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+		if (lower_case[i] == '\0' || c != lower_case[i])
+			return false;
+	}
+	return lower_case[i] == '\0';
+}
+
+/*
+ * The words of a request of HTTP, as they come. A browser made to send one to this port must not have the lines of its
+ * body carried out; so the connection ends at the first line, or, as in Redis, at the "Host:" behind it.
+ */
+static bool
+is_http(struct hc_resp_parser *p, struct hc_slice word)
+{
+	static const char *const methods[] = {
+	    "get", "head", "put", "delete", "options", "patch", "trace", "connect", "pri"};
+	static const char version[] = "HTTP/";
+	size_t version_len = sizeof(version) - 1;
+
+	if (p->args_seen == 0) {
+		p->http_method = false;
+		for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+			p->http_method = p->http_method || is_word(word, methods[i]);
+		return is_word(word, "post") || is_word(word, "host:");
+	}
+	return p->args_seen == 2 && p->http_method && word.len > version_len &&
+	       memcmp(word.ptr, version, version_len) == 0;
+}
+
 static enum hc_resp_result
 step_words(struct hc_resp_parser *p, char *run)
 {
@@ -487,6 +523,8 @@ step_words(struct hc_resp_parser *p, char *run)
 		const char *next = take_word(run + p->pos, end, &p->argv[p->args_seen]);
 		if (!next)
 			return fail(p, "unbalanced quotes in request");
+		if (is_http(p, p->argv[p->args_seen]))
+			return fail(p, "HTTP is not spoken here");
 		p->args_seen++;
 		p->pos = (size_t)(next - run);
 	}

@@ -43,6 +43,7 @@ struct hc_resp_parser {
 	size_t bulk_len;     /* of the argument in progress */
 	size_t scanned;      /* offset up to which the line at `pos` has been searched for its end */
 	uint8_t state;
+	bool http_method; /* the inline request in progress begins as one of HTTP does */
 
 	char error[128]; /* after ERROR: "Protocol error: …", NUL-terminated, no CR or LF in it; last, for it is cold */
 };

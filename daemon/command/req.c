@@ -467,6 +467,19 @@ wants_one_moment(const struct hc_req *req)
 	       !hc_core_is_fleet(shared->core);
 }
 
+/* One client's command must not keep the upstream from answering all others; true after replying so. */
+static bool
+names_too_many(struct hc_req *req, size_t n)
+{
+	const struct hc_command_shared *shared = req->worker->shared;
+	int64_t max = shared->settings->upstream_keys_max;
+
+	if (n <= (size_t)max || !hc_core_is_fleet(shared->core))
+		return false;
+	hc_reply_errorf(req, "ERR no more than %lld keys at a time (upstream.keys_max)", (long long)max);
+	return true;
+}
+
 void
 hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t stride, unsigned flags, hc_req_fn *done)
 {
@@ -475,6 +488,8 @@ hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t st
 	if (req->session->no_touch && !hc_slice_is(hc_slice_str(req->command->name), "touch"))
 		flags |= HC_READ_QUIET;
 	req->values = &req->inline_value;
+	if (n > 1 && names_too_many(req, n))
+		return;
 	if (n > 1)
 		req->values = alloc(req, n * sizeof(*req->values));
 	if (req->values == NULL)
@@ -506,6 +521,8 @@ struct hc_op *
 hc_req_ops(struct hc_req *req, size_t n)
 {
 	req->ops = &req->inline_op;
+	if (n > 1 && names_too_many(req, n))
+		return NULL;
 	if (n > 1)
 		req->ops = hc_req_alloc(req, n * sizeof(*req->ops));
 	if (req->ops == NULL)

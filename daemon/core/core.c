@@ -10,8 +10,9 @@
 #include "core/internal.h"
 
 #define SWEEP_INTERVAL_MS 100
-#define TRIM_SWEEPS 20       /* from one return of free pages to the next, at least */
-#define SWEEP_BUDGET_US 5000 /* a twentieth of a core at most */
+#define REST_INTERVAL_MS 1000 /* while there is nothing to sweep: to notice when there is */
+#define TRIM_SWEEPS 20        /* from one return of free pages to the next, at least */
+#define SWEEP_BUDGET_US 5000  /* a twentieth of a core at most */
 
 static enum hc_status
 fail(char *why, size_t cap, const char *what, enum hc_status status)
@@ -135,25 +136,36 @@ fit_process(struct hc_core *core)
 	hc_store_fit_process(core->store, grown);
 }
 
+static enum hc_status
+sweep_after(struct hc_core *core, int64_t wait_ms)
+{
+	struct timeval wait = {wait_ms / 1000, (wait_ms % 1000) * 1000};
+
+	return event_add(core->sweep_timer, &wait) == 0 ? HC_OK : HC_NOMEM;
+}
+
 static void
 on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct hc_core *core = arg;
+	int64_t now_ms = hc_clock_wall_ms();
 
 	(void)fd;
 	(void)what;
 	fit_process(core);
-	(void)hc_store_sweep(core->store, hc_clock_wall_ms(), SWEEP_BUDGET_US);
+	(void)hc_store_sweep(core->store, now_ms, SWEEP_BUDGET_US);
+	int64_t rest_ms = hc_store_sweep_due(core->store, now_ms) - now_ms;
+	if (rest_ms > REST_INTERVAL_MS)
+		rest_ms = REST_INTERVAL_MS;
+	(void)sweep_after(core, rest_ms > SWEEP_INTERVAL_MS ? rest_ms : SWEEP_INTERVAL_MS);
 }
 
 enum hc_status
 hc_core_start(struct hc_core *core, struct event_base *base, struct hc_stats *stats)
 {
-	struct timeval interval = {SWEEP_INTERVAL_MS / 1000, (SWEEP_INTERVAL_MS % 1000) * 1000};
-
 	core->base = base;
-	core->sweep_timer = event_new(base, -1, EV_PERSIST, on_sweep, core);
-	if (core->sweep_timer == NULL || event_add(core->sweep_timer, &interval) != 0)
+	core->sweep_timer = event_new(base, -1, 0, on_sweep, core);
+	if (core->sweep_timer == NULL || sweep_after(core, SWEEP_INTERVAL_MS) != HC_OK)
 		return HC_NOMEM;
 	if (core->fleet != NULL)
 		return hc_sync_create(core, base, stats);
@@ -182,6 +194,8 @@ hc_core_apply_settings(struct hc_core *core)
 	if (core->settings->memory_enabled)
 		hc_store_set_limit(core->store, (uint64_t)core->settings->memory_max_bytes);
 	hc_store_set_weigh_bytes(core->store, core->settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES);
+	if (core->sweep_timer != NULL)
+		(void)sweep_after(core, SWEEP_INTERVAL_MS); /* a lowered limit is the sweep's to reach */
 	if (core->sync != NULL)
 		hc_sync_apply_settings(core);
 }

@@ -210,10 +210,12 @@ struct hc_scan {
 	void (*done)(void *arg);
 	void *arg;
 	struct hc_core_worker *worker;
+	bool match_upstream;  /* or else here */
+	uint64_t match_steps; /* what matching may still cost: see hc_glob_within() */
 	char upstream_cursor[24];
 	size_t cap;
 };
-/* As hc_core_write(). */
+/* As hc_core_write(). scan->status may be HC_LIMIT: the pattern costs too much, as only one made for that does. */
 enum hc_status hc_core_scan(struct hc_core_worker *worker, struct hc_scan *scan);
 void hc_scan_fini(struct hc_scan *scan);
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "net/client_io.h"
 #include "proto/resp_reply.h"
@@ -50,6 +51,20 @@ release_args(struct hc_client *client)
 	hc_resp_parser_args(&client->parser, client->worker->args, HC_WORKER_ARGS);
 }
 
+/* Somebody takes this port for another's, or tries what it makes of things. */
+static void
+log_protocol_error(const struct hc_client *client)
+{
+	static struct hc_log_limit limit;
+	struct hc_log_quoted why;
+	const char *error = client->parser.error;
+
+	if (hc_log_allow(&limit, 1000))
+		hc_log(HC_LOG_WARN, "protocol_error", "why=%s id=%llu address=%s",
+		    hc_log_quote(&why, error, strlen(error)), (unsigned long long)client->session.id,
+		    client->session.addr);
+}
+
 static void
 protocol_error(struct hc_client *client)
 {
@@ -58,6 +73,7 @@ protocol_error(struct hc_client *client)
 	char text[192];
 
 	hc_stats_count(&client->worker->stats, protocol_errors);
+	log_protocol_error(client);
 	snprintf(text, sizeof(text), "ERR %s", client->parser.error);
 	if (dst != NULL)
 		hc_out_commit(out, hc_resp_put_error(dst, 256, hc_slice_str(text)));

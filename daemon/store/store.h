@@ -285,8 +285,8 @@ void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 /*
  * The process has grown by so much since it began to fill the store. While that is more than a
  * twentieth (and HC_PROCESS_SLACK) over the limit, since freed memory lies scattered between what
- * stays, entries may take less than the limit, down to half of it. To be called every 100 ms or so,
- * by one thread; hc_store_sweep() carries it out.
+ * stays, entries may take less than the limit, down to half of it. To be called every 100 ms or so
+ * while the store changes, by one thread; hc_store_sweep() carries it out.
  */
 #define HC_PROCESS_SLACK ((uint64_t)4 << 20)
 void hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
@@ -457,5 +457,11 @@ uint64_t hc_store_count(struct hc_store *store, int64_t now_ms);
  * stopped for the time and another call is worth while at once.
  */
 bool hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
+/*
+ * When the sweep has something to do next, as things stand: now_ms when there is something left, or when the store has
+ * changed in size since the last call; else when the next entry expires; HC_NO_EXPIRY when none does. The sweeping
+ * thread's.
+ */
+int64_t hc_store_sweep_due(struct hc_store *store, int64_t now_ms);
 
 #endif

@@ -314,6 +314,27 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	return true;
 }
 
+int64_t
+hc_store_sweep_due(struct hc_store *store, int64_t now_ms)
+{
+	uint64_t bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed);
+	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_relaxed) == hc_store_changes(store);
+	int64_t due_ms = HC_NO_EXPIRY;
+
+	if (bytes != store->sweep_bytes || !clean || store->sweep_cursor != 0 || hc_budget_exceeded(store)) {
+		store->sweep_bytes = bytes;
+		return now_ms;
+	}
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		hc_shard_lock(store, shard);
+		if (shard->soonest_ms < due_ms)
+			due_ms = shard->soonest_ms;
+		hc_shard_unlock(store, shard);
+	}
+	return due_ms;
+}
+
 bool
 hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 {

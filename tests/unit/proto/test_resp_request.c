@@ -217,6 +217,12 @@ static const struct message messages[] = {
     GOOD("foo\"bar baz\" q'u'\r\n", 2, WIRE("foobar baz"), WIRE("qu")),
     GOOD("\"a\"\vb\r\n", 2, WIRE("a"), WIRE("b")),
     GOOD("\"\\x41\\x42\" \"\\x43\" d\r\n", 3, WIRE("AB"), WIRE("C"), WIRE("d")),
+    GOOD("SET GET HTTP/1.1\r\n", 3, WIRE("SET"), WIRE("GET"), WIRE("HTTP/1.1")),
+    GOOD("GET / HTTP\r\n", 3, WIRE("GET"), WIRE("/"), WIRE("HTTP")),
+    GOOD("DELETE HTTP/1.1 x\r\n", 3, WIRE("DELETE"), WIRE("HTTP/1.1"), WIRE("x")),
+    GOOD("Host :\r\n", 2, WIRE("Host"), WIRE(":")),
+    GOOD("*3\r\n$3\r\nGET\r\n$1\r\n/\r\n$8\r\nHTTP/1.1\r\n", 3, WIRE("GET"), WIRE("/"), WIRE("HTTP/1.1")),
+    GOOD("*1\r\n$4\r\nPOST\r\n", 1, WIRE("POST")),
     BAD("\"a\r\n", "unbalanced quotes in request"),
     BAD("'a\r\n", "unbalanced quotes in request"),
     BAD("a \"\r\n", "unbalanced quotes in request"),
@@ -230,6 +236,13 @@ static const struct message messages[] = {
     BAD("\"a\\\n", "unbalanced quotes in request"),
     BAD("\"\\x4\n", "unbalanced quotes in request"),
     BAD("'\\\n", "unbalanced quotes in request"),
+    BAD("GET / HTTP/1.1\r\n", "HTTP is not spoken here"),
+    BAD("put /a?b=c HTTP/1.0\n", "HTTP is not spoken here"),
+    BAD("OPTIONS * HTTP/1.1 x\r\n", "HTTP is not spoken here"),
+    BAD("PRI * HTTP/2.0\r\n", "HTTP is not spoken here"),
+    BAD("POST /\r\n", "HTTP is not spoken here"),
+    BAD("Host: localhost:6380\r\n", "HTTP is not spoken here"),
+    BAD("hOST:\n", "HTTP is not spoken here"),
 };
 
 #define MESSAGES ((int)(sizeof(messages) / sizeof(messages[0])))

@@ -600,6 +600,40 @@ START_TEST(sweep_reclaims_within_many_small_budgets)
 }
 END_TEST
 
+/* The sweep has been round, and nothing has changed since. */
+static void
+come_to_rest(int64_t now_ms)
+{
+	for (int i = 0; i < 3; i++) {
+		hc_store_sweep(store, now_ms, INT32_MAX);
+		(void)hc_store_sweep_due(store, now_ms);
+	}
+}
+
+START_TEST(sweep_due_says_when_there_is_something_to_do)
+{
+	put("a", "v");
+	ck_assert_int_eq(hc_store_sweep_due(store, NOW), NOW); /* it has changed */
+	come_to_rest(NOW);
+	ck_assert_int_eq(hc_store_sweep_due(store, NOW), HC_NO_EXPIRY);
+	put_how("b", "v", NULL, NOW + 700);
+	put_how("c", "v", NULL, NOW + 500);
+	put_how("d", "v", NULL, NOW + 900);
+	come_to_rest(NOW);
+	ck_assert_int_eq(hc_store_sweep_due(store, NOW), NOW + 500);
+	come_to_rest(NOW + 500);
+	ck_assert_int_eq(hc_store_sweep_due(store, NOW + 500), NOW + 700);
+	hc_store_forget_all(store); /* no byte less, but much to reclaim */
+	ck_assert_int_eq(hc_store_sweep_due(store, NOW + 500), NOW + 500);
+	come_to_rest(NOW + 500);
+	ck_assert_int_eq(hc_store_sweep_due(store, NOW + 500), HC_NO_EXPIRY);
+	put("a", "v");
+	come_to_rest(NOW + 500);
+	hc_store_set_limit(store, 1);
+	ck_assert_int_eq(hc_store_sweep_due(store, NOW + 500), NOW + 500);
+}
+END_TEST
+
 START_TEST(scan_small_store_ends_in_few_calls)
 {
 	struct hc_entry_list list = {0};
@@ -656,6 +690,7 @@ main(void)
 	tcase_add_test(tcase, exclusive_own_calls_do_not_block);
 	tcase_add_test(tcase, count_is_exact_with_expired_and_cleared);
 	tcase_add_test(tcase, sweep_reclaims_within_many_small_budgets);
+	tcase_add_test(tcase, sweep_due_says_when_there_is_something_to_do);
 	tcase_add_test(tcase, scan_small_store_ends_in_few_calls);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
