@@ -78,7 +78,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim help check check-unit check-integration check-clients check-asan check-tsan check-valgrind fuzz fuzz-programs \
+.PHONY: all tests sim filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
@@ -134,6 +134,10 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(SUPPORT_SRC)) $(BUILD)
 	$(Q)$(LINK) $^ $(CHECK_LIBS) $(HC_LIBS)
 
 $(BUILD)/sim: $(BUILD)/obj/tests/sim/sim.o $(BUILD)/libharcad.a
+	$(call tell,LINK)
+	$(Q)$(LINK) $^ $(HC_LIBS)
+
+$(BUILD)/filebench: $(BUILD)/obj/tests/sim/filebench.o $(BUILD)/libharcad.a
 	$(call tell,LINK)
 	$(Q)$(LINK) $^ $(HC_LIBS)
 
@@ -245,6 +249,9 @@ docs-check: all ## fails when those pages are stale
 
 sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=64000000, or BYTES=10% of its footprint
 	gzip -dcf $(TRACE) | $(BUILD)/sim '$(BYTES)'
+
+filebench: $(BUILD)/filebench ## what the file tier's log costs: make filebench [DIR=…] [N=1000000], N times 4 KiB of disk
+	$(BUILD)/filebench '$(or $(DIR),$(BUILD)/filebench.dir)' '$(or $(N),1000000)'
 
 bench: all ## latency and throughput
 	scripts/bench

@@ -200,7 +200,7 @@ START_TEST(too_many_changes_while_off_drop_everything)
 {
 	char key[32];
 
-	retry_after(500);
+	retry_after(2000);
 	before();
 	world_fail(WORLD_WRITE, 1, 0, EIO);
 	for (int i = 0; i < 5000; i++) {
