@@ -82,7 +82,7 @@ SIM_BIN := $(patsubst tests/sim/%.c,$(BUILD)/%,$(SIM_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim storebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind fuzz fuzz-programs \
+.PHONY: all tests sim storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
@@ -138,6 +138,10 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(SUPPORT_SRC)) $(BUILD)
 	$(Q)$(LINK) $^ $(CHECK_LIBS) $(HC_LIBS)
 
 $(SIM_BIN): $(BUILD)/%: $(BUILD)/obj/tests/sim/%.o $(BUILD)/libharcad.a
+	$(call tell,LINK)
+	$(Q)$(LINK) $^ $(HC_LIBS)
+
+$(BUILD)/filebench: $(BUILD)/obj/tests/sim/filebench.o $(BUILD)/libharcad.a
 	$(call tell,LINK)
 	$(Q)$(LINK) $^ $(HC_LIBS)
 
@@ -252,6 +256,9 @@ sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=6400000
 
 storebench: $(BUILD)/storebench ## what the memory tier costs by itself, with one thread and two
 	$(BUILD)/storebench $(ARGS)
+
+filebench: $(BUILD)/filebench ## what the file tier's log costs: make filebench [DIR=…] [N=1000000], N times 4 KiB of disk
+	$(BUILD)/filebench '$(or $(DIR),$(BUILD)/filebench.dir)' '$(or $(N),1000000)'
 
 .PHONY: sim-programs
 sim-programs: $(SIM_BIN)
