@@ -12,7 +12,8 @@
 #define UPKEEP 256    /* … and by upkeep, which reads ahead */
 #define SPARSE 10     /* a scan that finds little looks at up to so many times as many places */
 #define LIST_MIN 16   /* items of a list, to begin with */
-#define WORTHWHILE 10 /* sweep again at once when one in so many entries was reclaimed */
+#define WORTHWHILE 10 /* the sweep goes on when more than one in so many entries was reclaimed, … */
+#define PROBE 5       /* … else it stops after this part of its time: one fifth */
 #define ADAPT 64      /* buckets added or removed in one hold, when a shard's walk is over */
 
 /* What is seen of one shard in one hold of its lock. */
@@ -338,19 +339,35 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 bool
 hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 {
-	int64_t end_us = hc_clock_mono_us() + budget_us;
+	int64_t begin_us = hc_clock_mono_us();
 	size_t seen = 0, reclaimed = 0;
 
 	while (hc_budget_step(store)) {
-		if (hc_clock_mono_us() >= end_us)
+		if (hc_clock_mono_us() - begin_us >= budget_us)
 			return hc_budget_exceeded(store);
 	}
 	/* Once round, from where the last call stopped. */
 	for (size_t shards = store->nshards + (store->sweep_cursor != 0); shards > 0;) {
 		if (sweep_some(store, now_ms, &seen, &reclaimed))
 			shards--;
-		if (hc_clock_mono_us() >= end_us)
-			return reclaimed * WORTHWHILE > seen;
+		bool worthwhile = reclaimed * WORTHWHILE > seen;
+		if (hc_clock_mono_us() - begin_us >= (worthwhile ? budget_us : budget_us / PROBE))
+			return worthwhile;
 	}
 	return false;
+}
+
+int64_t
+hc_store_soonest_expiry_ms(struct hc_store *store)
+{
+	int64_t soonest_ms = HC_NO_EXPIRY;
+
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		hc_shard_lock(store, shard);
+		if (shard->soonest_ms < soonest_ms)
+			soonest_ms = shard->soonest_ms;
+		hc_shard_unlock(store, shard);
+	}
+	return soonest_ms;
 }
