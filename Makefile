@@ -141,10 +141,6 @@ $(SIM_BIN): $(BUILD)/%: $(BUILD)/obj/tests/sim/%.o $(BUILD)/libharcad.a
 	$(call tell,LINK)
 	$(Q)$(LINK) $^ $(HC_LIBS)
 
-$(BUILD)/filebench: $(BUILD)/obj/tests/sim/filebench.o $(BUILD)/libharcad.a
-	$(call tell,LINK)
-	$(Q)$(LINK) $^ $(HC_LIBS)
-
 $(BUILD)/replay_%: $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/libharcad.a
 	$(call tell,LINK)
 	$(Q)$(LINK) $^ $(HC_LIBS)

@@ -92,7 +92,6 @@ struct hc_store {
 	uint32_t sweep_generation;
 	uint64_t sweep_cursor;
 	uint32_t sweep_shard;
-	uint64_t sweep_bytes; /* `bytes` when hc_store_sweep_due() looked last */
 	/* the thread's that has the store to itself */
 	struct hc_garbage deferred;
 };
