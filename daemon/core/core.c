@@ -210,7 +210,7 @@ hc_core_apply_settings(struct hc_core *core)
 		hc_store_set_limit(core->store, (uint64_t)core->settings->memory_max_bytes);
 	hc_store_set_weigh_bytes(core->store, core->settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES);
 	if (core->sweep_timer != NULL)
-		(void)sweep_after(core, SWEEP_INTERVAL_MS); /* a lowered limit is the sweep's to reach */
+		(void)schedule_sweep(core, SWEEP_INTERVAL_MS); /* a lowered limit is the sweep's to reach */
 	if (core->sync != NULL)
 		hc_sync_apply_settings(core);
 }
