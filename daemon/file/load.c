@@ -425,7 +425,7 @@ list_directory(struct hc_file *file, struct found *found)
 		return HC_ERROR;
 	}
 	while (status == HC_OK && (entry = readdir(dir)) != NULL) {
-		if (hc_segment_parse_name(entry->d_name, &seq, suffix)) {
+		if (hc_segment_is_ours(file->dir_fd, entry, &seq, suffix)) {
 			if (strcmp(suffix, "log") == 0 && !add_seq(found, seq))
 				status = HC_NOMEM;
 		} else if (entry->d_name[0] != '.' && strcmp(entry->d_name, HC_TIER_NAME) != 0 &&
