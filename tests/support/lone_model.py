@@ -2,8 +2,11 @@
 
 Each client has keys, and a default model, of its own, so that the outcome of each command is known exactly. What was
 sent and not answered may have taken effect or not: with `exact` the daemon must hold what it held after some beginning
-of that, all keys at the same point; without, it may have lost any value, but must not hold an older one.
+of that, all keys at the same point; without, it may have lost any value, but must not hold an older one. An MSET may
+have been cut off between its keys.
 """
+
+import itertools
 
 KEYS = 24
 COUNTERS = 3
@@ -111,8 +114,9 @@ class Client:
     def found(self, actual):
         """What the daemon holds, started again: {key: (value, expires)}. It is the state from now on."""
         points = [dict(self.state)]
-        for _, effects, _ in self.under_way:
-            points.append({**points[-1], **effects})
+        for words, effects, _ in self.under_way:
+            before = points[-1]
+            points += [{**before, **part} for part in (parts(effects) if words[0] == "MSET" else [effects])]
         wrong = self._wrong_exactly(points, actual) if self.exact else self._outdated(points, actual)
         assert not wrong, f"{self.name}, {len(self.under_way)} commands under way: " + "; ".join(wrong)
         self.state, self.latest, self.under_way = dict(actual), dict(actual), []
@@ -127,6 +131,12 @@ class Client:
     def _outdated(points, actual):
         return [f"{key} is {shown(found)}" for key, found in actual.items()
                 if found[0] is not None and found not in [point[key] for point in points]]
+
+
+def parts(effects):
+    """Of a command that is cut off between its keys; the whole comes last."""
+    keys = list(effects)
+    return [{key: effects[key] for key in some} for n in range(1, len(keys) + 1) for some in itertools.combinations(keys, n)]
 
 
 def shown(state):
