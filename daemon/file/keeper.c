@@ -7,7 +7,7 @@
 #include "file/internal.h"
 
 #define IDLE_MS 200
-#define REST_MS 5000 /* while nothing is written */
+#define REST_MS 10000 /* while nothing is written */
 #define SYNC_MS 1000
 #define LOOK_MS 1000
 #define SWEEP_MS 30000
