@@ -176,6 +176,7 @@ hc_fetch_finish(struct hc_fetch *fetch, int64_t pttl)
 		keep_from_file(fetch);
 	else
 		keep_from_upstream(fetch, pttl);
+	hc_tier_kick(fetch->worker->core->tier);
 	/* From here on nobody joins: what a waiter does next may ask for the key anew. */
 	unlink_fetch(fetch);
 	while (waiter != NULL) {

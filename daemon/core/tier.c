@@ -34,6 +34,7 @@ struct hc_tier {
 };
 
 static _Thread_local uint64_t last_mark;
+static _Thread_local bool appended; /* something, since the writer was last woken by this thread */
 
 uint64_t
 hc_tier_mark(void)
@@ -55,6 +56,7 @@ append(struct hc_tier *tier, const struct hc_file_record *record, struct hc_entr
 		hc_entry_unref(owner); /* not the last: it is in memory still */
 	if (mark > last_mark && tier->waited_for)
 		last_mark = mark;
+	appended = true;
 	return status;
 }
 
@@ -133,6 +135,15 @@ on_evicted(void *arg, struct hc_entry *entry)
 		hc_file_touch(tier->file, hc_entry_key(entry));
 	else if (append_value(tier, entry, true) == HC_OK)
 		atomic_fetch_add_explicit(&tier->demoted, 1, memory_order_relaxed);
+}
+
+void
+hc_tier_kick(struct hc_tier *tier)
+{
+	if (!appended || tier == NULL)
+		return;
+	appended = false;
+	hc_file_kick(tier->file);
 }
 
 /* ---- clearing ---- */

@@ -59,6 +59,9 @@ enum hc_status hc_tier_append(struct hc_tier *tier, struct hc_entry *entry);
 /* Entries that went from memory to the log. */
 uint64_t hc_tier_demoted(const struct hc_tier *tier);
 
+/* Without locks, after what may have appended: lets the log's writer know, if it did. */
+void hc_tier_kick(struct hc_tier *tier);
+
 /* What the calling thread's changes have to wait for: the last mark, 0 when there was none. */
 uint64_t hc_tier_mark(void);
 
