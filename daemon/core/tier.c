@@ -26,7 +26,8 @@ struct hc_tier {
 	bool through;
 	bool waited_for; /* a client is told only what the log has */
 	uint32_t reads_mask;
-	/* by key: 16 bits of its hash, 8 of when, in halves of the window, 8 how often. A lost update only loses a read */
+	/* by key: 16 bits of its hash, 8 of when, in halves of the window, 8 how often. A lost update only loses a read
+	 */
 	_Atomic uint32_t *reads;
 	/* atomics */
 	_Atomic uint64_t trusted_from;
@@ -93,7 +94,8 @@ on_written(void *arg, struct hc_entry *entry)
 	struct hc_tier *tier = arg;
 
 	if (tier->through)
-		(void)append_value(tier, entry, false); /* when it is not taken, what was there is deleted all the same */
+		(void)append_value(
+		    tier, entry, false); /* when it is not taken, what was there is deleted all the same */
 	else
 		append_delete(tier, hc_entry_key(entry));
 }

@@ -28,8 +28,8 @@ struct hc_tier;
 /* Opens the directory. On failure a sentence for the operator is in `why`. */
 enum hc_status hc_tier_create(struct hc_core *core, struct hc_tier **out, char *why, size_t why_cap);
 /*
- * After all workers: appends what memory holds, when it is to be, until `until_ms` (monotonic) at the latest; writes the
- * list for warming; closes the log. NULL is fine.
+ * After all workers: appends what memory holds, when it is to be, until `until_ms` (monotonic) at the latest; writes
+ * the list for warming; closes the log. NULL is fine.
  */
 void hc_tier_destroy(struct hc_tier *tier, int64_t until_ms);
 
