@@ -53,6 +53,13 @@ hc_segment_is_ours(int dir, const struct dirent *entry, uint64_t *seq, char suff
 	return fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
+bool
+hc_segment_is_foreign(const char *name)
+{
+	return name[0] != '.' && strcmp(name, HC_TIER_NAME) != 0 && strcmp(name, HC_LOCK_NAME) != 0 &&
+	       strncmp(name, HC_FILE_CALLERS, strlen(HC_FILE_CALLERS)) != 0;
+}
+
 enum hc_status
 hc_segments_init(struct hc_file *file)
 {
