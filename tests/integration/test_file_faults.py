@@ -201,12 +201,27 @@ def test_foreign_files_are_left_alone(sealed, tmp_path):
 
     for copy in copies(sealed, tmp_path, [litter]):
         assert len(served(copy)[0]) == len(LIVE) + len(OVERWRITTEN)
+        run = subprocess.run([Harcad.binary(), "--inspect", copy], stdout=subprocess.PIPE, check=False)
+        assert f"foreign files {len(FOREIGN) + 5}".encode() in run.stdout
         for name in FOREIGN:
             with open(os.path.join(copy, name), "rb") as file:
                 assert file.read() == b"somebody's"
         assert os.path.isdir(os.path.join(copy, "folder"))
         assert os.path.islink(os.path.join(copy, "link"))
         assert stat.S_ISFIFO(os.stat(os.path.join(copy, "fifo")).st_mode)
+
+
+def test_daemons_own_files_are_not_foreign(make_harcad):
+    """What is to be warmed lies beside the segments."""
+    harcad = make_harcad()
+    client = harcad.client()
+    client.set("k", "v")
+    client.get("k")
+    harcad.restart()
+    loaded(harcad)
+    assert os.path.exists(os.path.join(tier_dir(harcad), "warm.keys"))
+    assert not tier_log(harcad, "file_foreign")
+    assert b"foreign files 0" in harcad.run("--inspect", tier_dir(harcad)).stdout
 
 
 def content(directory):
