@@ -310,7 +310,8 @@ hc_append_carried(
 		    .record = *record, .owner = block, .carried = true, .group = now.group, .hash = now.hash};
 		slot.record.expire_ms = now.expire_ms;
 		pthread_mutex_lock(&file->log.lock);
-		if (!hc_log_busy(file) && atomic_load_explicit(&file->mode, memory_order_relaxed) != HC_FILE_OFF)
+		if (!hc_log_busy(file) && !file->log.stop &&
+		    atomic_load_explicit(&file->mode, memory_order_relaxed) != HC_FILE_OFF)
 			status = hc_log_push(file, &slot);
 		*mark = hc_log_head(file);
 		if (status == HC_OK)

@@ -95,6 +95,10 @@ bool world_on(struct world *world);
 enum hc_status world_get(struct world *world, const char *key, struct world_value *out);
 /* HC_OK and equal to the string; or HC_MISS for NULL. */
 bool world_holds(struct world *world, const char *key, const char *value);
+/* The directory as a whole: its files, and itself. */
+void world_remove(const char *dir);
+/* All files of one to another, which is made when missing. */
+void world_copy(const char *from, const char *to);
 /* Of all files in the directory. */
 uint64_t world_disk_bytes(struct world *world);
 struct hc_file_stats world_stats(struct world *world);
