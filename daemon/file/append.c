@@ -83,6 +83,17 @@ admit(struct hc_file *file, const struct hc_file_record *record, uint16_t *group
 	return hc_group_resolve(file, record->model, record->epoch, group);
 }
 
+/*
+ * With the key's part locked. What the index does not have is not on disk either; but for what is not loaded yet, and
+ * what reclaim has taken out of the index and not unlinked yet: a kill may bring it back.
+ */
+static bool
+knows_all(const struct hc_file *file)
+{
+	return atomic_load_explicit(&file->complete, memory_order_acquire) &&
+	       !atomic_load_explicit(&file->emptying, memory_order_acquire);
+}
+
 /* Under log.lock and the part's: a DELETE, unless there is nothing on disk that it could delete. */
 static enum hc_status
 push_delete(struct hc_file *file, struct hc_index_part *part, uint64_t hash)
@@ -90,7 +101,7 @@ push_delete(struct hc_file *file, struct hc_index_part *part, uint64_t hash)
 	struct hc_slot slot = {.record = {.type = HC_RECORD_DELETE, .hash = hash}, .hash = hash};
 	struct hc_index_item item;
 
-	if (atomic_load_explicit(&file->complete, memory_order_relaxed) && !hc_index_find(part, hash, &item))
+	if (knows_all(file) && !hc_index_find(part, hash, &item))
 		return HC_MISS;
 	return hc_log_push(file, &slot);
 }
@@ -168,6 +179,21 @@ append_delete(struct hc_file *file, uint64_t hash, uint64_t *mark)
 	return was ? HC_OK : HC_MISS;
 }
 
+/* The value, if it comes to light by loading, gets this expiry. */
+static void
+mark_expiry(struct hc_file *file, struct hc_index_part *part, const struct hc_slot *slot)
+{
+	struct hc_index_item old,
+	    mark = {.hash = slot->hash, .expire_ms = slot->record.expire_ms, .kind = HC_INDEX_EXPIRY};
+
+	if (!atomic_load_explicit(&file->loading, memory_order_acquire))
+		return;
+	if (hc_index_reserve(part) == HC_OK)
+		hc_index_put(part, &mark, &old);
+	else
+		atomic_store_explicit(&file->loading, false, memory_order_release);
+}
+
 static enum hc_status
 append_expire(struct hc_file *file, const struct hc_file_record *record, uint64_t *mark)
 {
@@ -176,18 +202,23 @@ append_expire(struct hc_file *file, const struct hc_file_record *record, uint64_
 	    .record = {.type = HC_RECORD_EXPIRE, .hash = hash, .expire_ms = record->expire_ms}, .hash = hash};
 	struct hc_index_part *part = hc_index_lock(file->index, hash);
 	struct hc_index_item old, item;
-	bool there = hc_index_find(part, hash, &item) && hc_item_live(file, &item, hc_clock_wall_ms());
+	bool found = hc_index_find(part, hash, &item);
+	bool live = found && hc_item_live(file, &item, hc_clock_wall_ms());
+	bool hidden = (!found || item.kind == HC_INDEX_EXPIRY) && !knows_all(file);
 	enum hc_status status = HC_MISS;
 
 	pthread_mutex_lock(&file->log.lock);
-	if (there)
+	if (live || hidden)
 		status = hc_log_push(file, &slot);
 	*mark = hc_log_head(file);
 	pthread_mutex_unlock(&file->log.lock);
-	if (status == HC_OK) {
+	if (live && status == HC_OK) {
 		item.expire_ms = record->expire_ms;
 		hc_index_put(part, &item, &old);
-	} else if (there) {
+	} else if (hidden && status == HC_OK) {
+		mark_expiry(file, part, &slot);
+		status = HC_MISS;
+	} else if (status == HC_NOMEM) {
 		unlist(file, part, hash);
 	}
 	hc_index_unlock(part);

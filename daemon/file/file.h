@@ -132,7 +132,7 @@ struct hc_file_record {
  *   HC_NOMEM
  * and, but for a droppable one, what the log had of the key is gone, as after a DELETE.
  * DELETE: HC_OK; HC_MISS: there was nothing to delete (the mark still counts: an earlier change may be on its way).
- * EXPIRE: HC_OK; HC_MISS: no such value.
+ * EXPIRE: HC_OK; HC_MISS: no such value, that is known (the mark counts, as above).
  * CLEAR_MODEL, CLEAR_ALL: HC_OK. O(1) both (CLEAR_ALL: O(partitions of the index)).
  * Only a value has an owner, and only for it key and value must stay.
  *

@@ -236,7 +236,8 @@ struct hc_file {
 	_Atomic int mode;         /* hc_file_mode; LOADING is `loading` */
 	_Atomic int fault;        /* errno */
 	_Atomic bool loading;     /* marks are left in the index; read under a part's lock */
-	_Atomic bool complete;    /* all there is on disk is in the index: a DELETE of nothing is nothing */
+	_Atomic bool complete;    /* all there is on disk is in the index, but for … */
+	_Atomic bool emptying;    /* … a segment that is on its way out: a change of nothing is nothing */
 	_Atomic uint64_t cleared; /* position of the last CLEAR_ALL; changed under all parts' locks */
 	_Atomic uint64_t written; /* by the writer thread, release: file.h */
 	_Atomic bool dirty;       /* written and not synced */

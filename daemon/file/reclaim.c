@@ -234,6 +234,7 @@ reclaim_one(struct hc_file *file, struct hc_segment *segment, bool plain)
 	    segment->indexed && hc_lines_read(hc_io(file), atomic_load_explicit(&file->dir_fd, memory_order_relaxed),
 				    file->secret, segment->seq, &victim.lines, &victim.end) == HC_OK;
 
+	atomic_store_explicit(&file->emptying, true, memory_order_release);
 	/* Not loaded: nothing in the index is of it. All cleared: neither. */
 	bool emptied = true;
 	if (segment->loaded && lines && !plain)
@@ -246,6 +247,7 @@ reclaim_one(struct hc_file *file, struct hc_segment *segment, bool plain)
 		return false;
 	wait_for_writer(file, victim.mark);
 	hc_segment_drop(file, segment);
+	atomic_store_explicit(&file->emptying, false, memory_order_release);
 	return true;
 }
 

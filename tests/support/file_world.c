@@ -26,7 +26,7 @@ static struct {
 	_Atomic bool armed[WORLD_CALLS];
 	_Atomic bool stopping, stopped;
 	_Atomic int64_t stop_after;
-	_Atomic long write_us, read_us;
+	_Atomic long write_us, read_us, unlink_us;
 } sys;
 
 static bool
@@ -149,6 +149,7 @@ sys_ftruncate(int fd, off_t len)
 static int
 sys_unlinkat(int dir, const char *name, int flags)
 {
+	dawdle(atomic_load(&sys.unlink_us));
 	if (faulty(WORLD_UNLINK))
 		return -1;
 	return atomic_load(&sys.stopped) ? 0 : unlinkat(dir, name, flags);
@@ -195,6 +196,7 @@ world_heal(void)
 	atomic_store(&sys.stopping, false);
 	atomic_store(&sys.stopped, false);
 	world_slow(0, 0);
+	world_slow_unlinks(0);
 }
 
 void
@@ -209,6 +211,12 @@ world_slow(long write_us, long read_us)
 {
 	atomic_store(&sys.write_us, write_us);
 	atomic_store(&sys.read_us, read_us);
+}
+
+void
+world_slow_unlinks(long us)
+{
+	atomic_store(&sys.unlink_us, us);
 }
 
 long
