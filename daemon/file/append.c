@@ -179,21 +179,10 @@ append_delete(struct hc_file *file, uint64_t hash, uint64_t *mark)
 	return was ? HC_OK : HC_MISS;
 }
 
-/* The value, if it comes to light by loading, gets this expiry. */
-static void
-mark_expiry(struct hc_file *file, struct hc_index_part *part, const struct hc_slot *slot)
-{
-	struct hc_index_item old,
-	    mark = {.hash = slot->hash, .expire_ms = slot->record.expire_ms, .kind = HC_INDEX_EXPIRY};
-
-	if (!atomic_load_explicit(&file->loading, memory_order_acquire))
-		return;
-	if (hc_index_reserve(part) == HC_OK)
-		hc_index_put(part, &mark, &old);
-	else
-		atomic_store_explicit(&file->loading, false, memory_order_release);
-}
-
+/*
+ * Of a live value. One that is not in the index, but may be on disk, is deleted: whether it was alive until now nobody
+ * knows, and an expiry must not bring it back to life.
+ */
 static enum hc_status
 append_expire(struct hc_file *file, const struct hc_file_record *record, uint64_t *mark)
 {
@@ -202,27 +191,21 @@ append_expire(struct hc_file *file, const struct hc_file_record *record, uint64_
 	    .record = {.type = HC_RECORD_EXPIRE, .hash = hash, .expire_ms = record->expire_ms}, .hash = hash};
 	struct hc_index_part *part = hc_index_lock(file->index, hash);
 	struct hc_index_item old, item;
-	bool found = hc_index_find(part, hash, &item);
-	bool live = found && hc_item_live(file, &item, hc_clock_wall_ms());
-	bool hidden = (!found || item.kind == HC_INDEX_EXPIRY) && !knows_all(file);
-	enum hc_status status = HC_MISS;
+	bool live = hc_index_find(part, hash, &item) && hc_item_live(file, &item, hc_clock_wall_ms());
+	enum hc_status status;
 
 	pthread_mutex_lock(&file->log.lock);
-	if (live || hidden)
-		status = hc_log_push(file, &slot);
+	status = live ? hc_log_push(file, &slot) : push_delete(file, part, hash);
 	*mark = hc_log_head(file);
 	pthread_mutex_unlock(&file->log.lock);
 	if (live && status == HC_OK) {
 		item.expire_ms = record->expire_ms;
 		hc_index_put(part, &item, &old);
-	} else if (hidden && status == HC_OK) {
-		mark_expiry(file, part, &slot);
-		status = HC_MISS;
-	} else if (status == HC_NOMEM) {
+	} else if (status != HC_MISS) {
 		unlist(file, part, hash);
 	}
 	hc_index_unlock(part);
-	return status;
+	return live || status == HC_NOMEM ? status : HC_MISS;
 }
 
 static enum hc_status
