@@ -267,6 +267,9 @@ START_TEST(every_length_of_the_last_record_is_cut)
 		ck_assert(world_sync(&world));
 		ck_assert_int_ge(check_all(true), KEYS - 20);
 		world_restart(&world);
+		FILE *null = fopen("/dev/null", "w");
+		ck_assert_int_eq(hc_file_inspect(world.dir, null), 0);
+		fclose(null);
 	}
 	drop_copy();
 	world_fini(&world);

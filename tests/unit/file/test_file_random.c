@@ -198,7 +198,7 @@ do_something(void)
 		/* A value that is not known (yet, while loading) is deleted. */
 		if (world_expire(&world, key_name(op->key), op->state.expire_ms, NULL) != HC_OK)
 			op->type = OP_DELETE;
-	} else if (what < 996) {
+	} else if (what < 985) {
 		op->type = OP_CLEAR_MODEL;
 		op->state.model = rng_below(&rng, MODELS);
 		if (rng_below(&rng, 4) != 0)
@@ -206,7 +206,7 @@ do_something(void)
 		world_clear_model(&world, model_id(op->state.model));
 	} else {
 		op->type = OP_CLEAR_ALL;
-		if (rng_below(&rng, 2) != 0)
+		if (rng_below(&rng, 5) != 0)
 			return;
 		world_clear_all(&world);
 	}
