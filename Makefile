@@ -19,6 +19,7 @@ VARIANT ?= release
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 FUZZ_SECONDS ?= 60
+KILLS ?= 320
 
 BUILD := $(if $(filter release,$(VARIANT)),build,build/$(VARIANT))
 GEN := build/gen
@@ -82,7 +83,7 @@ SIM_BIN := $(patsubst tests/sim/%.c,$(BUILD)/%,$(SIM_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind \
+.PHONY: all tests sim storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-kills check-valgrind \
 	fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
@@ -195,6 +196,10 @@ check-asan: ## unit and integration tests under AddressSanitizer and UBSan
 
 check-tsan: ## unit tests and the integration tests marked tsan under ThreadSanitizer
 	$(TEST) tsan
+
+check-kills: all ## kill -9 at random moments, $(KILLS) times in each way of writing files, and every byte of a segment damaged
+	HARCAD_KILLS=$(KILLS) HARCAD_EVERY_BYTE=yes PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -p no:cacheprovider -q -n 4 \
+		tests/integration/test_file_kills.py tests/integration/test_file_faults.py
 
 check-valgrind: ## unit tests under valgrind
 	$(TEST) valgrind

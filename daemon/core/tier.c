@@ -325,6 +325,7 @@ open_file(struct hc_tier *tier, char *why, size_t why_cap)
 	    .queue_bytes = (uint64_t)settings->file_queue_bytes,
 	    .readers = (uint32_t)settings->file_threads,
 	    .sync = sync_of(settings),
+	    .retry_ms = (uint32_t)settings->file_retry,
 	    .arg = tier,
 	    .model_name = name_of_model,
 	    .model_epoch = epoch_of_model,

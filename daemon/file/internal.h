@@ -23,6 +23,7 @@
 #ifndef HC_FILE_INTERNAL_H
 #define HC_FILE_INTERNAL_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include "base/clock.h"
@@ -365,6 +366,10 @@ void hc_clear_index(struct hc_file *file, uint64_t position);
 void hc_segment_name(char *buf, uint64_t seq, const char *suffix); /* 40 bytes */
 /* True: the name of one of our files; *suffix is "log", "idx" or "tmp". */
 bool hc_segment_parse_name(const char *name, uint64_t *seq, char suffix[4]);
+/* The same of what was met in a directory: a pipe, a link or a directory of such a name is not ours. */
+bool hc_segment_is_ours(int dir, const struct dirent *entry, uint64_t *seq, char suffix[4]);
+/* Of a name that is no segment's. */
+bool hc_segment_is_foreign(const char *name);
 enum hc_status hc_segments_init(struct hc_file *file);
 void hc_segments_fini(struct hc_file *file);
 /* A segment of an open file, which it owns. NULL: no memory, the file stays open. */
