@@ -569,6 +569,23 @@ def test_a_model_cleared_twice_while_only_the_data_link_was_away_works_afterward
         assert conn.command("GET", "k") == b"new"
 
 
+def test_a_model_both_sides_cleared_is_not_fetched_before_that_is_made_up_for(redis_server, proxy, node, make_harcad):
+    """The frame is of the epoch that this daemon counted to by itself: only its list tells that a clear is still to come."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    proxy.refuse()
+    node.wait_info(upstream_state="down", event_link="down")
+    with node.raw() as here, sibling.raw() as there:
+        assert here.command("CLEAR", "MODEL", "m") == "OK"
+        assert there.command("CLEAR", "MODEL", "m") == "OK"
+        assert there.command("SET", "k", "new", "MODEL", "m") == "OK"
+        proxy.hold("control")
+        proxy.accept()
+        node.wait_info(upstream_state="up")
+        assert [here.command("GET", "k") for _ in range(3)] == [None] * 3
+        proxy.let_go()
+        in_step(node)
+
+
 def test_flushdb_while_it_is_down_is_made_up_for(redis_server, proxy, node, make_harcad):
     sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
     sibling.client().mset({f"k{i}": "old" for i in range(50)})
