@@ -12,11 +12,13 @@
 #   V=1                                   whole command lines
 #   PREFIX, DESTDIR, SYSCONFDIR           for install
 #   FUZZ_SECONDS=60                       how long `make fuzz` runs each target
+#   HISTORY_RUNS=200                      how many runs `make check-history` makes
 
 VARIANT ?= release
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 FUZZ_SECONDS ?= 60
+HISTORY_RUNS ?= 200
 
 BUILD := $(if $(filter release,$(VARIANT)),build,build/$(VARIANT))
 GEN := build/gen
@@ -68,7 +70,7 @@ FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SUPPORT_SRC := $(sort $(wildcard tests/support/*.c))
 C_FILES := $(sort $(LIB_SRC) $(wildcard daemon/main.c) $(UNIT_SRC) $(SUPPORT_SRC) $(wildcard tests/fuzz/*.c tests/sim/*.c))
 H_FILES := $(sort $(wildcard proto/*.h daemon/*.h daemon/*/*.h tests/*/*.h))
-SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo) tests/clients/npm/install .ci/run
+SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo scripts/check-history scripts/check-mutants) tests/clients/npm/install .ci/run
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/lua_scripts.o
@@ -78,7 +80,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim help check check-unit check-integration check-clients check-asan check-tsan check-valgrind fuzz fuzz-programs \
+.PHONY: all tests sim help check check-unit check-integration check-clients check-asan check-tsan check-valgrind check-history check-mutants fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
@@ -194,6 +196,12 @@ check-tsan: ## unit tests and the integration tests marked tsan under ThreadSani
 check-valgrind: ## unit tests under valgrind
 	$(TEST) valgrind
 
+check-history: all ## HISTORY_RUNS fleets under random faults, their histories checked (for the night)
+	HARCAD_BIN=$(CURDIR)/$(BUILD)/harcad scripts/check-history --runs $(HISTORY_RUNS)
+
+check-mutants: ## plants the bugs of tests/fault/mutants/ one by one; the checker must find each
+	env -u MAKEFLAGS -u MAKELEVEL scripts/check-mutants
+
 fuzz: ## each fuzz target for FUZZ_SECONDS with clang, on a copy of its corpus
 	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz-programs
 	@for source in $(FUZZ_SRC); do \
@@ -215,7 +223,7 @@ lint: compile_commands ## clang-format, clang-tidy, cppcheck, shellcheck, pyflak
 		--suppress=missingIncludeSystem --suppress=uninitvar --suppress=ctuuninitvar -D_GNU_SOURCE -I. -Idaemon -I$(GEN) $(LIB_SRC) $(wildcard daemon/main.c)
 	printf '%s\0' $(C_FILES) | xargs -0 -n 4 -P 2 clang-tidy --quiet -p .
 	shellcheck -x $(SCRIPTS)
-	if command -v pyflakes3 >/dev/null; then pyflakes3 $(sort $(wildcard tests/*/*.py scripts/*.py scripts/*/*.py)); fi
+	if command -v pyflakes3 >/dev/null; then pyflakes3 $(sort $(wildcard tests/*/*.py tests/*/*/*.py scripts/*.py scripts/*/*.py)); fi
 
 format: ## clang-format -i on all C files
 	clang-format -i $(C_FILES) $(H_FILES)
