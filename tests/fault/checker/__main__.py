@@ -19,18 +19,19 @@ def arguments():
     parser.add_argument("--minutes", type=float, help="begin no further run after that time, whatever --runs says")
     parser.add_argument("--seconds", type=float, default=3.0, help="of faults in each run (default: 3)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default: 2)")
+    parser.add_argument("--kills", type=int, help="instead of fleets, a daemon alone that ends so often in each run, mostly by SIGKILL")
     parser.add_argument("--faults", help="only those, separated by commas: see tests/fault/checker/faults.py")
     parser.add_argument("--until-failure", action="store_true", help="begin no further run once one has failed")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def machinery():
-    """checker.run, as soon as one of the port ranges that processes under test share is free."""
+def machinery(name):
+    """That module, as soon as one of the port ranges that processes under test share is free."""
     until = time.monotonic() + ROOM_WITHIN_S
     while True:
         try:
-            return importlib.import_module("checker.run")
+            return importlib.import_module(name)
         except RuntimeError:
             if time.monotonic() > until:
                 raise
@@ -38,7 +39,11 @@ def machinery():
 
 
 def one(args):
-    run = machinery()
+    if args.kills:
+        kept, text = machinery("checker.alone").run(args.seed, args.kills)
+        print(text, flush=True)
+        return 0 if kept else 1
+    run = machinery("checker.run")
     rng = random.Random(f"{args.seed} config")
     config = run.Config.drawn(rng, seconds=args.seconds, faults=tuple(args.faults.split(",")) if args.faults else None)
     kept, text = run.run(config, args.seed)
@@ -49,6 +54,7 @@ def one(args):
 def start(args, seed):
     words = [sys.executable, "-m", "checker", "--one", "--seed", str(seed), "--seconds", str(args.seconds)]
     words += ["--faults", args.faults] if args.faults else []
+    words += ["--kills", str(args.kills)] if args.kills else []
     child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     child.seed, child.deadline = seed, time.monotonic() + RUN_LIMIT_S
     return child

@@ -12,7 +12,7 @@ ANSWER_WITHIN_S = 5.0 * SLOW
 SIZES = (0, 0, 0, 10, 300, 20000)  # the last is more than a reply copies
 
 # verb: weight
-MIX = {"get": 46, "mget": 8, "set": 20, "mset": 3, "setnx": 3, "getset": 3, "del": 4, "getdel": 3, "clear": 0.3, "flush": 0.01,
+MIX = {"get": 46, "mget": 8, "set": 20, "mset": 3, "setnx": 3, "getset": 3, "del": 4, "getdel": 3, "clear": 0.4, "flush": 0.01,
        "burst": 7, "miss": 2}
 CHANGES = frozenset(MIX) - {"get", "mget"}
 
@@ -83,7 +83,7 @@ class Client(threading.Thread):
             return ["mget", *keys], [self.op("get", key=key) for key in keys]
         if verb == "clear":
             models = self.scene.config.models
-            model = rng.choices(models, [1 if model in ("default", "cold") else 8 for model in models])[0]
+            model = rng.choices(models, [2 if model in ("default", "cold") else 8 for model in models])[0]
             return ["clear", "model", model], [self.op("clear", model=model)]
         if verb == "flush":
             return ["flushdb"], [self.op("flush")]

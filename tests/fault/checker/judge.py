@@ -14,7 +14,7 @@ a cache.
 import bisect
 import collections
 
-from checker.faults import CONTROL, DATA, EVENTS, EVERYTHING
+from checker.faults import CONTROL, DATA, EVERYTHING
 from checker.history import BROKEN
 from checker.verdict import Violation
 
