@@ -82,8 +82,7 @@ class Client(threading.Thread):
         if verb == "mget":
             return ["mget", *keys], [self.op("get", key=key) for key in keys]
         if verb == "clear":
-            models = self.scene.config.models
-            model = rng.choices(models, [2 if model in ("default", "cold") else 8 for model in models])[0]
+            model = rng.choice(self.scene.config.models + (self.scene.config.cold_model,))
             return ["clear", "model", model], [self.op("clear", model=model)]
         if verb == "flush":
             return ["flushdb"], [self.op("flush")]
@@ -106,7 +105,8 @@ class Client(threading.Thread):
         if op.key not in self.scene.config.cold and rng.random() < self.scene.config.expiring:
             op.ttl_ms = rng.choice([60, 200, 600])
             words += ["px", op.ttl_ms]
-        op.model = rng.choice(("default", "cold") if op.key in self.scene.config.cold else self.scene.config.models)
+        config = self.scene.config
+        op.model = config.cold_model if op.key in config.cold else rng.choice(config.models)
         if op.model != "default":
             words += ["model", op.model]
         return ["set", *words], ops
