@@ -129,7 +129,24 @@ def failover(scene, _):
     scene.replicate()
 
 
+def failover_unheard(scene, _):
+    """The same, but the old server lives on, and event links stay with it: all that they lack is what happens."""
+    window = Window("failover that leaves event links behind", scene.everyone, EVENTS)
+    scene.upstream.pause()
+    scene.monitor.leave()
+    scene.replica.client().replicaof("NO", "ONE")
+    scene.upstream, scene.replica = scene.replica, scene.upstream
+    came_back(scene)
+    for node in scene.nodes:
+        node.proxy.cut_kinds(DATA | CONTROL)
+    scene.replica.resume()
+    yield window
+    scene.replica.kill()
+    scene.replicate()
+
+
 def came_back(scene):
+    """What the upstream has now is noted, before any daemon can ask it."""
     scene.monitor.follow(scene.upstream)
     scene.monitor.note(truth.snapshot(scene.upstream, scene.keys))
     for node in scene.nodes:
@@ -181,13 +198,24 @@ CATALOGUE = {
     upstream_paused: 3,
     upstream_killed: 2,
     failover: 2,
+    failover_unheard: 2,
     flushed: 1,
     script_forgotten: 2,
     journal_trimmed: 1,
     daemon_restarted: 3,
 }
 # One of these and no other at a time: they are about the upstream itself.
-EXCLUSIVE = frozenset({upstream_paused, upstream_killed, failover, flushed})
+EXCLUSIVE = frozenset({upstream_paused, upstream_killed, failover, failover_unheard, flushed})
+
+
+def possible(scene):
+    """Those that this scene has the means for, and whose consequences the daemon promises to bear."""
+    without = set()
+    if scene.replica is None:
+        without |= {failover, failover_unheard}
+    if not scene.promises.fence:
+        without.add(failover_unheard)
+    return {fault: weight for fault, weight in CATALOGUE.items() if fault not in without}
 
 
 def named(kinds):
@@ -201,8 +229,7 @@ class Injector:
         self.scene, self.rng, self.clock = scene, rng, clock
         self.windows = []
         self.trouble = []  # what did not get well again
-        self.catalogue = {f: w for f, w in CATALOGUE.items()
-                          if (names is None or f.__name__ in names) and (scene.replica or f is not failover)}
+        self.catalogue = {f: w for f, w in possible(scene).items() if names is None or f.__name__ in names}
 
     def run(self, until):
         while self.clock() < until:

@@ -89,7 +89,7 @@ def run(config, seed):
     rng = random.Random(f"{seed} run")
     history = History()
     quiet = threading.Event()
-    with Scene(config, seed) as scene:
+    with Scene(config, seed, promises.made_by(Harcad.binary())) as scene:
         injector = Injector(scene, random.Random(f"{seed} faults"), time.monotonic, config.faults)
         stalls = Stalls(quiet)
         clients = [Client(scene, history, random.Random(f"{seed} client {i}"), f"c{i}", some_nodes(rng, scene.nodes))
@@ -133,7 +133,7 @@ def some_nodes(rng, nodes):
 def conclude(config, seed, scene, history, windows, trouble, stall_s, logs):
     ops = history.ops()
     timeline = Timeline(scene.monitor, scene.keys)
-    judge = Judge(ops, timeline, windows, promises.made_by(Harcad.binary()),
+    judge = Judge(ops, timeline, windows, scene.promises,
                   lease_s=scene.lease_s, timeout_s=scene.timeout_s, slack_s=SLACK_S + 2 * stall_s,
                   event_s=EVENT_S + 2 * stall_s)
     violations = judge.verdicts()

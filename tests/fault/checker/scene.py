@@ -67,8 +67,9 @@ class Node:
 
 
 class Scene:
-    def __init__(self, config, seed):
+    def __init__(self, config, seed, made):
         self.config = config
+        self.promises = made
         self.seed = seed
         self.keys = config.keys + config.cold
         self.lease_s = LEASE_MS / 1000
