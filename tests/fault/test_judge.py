@@ -66,10 +66,10 @@ def fault(since, until, links=EVERYTHING, daemons=(0, 1), hangs=False):
     return Window("a fault", frozenset(daemons), links, hangs, since=since / 10, mended=until / 10, until=until / 10)
 
 
-def broken(ops, changes, windows=(), promises=Promises(), flushes=()):
+def broken(ops, changes, windows=(), promises=Promises(), flushes=(), stalled_s=0.0):
     """The promises that are broken, each once."""
     judge = Judge(sorted(ops, key=lambda o: o.sent), Told(changes, flushes), list(windows), promises,
-                  lease_s=LEASE_S, timeout_s=TIMEOUT_S, slack_s=SLACK_S, event_s=EVENT_S)
+                  lease_s=LEASE_S, timeout_s=TIMEOUT_S, slack_s=SLACK_S, event_s=EVENT_S, stalled=lambda since, until: stalled_s)
     return sorted({violation.promise for violation in judge.verdicts()})
 
 
@@ -304,6 +304,11 @@ def test_p9_a_hit_that_waits_is_found():
     assert broken(ops, [has(1.5, 1)], [fault(4, 10)]) == ["P9"]  # it took longer than a miss may
     assert broken([write(1, 2, 1), get(5, 5.1, 1)], [has(1.5, 1)], [fault(4, 10, hangs=True)]) == []
     assert broken([write(1, 2, 1), get(5, 7, 1)], [has(1.5, 1)], [fault(4, 10, hangs=True)]) == ["P9"]
+
+
+def test_p9_a_machine_that_has_no_time_is_not_the_daemons_fault():
+    ops = [write(1, 2, 1), get(5, 9, 1)]
+    assert broken(ops, [has(1.5, 1)], [fault(4, 10, hangs=True)], stalled_s=0.15) == []
 
 
 def test_p9_what_waits_with_a_write_under_way_is_no_hit():

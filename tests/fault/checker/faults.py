@@ -132,14 +132,15 @@ def failover(scene, _):
 def failover_unheard(scene, _):
     """The same, but the old server lives on, and event links stay with it: all that they lack is what happens."""
     window = Window("failover that leaves event links behind", scene.everyone, EVENTS)
-    scene.upstream.pause()
+    for node in scene.nodes:
+        node.proxy.pause()
     scene.monitor.leave()
     scene.replica.client().replicaof("NO", "ONE")
     scene.upstream, scene.replica = scene.replica, scene.upstream
     came_back(scene)
     for node in scene.nodes:
         node.proxy.cut_kinds(DATA | CONTROL)
-    scene.replica.resume()
+        node.proxy.resume()
     yield window
     scene.replica.kill()
     scene.replicate()
@@ -263,7 +264,7 @@ class Injector:
     def _hold_s(self, deaf):
         """Mostly short, for the races; what a lease bounds must last longer than one."""
         lease = self.scene.lease_s
-        choices = [0.1, lease, 6 * lease, 6 * lease] if deaf else [0.0, 0.02, 0.1, 0.1, lease, lease, 4 * lease]
+        choices = [0.1, lease, 6 * lease, 8 * lease] if deaf else [0.0, 0.02, 0.1, 0.1, lease, lease, 4 * lease]
         return self.rng.choice(choices) * self.rng.uniform(0.5, 1.0)
 
     def _recover(self, windows):

@@ -47,9 +47,10 @@ class Floor:
 
 
 class Judge:
-    def __init__(self, ops, timeline, windows, promises, *, lease_s, timeout_s, slack_s, event_s):
+    def __init__(self, ops, timeline, windows, promises, *, lease_s, timeout_s, slack_s, event_s, stalled):
         self.ops, self.timeline, self.windows, self.promises = ops, timeline, windows, promises
         self.lease_s, self.timeout_s, self.slack_s, self.event_s = lease_s, timeout_s, slack_s, event_s
+        self.stalled = stalled  # (since, until) -> for how much of that time the machine had no time for us
         self.reads = [op for op in ops if op.reads and op.done is not None]
         self.writers = {op.value: op for op in ops if op.value is not None}
         self.pos = {}  # op -> the upstream's position of it, when it was there before the answer
@@ -354,7 +355,7 @@ class Judge:
                 continue
             window = next((w for w in self.windows if w.hangs and w.mended and op.daemon in w.daemons and
                            w.since <= op.sent and op.done <= w.mended), None)
-            took = op.done - op.sent
+            took = op.done - op.sent - 2 * self.stalled(op.sent, op.done)
             self.checked["P9 waits"] += 1
             if took > self.timeout_s + self.slack_s:
                 yield Violation("P9", f"took {took:.3f} s, with a timeout of {self.timeout_s} s", (op,))

@@ -71,17 +71,29 @@ class Config:
 
 
 class Stalls(threading.Thread):
-    """How long this process was kept from running: what a slow machine does to us is not the daemons' fault."""
+    """When this process was kept from running: what a slow machine does to us is not the daemons' fault."""
+
+    TICK_S = 0.005
 
     def __init__(self, over):
         super().__init__(daemon=True)
-        self.over, self.longest = over, 0.0
+        self.over = over
+        self.gaps = []  # (since, until)
+        self.longest = 0.0
 
     def run(self):
+        last = time.monotonic()
         while not self.over.is_set():
-            before = time.monotonic()
-            time.sleep(0.005)
-            self.longest = max(self.longest, time.monotonic() - before - 0.005)
+            time.sleep(self.TICK_S)
+            now = time.monotonic()
+            if now - last > 3 * self.TICK_S:
+                self.gaps.append((last, now))
+                self.longest = max(self.longest, now - last)
+            last = now
+
+    def within(self, since, until):
+        """How much of that time it was."""
+        return sum(max(0.0, min(until, end) - max(since, begin)) for begin, end in self.gaps)
 
 
 def run(config, seed):
@@ -110,7 +122,7 @@ def run(config, seed):
         quiet.set()
         windows = injector.windows + losses(scene)
         logs = {node.number: node.daemon.log(1 << 20) for node in scene.nodes}
-    return conclude(config, seed, scene, history, windows, trouble, stalls.longest, logs)
+    return conclude(config, seed, scene, history, windows, trouble, stalls, logs)
 
 
 def deaths(scene):
@@ -130,12 +142,12 @@ def some_nodes(rng, nodes):
     return nodes if rng.random() < 0.4 else [rng.choice(nodes)]
 
 
-def conclude(config, seed, scene, history, windows, trouble, stall_s, logs):
-    ops = history.ops()
+def conclude(config, seed, scene, history, windows, trouble, stalls, logs):
+    ops, stall_s = history.ops(), stalls.longest
     timeline = Timeline(scene.monitor, scene.keys)
     judge = Judge(ops, timeline, windows, scene.promises,
                   lease_s=scene.lease_s, timeout_s=scene.timeout_s, slack_s=SLACK_S + 2 * stall_s,
-                  event_s=EVENT_S + 2 * stall_s)
+                  event_s=EVENT_S + 2 * stall_s, stalled=stalls.within)
     violations = judge.verdicts()
     told = f"{len(ops)} ops, {sum(map(len, timeline.changes.values()))} changes upstream, longest stall {stall_s * 1000:.0f} ms"
     if not violations and not trouble:

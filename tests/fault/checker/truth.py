@@ -10,11 +10,12 @@ import codecs
 import collections
 import dataclasses
 import re
+import socket
 import threading
 import time
 
 from fleet import PREFIX, STATE, frame_parts
-from harcad_harness import RawConn
+from harcad_harness import RawConn, wait_until
 
 TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 NOBODY = ("", ("", 0.0))
@@ -62,12 +63,12 @@ class Monitor:
 
     def __init__(self):
         self.lines = []  # as they came; what the runner puts in between are callables of a Timeline
-        self._conn = None
-        self._thread = None
+        self._server = self._conn = self._thread = None
         self.offset = time.monotonic() - time.time()
 
     def follow(self, server):
         self.leave()
+        self._server = server
         self._conn = RawConn(server.address)
         assert self._conn.command("MONITOR") == "OK"
         self._conn.sock.settimeout(None)
@@ -82,12 +83,18 @@ class Monitor:
             pass
 
     def leave(self):
-        """No more lines: what was done on the server before has been heard, if it still answers."""
-        if self._conn is not None:
-            self._conn.sock.shutdown(2)
-            self._thread.join()
-            self._conn.close()
-            self._conn = None
+        """No more lines. All that the server has answered so far is among them."""
+        if self._conn is None:
+            return
+        token = f"heard-{len(self.lines)}"
+        with self._server.client() as client:
+            client.echo(token)
+        wait_until(lambda: any(token.encode() in line for line in self.lines[-50:] if not callable(line)),
+                   message="MONITOR has told all")
+        self._conn.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._conn.close()
+        self._conn = None
 
     def note(self, fact):
         """fact(timeline, pos) is called when the lines are gone through, in its place among them."""
