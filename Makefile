@@ -196,9 +196,9 @@ check-tsan: ## unit tests and the integration tests marked tsan under ThreadSani
 check-valgrind: ## unit tests under valgrind
 	$(TEST) valgrind
 
-check-history: all ## HISTORY_RUNS fleets under random faults, and 300 ends of a lone daemon, histories checked (for the night)
+check-history: all ## HISTORY_RUNS fleets under random faults, and 300 kills of a lone daemon, histories checked (for the night)
 	HARCAD_BIN=$(CURDIR)/$(BUILD)/harcad scripts/check-history --runs $(HISTORY_RUNS)
-	HARCAD_BIN=$(CURDIR)/$(BUILD)/harcad scripts/check-history --runs 12 --kills 25
+	HARCAD_BIN=$(CURDIR)/$(BUILD)/harcad scripts/check-history --runs 12 --kills 30
 
 check-mutants: ## plants the bugs of tests/fault/mutants/ one by one; the checker must find each
 	env -u MAKEFLAGS -u MAKELEVEL scripts/check-mutants
