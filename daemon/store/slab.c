@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include "base/lock.h"
 #include "base/mem.h"
-#include "store/lock.h"
 #include "store/slab.h"
 
 #if defined(__has_feature)

@@ -2,12 +2,13 @@
 ends at 1.0, in tenths of a second as in test_judge.py at 10."""
 
 from checker.history import BROKEN, DONE, NOT_DONE, UNKNOWN
+from checker.promises import Promises
 from checker.register import Register
 from test_judge import clear, get, op, write
 
 
-def broken(*ops, keeps=True):
-    register = Register(sorted(ops, key=lambda o: o.sent), {1: 1.0}, keeps=keeps, slack_s=0.1)
+def broken(*ops, keeps=True, promises=Promises()):
+    register = Register(sorted(ops, key=lambda o: o.sent), {1: 1.0}, promises, keeps=keeps, slack_s=0.1)
     return sorted({violation.promise for violation in register.verdicts()})
 
 
@@ -43,6 +44,15 @@ def test_a_write_that_was_cut_off_took_effect_before_the_end_or_never():
     assert broken(write(1, None, 1), write(11, 12, 2, life=2), get(13, 14, 1, life=2)) == ["P1"]
     assert broken(write(1, None, 1), get(13, 14, 1, life=2)) == []
     assert broken(write(1, None, 1), get(13, 14, None, life=2)) == []
+
+
+def test_what_was_only_shown_may_be_undone_by_the_end_unless_that_is_promised():
+    ops = [write(1, 2, 1), write(3, None, 2), get(4, 5, 2), get(12, 13, 1, life=2)]
+    assert broken(*ops) == []
+    assert broken(*ops, promises=Promises(shown_is_kept=True)) == ["P2"]
+    ops[3].life = 1  # within one life it is another matter
+    ops[3].sent, ops[3].done = 0.6, 0.7
+    assert broken(*ops) == ["P1"]
 
 
 def test_a_lost_value_is_found_where_it_is_kept():

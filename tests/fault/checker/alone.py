@@ -119,7 +119,7 @@ def restart_again_and_again(stage, node, rng, kills):
 
 def conclude(seed, kills, tier, keeps, node, history, trouble, stall_s, log):
     ops = history.ops()
-    register = Register(ops, node.ends, keeps=keeps, slack_s=SLACK_S + 2 * stall_s)
+    register = Register(ops, node.ends, promises.made_by(Harcad.binary()), keeps=keeps, slack_s=SLACK_S + 2 * stall_s)
     # Without a file tier, or with all that it needs of memory, nothing is lost while the process lives.
     violations = [v for v in register.verdicts() if v.promise != "P6" or keeps or tier is None]
     told = f"{tier or 'memory only'}, {kills} ends, {len(ops)} ops, longest stall {stall_s * 1000:.0f} ms"

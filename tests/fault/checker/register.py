@@ -21,10 +21,10 @@ REMOVING = frozenset({"del", "getdel"})
 
 
 class Register:
-    def __init__(self, ops, ends, *, keeps, slack_s):
+    def __init__(self, ops, ends, promises, *, keeps, slack_s):
         """`ends`: when each life ended, by its number. `keeps`: what is acknowledged outlives the process; without that
         only what was acknowledged in the same life must be there."""
-        self.ends, self.keeps, self.slack_s = ends, keeps, slack_s
+        self.ends, self.promises, self.keeps, self.slack_s = ends, promises, keeps, slack_s
         self.reads = [op for op in ops if op.reads and op.done is not None]
         self.writers = {op.value: op for op in ops if op.value is not None}
         self.checked = collections.Counter()
@@ -85,7 +85,7 @@ class Register:
         for other in self._since(op, writer.sent):
             if other is op or other is writer or not op.follows(other) or not self._after(other, writer):
                 continue
-            if self._displaces(other, writer):
+            if self._displaces(other, writer) and not self._may_be_undone(other, op):
                 again = "" if other.life == op.life else ", after the daemon was started again"
                 return Violation("P2" if again else "P1", f"a value that was gone{again}", (writer, other, op))
         return None
@@ -101,6 +101,12 @@ class Register:
         if other.verb in REMOVING:  # also one that found nothing
             return other.outcome in (DONE, NOT_DONE)
         return other.verb in REPLACING and other.outcome == DONE
+
+    def _may_be_undone(self, other, op):
+        """Whether what it shows was never acknowledged, and its daemon has ended since."""
+        if other.life == op.life or not other.reads or other.verb != "get" or self.promises.shown_is_kept:
+            return False
+        return self.writers[other.seen].done is None
 
     def _lost(self, op):
         if op.seen is not None or op.verb != "get":
