@@ -332,7 +332,7 @@ hc_dir_there(struct hc_file *file)
 int
 hc_dir_again(struct hc_file *file)
 {
-	int dir, lock_fd, tier_fd, err;
+	int dir, lock_fd = -1, tier_fd, err;
 	pid_t holder;
 
 	if (mkdir(file->path, 0700) != 0 && errno != EEXIST)

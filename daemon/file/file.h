@@ -133,9 +133,9 @@ struct hc_file_record {
  *   HC_NOMEM
  * and, but for a droppable one, what the log had of the key is gone, as after a DELETE.
  * DELETE: HC_OK; HC_MISS: there was nothing to delete (the mark still counts: an earlier change may be on its way).
- * EXPIRE: HC_OK; HC_MISS: no such value.
- * CLEAR_MODEL, CLEAR_ALL: HC_OK. O(1) both (CLEAR_ALL: O(partitions of the index)).
- * Only a value has an owner, and only for it key and value must stay.
+ * EXPIRE: HC_OK; HC_MISS: no live value is known (while loading, one that has not been met yet is deleted). HC_NOMEM:
+ * it is deleted. CLEAR_MODEL, CLEAR_ALL: HC_OK. O(1) both (CLEAR_ALL: O(partitions of the index)). Only a value has an
+ * owner, and only for it key and value must stay.
  *
  * The writer is not woken by this (that would be a system call under the caller's lock): call hc_file_kick() when no
  * lock is held, or hc_file_wait(), which does. Without either it looks every few milliseconds while there is something
