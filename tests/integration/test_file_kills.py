@@ -103,7 +103,7 @@ def flush(harcad, clients, rng, *, answered):
 
 
 def one_life(harcad, clients, rng):
-    """Some writing, cut off at any moment; now and then around a FLUSHALL."""
+    """Some writing, cut off at any moment; now and then around a FLUSHALL, or behind CLEAR MODEL."""
     with contextlib.ExitStack() as stack:
         conns = {}
         for client in clients:
@@ -120,6 +120,10 @@ def one_life(harcad, clients, rng):
         elif end < 0.25:
             finish(conns)
             flush(harcad, clients, rng, answered=False)
+        elif end < 0.4:  # a clear with nothing written behind it
+            for conn, client in conns.items():
+                conn.send(conn.encode(*client.next("clear")))
+            finish(conns)
         harcad.kill()
         drain(conns)
 
