@@ -14,7 +14,7 @@
 #define LIST_MIN 16   /* items of a list, to begin with */
 #define WORTHWHILE 10 /* the sweep goes on when more than one in so many entries was reclaimed, … */
 #define PROBE 5       /* … else it stops after this part of its time: one fifth */
-#define ADAPT 64      /* buckets added or removed in one hold, when a shard's walk is over */
+#define ADAPT 64      /* buckets added or removed in one hold, and chunks of queues, when a shard's walk is over */
 
 /* What is seen of one shard in one hold of its lock. */
 struct view {
@@ -141,7 +141,8 @@ settle_some(struct view *view)
 	uint32_t buckets = view->shard->table.buckets;
 
 	hc_shard_settle(view->shard, ADAPT, &view->garbage);
-	return view->shard->table.buckets != buckets && !hc_table_fits(&view->shard->table);
+	bool stale = hc_evict_tidy(&view->shard->evict, ADAPT);
+	return stale || (view->shard->table.buckets != buckets && !hc_table_fits(&view->shard->table));
 }
 
 /* ---- scan ---- */
