@@ -5,6 +5,8 @@
  *        ├ fleet, link up ─ tickets ───→ the batch of this turn (write_upstream.c)
  *        └ fleet, link down ─ queue ───→ memory, and the outage list: upstream it is made up for later
  *                            └ refuse ─→ error
+ *
+ * A key on the outage list counts as down, until that has been made up for, to whatever depends on its old value.
  */
 #include "base/mem.h"
 #include "core/internal.h"
@@ -14,6 +16,8 @@ hc_op_group_fini(struct hc_op_group *group)
 {
 	for (size_t i = 0; i < group->n; i++) {
 		struct hc_op *op = &group->ops[i];
+		if (op->old == NULL && op->entry == NULL && op->error == NULL && op->answer == NULL)
+			continue; /* as most */
 		hc_entry_unref(op->old);
 		hc_entry_unref(op->entry);
 		hc_free(op->error);
@@ -32,6 +36,20 @@ hc_core_op_answered(struct hc_op *op)
 		group->done(group->arg);
 }
 
+bool
+hc_op_looks(const struct hc_op *op)
+{
+	switch (op->kind) {
+	case HC_OP_SET:
+		return op->condition != HC_STORE_ANY || op->want_old || op->ttl == HC_TTL_KEEP;
+	case HC_OP_CLEAR_MODEL:
+	case HC_OP_CLEAR_ALL:
+		return false;
+	default:
+		return true;
+	}
+}
+
 /*
  * What only the upstream can know is not guessed while it is down: whether a key is there (conditions), what it held
  * and so what is to become of it, when it expires.
@@ -41,7 +59,7 @@ needs_upstream(const struct hc_op *op)
 {
 	switch (op->kind) {
 	case HC_OP_SET:
-		return op->condition != HC_STORE_ANY || op->want_old || op->ttl == HC_TTL_KEEP;
+		return hc_op_looks(op);
 	case HC_OP_DEL:
 		return op->want_old;
 	case HC_OP_EXPIRE:
@@ -122,6 +140,24 @@ write_upstream(struct hc_core_worker *worker, struct hc_op_group *group)
 	return group->left == 0 ? HC_OK : HC_PENDING;
 }
 
+/*
+ * Whether what is to become of a key depends on what the upstream has of it, which is outdated: a change of it was
+ * acknowledged here that the upstream has not been told yet.
+ */
+static bool
+builds_on_outdated(struct hc_core *core, const struct hc_op_group *group)
+{
+	if (hc_outage_empty(core->outage))
+		return false;
+	for (size_t i = 0; i < group->n; i++) {
+		const struct hc_op *op = &group->ops[i];
+		bool builds = needs_upstream(op) || op->kind == HC_OP_EXPIRE || op->kind == HC_OP_PERSIST;
+		if (builds && hc_outage_doubts_key(core->outage, op->key))
+			return true;
+	}
+	return false;
+}
+
 /* With an empty prefix an application could name the fleet's own keys. */
 static bool
 names_reserved(const struct hc_core *core, const struct hc_op_group *group)
@@ -142,7 +178,7 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 	struct hc_core *core = worker->core;
 
 	if (core->fleet == NULL) {
-		if (hc_core_apply_local_group(core, group, worker->now_ms))
+		if (group->n > 1 && hc_core_apply_local_group(core, group, worker->now_ms))
 			return HC_OK;
 		for (size_t i = 0; i < group->n; i++)
 			hc_core_apply_local(core, &group->ops[i], worker->now_ms);
@@ -153,7 +189,7 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 			group->ops[i].status = HC_INVALID;
 		return HC_OK;
 	}
-	if (hc_link_is_up(worker->link))
+	if (hc_link_is_up(worker->link) && !builds_on_outdated(core, group))
 		return write_upstream(worker, group);
 	for (size_t i = 0; i < group->n; i++)
 		hc_core_op_while_down(worker, &group->ops[i]);

@@ -134,7 +134,7 @@ each_file(int dir_fd, int (*fn)(void *arg, const char *name, uint64_t seq), void
 		return err;
 	}
 	while ((entry = readdir(dir)) != NULL) {
-		int one = hc_segment_parse_name(entry->d_name, &seq, suffix) ? fn(arg, entry->d_name, seq) : 0;
+		int one = hc_segment_is_ours(dir_fd, entry, &seq, suffix) ? fn(arg, entry->d_name, seq) : 0;
 		err = err != 0 ? err : one;
 	}
 	closedir(dir);

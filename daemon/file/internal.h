@@ -23,6 +23,7 @@
 #ifndef HC_FILE_INTERNAL_H
 #define HC_FILE_INTERNAL_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include "base/clock.h"
@@ -265,12 +266,15 @@ struct hc_file {
 		pthread_mutex_t lock;
 		pthread_cond_t wake;
 		bool nudged;
+		_Atomic bool resting; /* for long */
 		_Atomic bool stop;
 		pthread_t thread;
 		uint64_t sweep_cursor;
 		int64_t sweep_next_ms;
 		int64_t sync_next_ms;
 		int64_t look_next_ms;
+		uint64_t seen_written; /* and since when it has been that */
+		int64_t written_ms;
 	} keeper;
 	pthread_t writer_thread;
 };
@@ -362,6 +366,10 @@ void hc_clear_index(struct hc_file *file, uint64_t position);
 void hc_segment_name(char *buf, uint64_t seq, const char *suffix); /* 40 bytes */
 /* True: the name of one of our files; *suffix is "log", "idx" or "tmp". */
 bool hc_segment_parse_name(const char *name, uint64_t *seq, char suffix[4]);
+/* The same of what was met in a directory: a pipe, a link or a directory of such a name is not ours. */
+bool hc_segment_is_ours(int dir, const struct dirent *entry, uint64_t *seq, char suffix[4]);
+/* Of a name that is no segment's. */
+bool hc_segment_is_foreign(const char *name);
 enum hc_status hc_segments_init(struct hc_file *file);
 void hc_segments_fini(struct hc_file *file);
 /* A segment of an open file, which it owns. NULL: no memory, the file stays open. */
@@ -456,6 +464,8 @@ void hc_readers_stop(struct hc_file *file);
 
 void *hc_keeper_main(void *arg);
 void hc_keeper_nudge(struct hc_file *file);
+/* So many ms from now, for pthread_cond_timedwait() by the monotonic clock. */
+struct timespec hc_file_clock_in(long ms);
 /* Keeper thread: what is to be done now. True: there is more. */
 bool hc_keeper_duties(struct hc_file *file);
 /* Syncs all that was written and not synced. Keeper thread, or when it has ended. */

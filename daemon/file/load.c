@@ -356,13 +356,13 @@ finish(struct hc_file *file, int64_t began_ms)
 {
 	uint64_t cursor = 0;
 
+	atomic_store_explicit(&file->counters.load_ms, (uint64_t)(hc_clock_mono_ms() - began_ms), memory_order_relaxed);
 	/* Unless somebody ended it for want of memory: then deletes of what is not in the index are to be written. */
 	if (atomic_exchange_explicit(&file->loading, false, memory_order_acq_rel))
 		atomic_store_explicit(&file->complete, true, memory_order_release);
 	do
 		hc_index_walk(file->index, &cursor, remove_marks, NULL);
 	while (cursor != 0);
-	atomic_store_explicit(&file->counters.load_ms, (uint64_t)(hc_clock_mono_ms() - began_ms), memory_order_relaxed);
 	hc_log(HC_LOG_INFO, "file_loaded", "records=%llu values=%llu ms=%llu",
 	    (unsigned long long)atomic_load_explicit(&file->counters.load_records, memory_order_relaxed),
 	    (unsigned long long)hc_file_count(file),
@@ -444,11 +444,10 @@ list_directory(struct hc_file *file, struct found *found)
 		return HC_ERROR;
 	}
 	while (status == HC_OK && (entry = readdir(dir)) != NULL) {
-		if (hc_segment_parse_name(entry->d_name, &seq, suffix)) {
+		if (hc_segment_is_ours(file->dir_fd, entry, &seq, suffix)) {
 			if (strcmp(suffix, "log") == 0 && !add_seq(found, seq))
 				status = HC_NOMEM;
-		} else if (entry->d_name[0] != '.' && strcmp(entry->d_name, HC_TIER_NAME) != 0 &&
-			   strcmp(entry->d_name, HC_LOCK_NAME) != 0) {
+		} else if (hc_segment_is_foreign(entry->d_name)) {
 			log_foreign(file, entry->d_name);
 		}
 	}

@@ -8,14 +8,6 @@
 
 #define EXTRA 64 /* evictions an insertion does beyond what it needs for itself */
 
-bool
-hc_budget_exceeded(const struct hc_store *store)
-{
-	return atomic_load_explicit(&store->bytes, memory_order_relaxed) +
-		   atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed) >
-	       atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
-}
-
 /* In small steps: what is evicted gives its pages back only by and by. */
 void
 hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes)
@@ -38,20 +30,11 @@ evict_from(struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep
 	struct hc_garbage garbage = {0};
 
 	hc_shard_lock(store, shard);
-	double clock = atomic_load_explicit(&store->evict_clock, memory_order_relaxed), before = clock;
-	struct hc_entry *victim = hc_evict_victim(&shard->evict, keep, &clock);
-	if (victim != NULL) {
-		*freed += hc_entry_footprint(victim);
-		hc_shard_unlink(store, shard, hc_table_link(&shard->table, victim), &garbage);
-		hc_shard_settle(shard, 2, &garbage);
-		shard->evicted++;
-	}
-	if (clock > before)
-		atomic_store_explicit(&store->evict_clock, clock, memory_order_relaxed);
-	atomic_store_explicit(&shard->evict_best, hc_evict_best(&shard->evict), memory_order_relaxed);
+	size_t bytes = hc_shard_evict(store, shard, keep, &garbage);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
-	return victim != NULL;
+	*freed += bytes;
+	return bytes > 0;
 }
 
 static double
@@ -87,7 +70,7 @@ evict_any(struct hc_store *store, struct hc_entry *keep, uint64_t *freed)
 }
 
 void
-hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep)
+hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep)
 {
 	uint64_t freed = 0;
 	unsigned evicted = 0;
