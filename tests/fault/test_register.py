@@ -7,8 +7,8 @@ from checker.register import Register
 from test_judge import clear, get, op, write
 
 
-def broken(*ops, keeps=True, promises=Promises()):
-    register = Register(sorted(ops, key=lambda o: o.sent), {1: 1.0}, promises, keeps=keeps, slack_s=0.1)
+def broken(*ops, keeps=True, promises=Promises(), loaded=None):
+    register = Register(sorted(ops, key=lambda o: o.sent), {1: 1.0}, promises, keeps=keeps, slack_s=0.1, loaded=loaded)
     return sorted({violation.promise for violation in register.verdicts()})
 
 
@@ -60,6 +60,12 @@ def test_a_lost_value_is_found_where_it_is_kept():
     assert broken(write(1, 2, 1), get(12, 13, None, life=2), keeps=False) == []
     assert broken(write(1, 2, 1), get(3, 4, None), keeps=False) == ["P6"]
     assert broken(write(1, None, 1), get(12, 13, None, life=2)) == []
+
+
+def test_until_all_is_loaded_a_value_may_be_missing():
+    ops = [write(1, 2, 1), get(12, 13, None, life=2)]
+    assert broken(*ops, loaded={1: 0.0, 2: 1.25}) == broken(*ops, loaded={1: 0.0}) == []
+    assert broken(*ops, loaded={1: 0.0, 2: 1.15}) == ["P6"]
 
 
 def test_nil_is_well_when_something_may_have_taken_it_away():

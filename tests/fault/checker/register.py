@@ -21,9 +21,11 @@ REMOVING = frozenset({"del", "getdel"})
 
 
 class Register:
-    def __init__(self, ops, ends, promises, *, keeps, slack_s):
+    def __init__(self, ops, ends, promises, *, keeps, slack_s, loaded=None):
         """`ends`: when each life ended, by its number. `keeps`: what is acknowledged outlives the process; without that
-        only what was acknowledged in the same life must be there."""
+        only what was acknowledged in the same life must be there. `loaded`: from when on each life knows all that the
+        former ones left, by its number; until then what it has not met yet may be missing."""
+        self.loaded = loaded
         self.ends, self.promises, self.keeps, self.slack_s = ends, promises, keeps, slack_s
         self.reads = [op for op in ops if op.reads and op.done is not None]
         self.writers = {op.value: op for op in ops if op.value is not None}
@@ -110,6 +112,8 @@ class Register:
 
     def _lost(self, op):
         if op.seen is not None or op.verb != "get":
+            return None
+        if self.loaded is not None and op.sent < self.loaded.get(op.life, NEVER):
             return None
         acknowledged = [w for w in self._of_key[op.key] if w.writes and op.follows(w) and (self.keeps or w.life == op.life)]
         if not acknowledged:
