@@ -81,6 +81,19 @@ def test_what_has_expired_is_found():
     assert broken(write(1, 2, 1, ttl_ms=300), get(4, 4.5, 1)) == []
 
 
+def test_an_expiry_given_later_counts_instead():
+    def expire(sent, done, ttl_ms):
+        return op("expire", sent, done, ttl_ms=ttl_ms)
+
+    assert broken(write(1, 2, 1), expire(3, 4, 300), get(12, 13, 1, life=2)) == ["TTL"]
+    assert broken(write(1, 2, 1), expire(3, 4, 300), expire(5, 6, 9000), get(12, 13, 1, life=2)) == []
+    assert broken(write(1, 2, 1), expire(3, 6, 300), expire(5, 6, 9000), get(12, 13, 1, life=2)) == []
+    assert broken(write(1, 2, 1), expire(3, None, 300), get(12, 13, 1, life=2)) == []
+    assert broken(write(1, 2, 1, ttl_ms=300), expire(3, 4, 9000), get(12, 13, 1, life=2)) == []
+    assert broken(write(1, 2, 1), expire(3, 4, 300), get(12, 13, None, life=2)) == []
+    assert broken(write(1, 2, 1), expire(3, 4, 9000), get(12, 13, None, life=2)) == ["P6"]
+
+
 def test_broken_bytes_are_found():
     assert broken(get(1, 2, BROKEN)) == ["integrity"]
     assert broken(write(1, 2, 1, outcome=UNKNOWN), get(3, 4, 1)) == []
