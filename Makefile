@@ -78,7 +78,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim help check check-unit check-integration check-asan check-tsan check-valgrind fuzz fuzz-programs \
+.PHONY: all tests sim churn help check check-unit check-integration check-asan check-tsan check-valgrind fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
@@ -134,6 +134,10 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(SUPPORT_SRC)) $(BUILD)
 	$(Q)$(LINK) $^ $(CHECK_LIBS) $(HC_LIBS)
 
 $(BUILD)/sim: $(BUILD)/obj/tests/sim/sim.o $(BUILD)/libharcad.a
+	$(call tell,LINK)
+	$(Q)$(LINK) $^ $(HC_LIBS)
+
+$(BUILD)/churn: $(BUILD)/obj/tests/sim/churn.o $(BUILD)/libharcad.a
 	$(call tell,LINK)
 	$(Q)$(LINK) $^ $(HC_LIBS)
 
@@ -242,6 +246,9 @@ docs-check: all ## fails when those pages are stale
 
 sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=64000000, or BYTES=10% of its footprint
 	gzip -dcf $(TRACE) | $(BUILD)/sim '$(BYTES)'
+
+churn: $(BUILD)/churn ## memory taken beside memory kept, while sizes change: make churn BYTES=67108864 OPS=1000000 SEED=1
+	$(BUILD)/churn $(or $(BYTES),268435456) $(or $(OPS),3000000) $(or $(SEED),1)
 
 bench: all ## latency and throughput
 	scripts/bench
