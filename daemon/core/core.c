@@ -10,7 +10,6 @@
 #include "core/internal.h"
 
 #define SWEEP_INTERVAL_MS 100
-#define TRIM_SWEEPS 20       /* from one return of free pages to the next, at least */
 #define SWEEP_BUDGET_US 5000 /* a twentieth of a core at most */
 
 static enum hc_status
@@ -123,10 +122,6 @@ fit_process(struct hc_core *core)
 
 	if (!core->settings->memory_enabled || resident == 0)
 		return;
-	if (grown > (size_t)core->settings->memory_max_bytes && ++core->sweeps_untrimmed >= TRIM_SWEEPS) {
-		core->sweeps_untrimmed = 0;
-		hc_mem_trim();
-	}
 	hc_store_fit_process(core->store, grown);
 }
 

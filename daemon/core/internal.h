@@ -48,7 +48,6 @@ struct hc_core {
 	struct event *sweep_timer;
 	/* main thread only: what the process takes without the store, sweeps since free pages were given back */
 	size_t resident_at_start;
-	unsigned sweeps_untrimmed;
 	struct event_base *base;
 };
 

@@ -54,6 +54,21 @@ write_extras(struct hc_entry *entry, unsigned extras, struct hc_entry_lengths le
 
 static_assert(offsetof(struct hc_entry, data) == 32, "a byte more here is sixteen more for each entry");
 
+/* All but `refs`, which compaction may be looking at; it is 0. */
+static void
+begin_entry(struct hc_entry *entry, unsigned extras, uint32_t generation)
+{
+	entry->next = NULL;
+	atomic_init(&entry->life, HC_ENTRY_NO_EXPIRY << 16 | (uint16_t)generation);
+	atomic_store_explicit(&entry->created_s, 0, memory_order_relaxed);
+	atomic_init(&entry->used, 0);
+	entry->value_len_short = 0;
+	entry->key_len_short = 0;
+	atomic_init(&entry->hits, 0);
+	atomic_init(&entry->state, (uint8_t)extras);
+	entry->stamp = 0;
+}
+
 struct hc_entry *
 hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len, uint32_t model)
 {
@@ -66,14 +81,12 @@ hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_le
 	entry = hc_slab_alloc(sizeof(*entry) + hc_entry_extras_len(extras) + key.len + value_len);
 	if (entry == NULL)
 		return NULL;
-	*entry = (struct hc_entry){
-	    .life = HC_ENTRY_NO_EXPIRY << 16 | (uint16_t)hc_store_generation(store),
-	    .refs = 1,
-	    .state = (uint8_t)extras,
-	};
+	begin_entry(entry, extras, hc_store_generation(store));
 	write_extras(entry, extras, (struct hc_entry_lengths){(uint32_t)key.len, (uint32_t)value_len}, tag);
 	if (key.len > 0)
 		memcpy(entry->data + hc_entry_extras_len(extras), key.ptr, key.len);
+	/* Compaction may come across it from here on; created_s tells it to leave it alone. */
+	atomic_store_explicit(&entry->refs, 1, memory_order_release);
 	return entry;
 }
 
@@ -105,7 +118,7 @@ hc_entry_version(const struct hc_entry *entry)
 void
 hc_entry_set_version(struct hc_entry *entry, uint64_t version)
 {
-	assert((hc_entry_state(entry) & HC_ENTRY_VERSIONED) != 0 && entry->created_s == 0);
+	assert((hc_entry_state(entry) & HC_ENTRY_VERSIONED) != 0 && hc_entry_created_s(entry) == 0);
 	memcpy(version_at(entry), &version, sizeof(version));
 }
 
@@ -114,7 +127,7 @@ hc_entry_set_epoch(struct hc_entry *entry, uint32_t epoch)
 {
 	struct hc_entry_tag tag = {hc_entry_model(entry), epoch};
 
-	assert((hc_entry_state(entry) & HC_ENTRY_TAGGED) != 0 && entry->created_s == 0);
+	assert((hc_entry_state(entry) & HC_ENTRY_TAGGED) != 0 && hc_entry_created_s(entry) == 0);
 	memcpy(tag_at(entry), &tag, sizeof(tag));
 }
 
@@ -176,8 +189,8 @@ hc_entry_hash(const struct hc_entry *entry)
 	return hc_hash(key.ptr, key.len);
 }
 
-static size_t
-alloc_size(const struct hc_entry *entry)
+size_t
+hc_entry_alloc_size(const struct hc_entry *entry)
 {
 	struct hc_entry_lengths lengths = hc_entry_lengths(entry);
 
@@ -196,7 +209,7 @@ static __attribute__((noinline)) void
 free_entry(struct hc_entry *entry)
 {
 	hc_free((void *)cell_of(entry));
-	hc_slab_free(entry, alloc_size(entry));
+	hc_slab_free(entry, hc_entry_alloc_size(entry));
 }
 
 void
@@ -213,7 +226,7 @@ hc_entry_unref(struct hc_entry *entry)
 size_t
 hc_entry_footprint(const struct hc_entry *entry)
 {
-	return hc_slab_footprint(entry, alloc_size(entry)) + HC_TABLE_SHARE + HC_EVICT_SHARE;
+	return hc_slab_footprint(entry, hc_entry_alloc_size(entry)) + HC_TABLE_SHARE + HC_EVICT_SHARE;
 }
 
 static uint32_t
@@ -227,7 +240,7 @@ seconds_since(uint32_t then_s, int64_t now_ms)
 uint32_t
 hc_entry_age_s(const struct hc_entry *entry, int64_t now_ms)
 {
-	return seconds_since(entry->created_s, now_ms);
+	return seconds_since(hc_entry_created_s(entry), now_ms);
 }
 
 /* Exact for nine hours, then in steps of four minutes. */
@@ -249,7 +262,7 @@ hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms)
 	uint32_t used = atomic_load_explicit(&entry->used, memory_order_relaxed);
 	uint32_t after = (used & USED_EXACT) != 0 ? (used - USED_EXACT) * USED_STEP : used;
 
-	return entry->created_s == 0 ? 0 : seconds_since(entry->created_s + after, now_ms);
+	return hc_entry_created_s(entry) == 0 ? 0 : seconds_since(hc_entry_created_s(entry) + after, now_ms);
 }
 
 uint32_t

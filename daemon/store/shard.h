@@ -67,7 +67,10 @@ struct hc_store {
 	/* atomic; every operation reads them, hardly any writes them */
 	_Atomic uint32_t generation;
 	_Atomic uint64_t max_bytes;
-	_Atomic uint64_t reserved_bytes; /* of them, not for entries: lost between them */
+	/* of them, not for entries: what the process takes beside the store, and what lies idle
+	 * in the allocator's slabs */
+	_Atomic uint64_t reserved_bytes;
+	_Atomic uint64_t idle_bytes;
 	bool versions;                   /* constant after creation */
 	/* atomic; every insertion and removal writes it */
 	alignas(HC_CACHE_LINE) _Atomic uint64_t bytes;
@@ -82,6 +85,8 @@ struct hc_store {
 	uint32_t sweep_generation;
 	uint64_t sweep_cursor;
 	uint32_t sweep_shard;
+	/* the thread's that calls hc_store_fit_process(): how often since it gave back free pages */
+	unsigned untrimmed;
 	/* the thread's that has the store to itself */
 	struct hc_garbage deferred;
 };
@@ -159,6 +164,8 @@ hc_entry_valid(const struct hc_store *store, const struct hc_entry *entry, int64
 	return hc_entry_is_of(store, entry, life);
 }
 
+/* Bytes it was allocated with. */
+size_t hc_entry_alloc_size(const struct hc_entry *entry);
 /* For an entry that has not been inserted yet. */
 void hc_entry_set_generation(struct hc_entry *entry, uint32_t generation);
 /* entry->used for a hit so long after the insertion. */
@@ -218,6 +225,11 @@ void hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, st
 bool hc_budget_step(struct hc_store *store);
 bool hc_budget_exceeded(const struct hc_store *store);
 
+/*
+ * Closes holes that have come about in the allocator's slabs, for `work` units (hc_slab_compact()) or
+ * until the budget has room for what they take.
+ */
+void hc_compact(struct hc_store *store, size_t work);
 /* Reclaims everything that is not of the present generation and epochs, before it returns. */
 void hc_store_purge(struct hc_store *store);
 

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "store/slab.h"
 #include "store/store.h"
 
 #define TICK_OPS 1000 /* requests from one upkeep to the next: 10,000 a second */
@@ -232,6 +233,7 @@ run_phase(struct churn *churn, size_t at, uint64_t ops)
 	uint64_t keys = keys_of(churn, &phases[at]);
 	double began = cpu_seconds(), max = (double)churn->max_bytes;
 	struct hc_store_stats stats;
+	struct hc_slab_usage usage;
 
 	churn->gets = churn->hits = 0;
 	churn->worst_rss = 0;
@@ -243,10 +245,11 @@ run_phase(struct churn *churn, size_t at, uint64_t ops)
 	double us = (cpu_seconds() - began) * 1e6 / (double)ops;
 	size_t rss = hc_mem_resident();
 	hc_store_stats(churn->store, &stats);
-	printf("%-20s %6.3f %6.3f  %6.3f %6.3f  %7.3f  %8" PRIu64 "  %6.4f  %6.2f\n", phases[at].name,
+	hc_slab_usage(&usage);
+	printf("%-20s %6.3f %6.3f  %6.3f %6.3f  %7.3f %7.3f %6.3f  %8" PRIu64 "  %6.4f  %6.2f\n", phases[at].name,
 	    (double)rss / max, (double)churn->worst_rss / max, (double)grown(churn, rss) / max,
-	    (double)grown(churn, churn->worst_rss) / max, (double)payload(churn) / max, stats.entries,
-	    (double)churn->hits / (double)churn->gets, us);
+	    (double)grown(churn, churn->worst_rss) / max, (double)payload(churn) / max, (double)stats.bytes / max,
+	    (double)(usage.resident - usage.live) / max, stats.entries, (double)churn->hits / (double)churn->gets, us);
 	fflush(stdout);
 }
 
@@ -270,8 +273,8 @@ main(int argc, char **argv)
 	if (hc_store_create(&config, &churn.store) != HC_OK)
 		die("the store could not be created");
 	printf("%" PRIu64 " bytes, %" PRIu64 " requests a phase\n", churn.max_bytes, ops);
-	printf("%-20s %6s %6s  %6s %6s  %7s  %8s  %6s  %6s\n", "values", "rss", "worst", "grown", "worst", "payload",
-	    "entries", "hits", "us/op");
+	printf("%-20s %6s %6s  %6s %6s  %7s %7s %6s  %8s  %6s  %6s\n", "values", "rss", "worst", "grown", "worst",
+	    "payload", "charged", "idle", "entries", "hits", "us/op");
 	for (size_t at = 0; at < sizeof(phases) / sizeof(phases[0]); at++)
 		run_phase(&churn, at, ops);
 	hc_store_destroy(churn.store);
