@@ -66,6 +66,7 @@ struct hc_slab_compaction {
 	uint64_t hopeless[(HC_SLAB_CLASSES + 63) / 64]; /* classes in which nothing can be moved now */
 	struct hc_slab_class *class;                    /* the one at work */
 	size_t left;                                    /* work until another is looked for */
+	unsigned refused;                               /* moves in it that came to nothing */
 };
 
 /*

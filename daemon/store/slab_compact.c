@@ -4,7 +4,7 @@
 #include "store/slab_private.h"
 
 #define TURN ((size_t)64 << 10)      /* work on one class before the worst is looked for again */
-#define TRIES 4                      /* slabs looked at in one step */
+#define TRIES 4                      /* slabs looked at in one step; moves refused in one class */
 #define MOVE_WORK 256                /* what a move costs beyond copying the bytes */
 #define PURGE_WORK 16384             /* what taking pages out of memory, and in again later, costs */
 #define TAIL_LEFT ((size_t)16 << 10) /* behind the last block, while the slab is being emptied */
@@ -89,10 +89,27 @@ take_destination(struct hc_slab_class *class, struct hc_slab *source)
 }
 
 static size_t
-step(struct hc_slab_class *class, const struct hc_slab_mover *mover)
+move_block(struct hc_slab_compaction *compaction, const struct hc_slab_mover *mover, void *from, void *to)
 {
+	struct hc_slab_class *class = compaction->class;
+
+	hc_slab_unpoison(to, class->len);
+	bool moved = mover->move(from, to, mover->arg);
+	if (!moved)
+		compaction->refused++;
+	hc_slab_free_block(moved ? from : to, TAIL_LEFT);
+	return MOVE_WORK + class->len;
+}
+
+/* In the class at work. 0: there is nothing more to gain. */
+static size_t
+step(struct hc_slab_compaction *compaction, const struct hc_slab_mover *mover)
+{
+	struct hc_slab_class *class = compaction->class;
 	void *from = NULL, *to = NULL;
 
+	if (compaction->refused >= TRIES || hc_slab_holes(class) < holes_min(class))
+		return 0;
 	hc_lock_acquire(&class->lock);
 	bool purged = purge_some(class);
 	if (!purged && class->len < HC_SLAB_HOLLOW_MIN) {
@@ -103,14 +120,16 @@ step(struct hc_slab_class *class, const struct hc_slab_mover *mover)
 	hc_lock_release(&class->lock);
 	if (purged)
 		return PURGE_WORK;
-	if (from == NULL)
-		return 0;
-	hc_slab_unpoison(to, class->len);
-	if (mover->move(from, to, mover->arg))
-		hc_slab_free_block(from, TAIL_LEFT);
-	else
-		hc_slab_free_block(to, TAIL_LEFT);
-	return MOVE_WORK + class->len;
+	return from != NULL ? move_block(compaction, mover, from, to) : 0;
+}
+
+static void
+give_up_class(struct hc_slab_compaction *compaction)
+{
+	unsigned at = (unsigned)(compaction->class - hc_slab_classes);
+
+	compaction->hopeless[at / 64] |= (uint64_t)1 << at % 64;
+	compaction->left = 0;
 }
 
 size_t
@@ -120,17 +139,15 @@ hc_slab_compact(struct hc_slab_compaction *compaction, const struct hc_slab_move
 		if (compaction->left == 0) {
 			compaction->class = worst_class(compaction);
 			compaction->left = TURN;
+			compaction->refused = 0;
 		}
-		struct hc_slab_class *class = compaction->class;
-		if (class == NULL)
+		if (compaction->class == NULL)
 			return 0;
-		size_t work = hc_slab_holes(class) >= holes_min(class) ? step(class, mover) : 0;
+		size_t work = step(compaction, mover);
 		if (work > 0) {
 			compaction->left -= work < compaction->left ? work : compaction->left;
 			return work;
 		}
-		unsigned at = (unsigned)(class - hc_slab_classes);
-		compaction->hopeless[at / 64] |= (uint64_t)1 << at % 64;
-		compaction->left = 0;
+		give_up_class(compaction);
 	}
 }
