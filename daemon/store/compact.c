@@ -53,23 +53,19 @@ replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struc
 	return true;
 }
 
+/* It may be one that is not in the table, but still being made, or read by others; its key is there. */
 static bool
 move(void *from, void *to, void *arg)
 {
 	struct hc_store *store = arg;
-	struct hc_entry *entry = from;
-	bool moved = false;
+	struct hc_key key = hc_key(hc_entry_key(from));
+	struct hc_shard *shard = hc_shard_of(store, key);
 
-	/* 0: it is being made, and its key perhaps not written yet */
-	if (atomic_load_explicit(&entry->created_s, memory_order_acquire) != 0) {
-		struct hc_key key = hc_key(hc_entry_key(entry));
-		struct hc_shard *shard = hc_shard_of(store, key);
-		hc_shard_lock(store, shard);
-		moved = replace(store, shard, key, entry, to);
-		hc_shard_unlock(store, shard);
-	}
+	hc_shard_lock(store, shard);
+	bool moved = replace(store, shard, key, from, to);
+	hc_shard_unlock(store, shard);
 	if (!moved)
-		hc_entry_unref(entry);
+		hc_entry_unref(from);
 	return moved;
 }
 

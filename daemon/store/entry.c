@@ -60,7 +60,7 @@ begin_entry(struct hc_entry *entry, unsigned extras, uint32_t generation)
 {
 	entry->next = NULL;
 	atomic_init(&entry->life, HC_ENTRY_NO_EXPIRY << 16 | (uint16_t)generation);
-	atomic_store_explicit(&entry->created_s, 0, memory_order_relaxed);
+	entry->created_s = 0;
 	atomic_init(&entry->used, 0);
 	entry->value_len_short = 0;
 	entry->key_len_short = 0;
@@ -85,7 +85,7 @@ hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_le
 	write_extras(entry, extras, (struct hc_entry_lengths){(uint32_t)key.len, (uint32_t)value_len}, tag);
 	if (key.len > 0)
 		memcpy(entry->data + hc_entry_extras_len(extras), key.ptr, key.len);
-	/* Compaction may come across it from here on; created_s tells it to leave it alone. */
+	/* From here on compaction may come across it, and reads its key to find that it is not in the table. */
 	atomic_store_explicit(&entry->refs, 1, memory_order_release);
 	return entry;
 }
@@ -118,7 +118,7 @@ hc_entry_version(const struct hc_entry *entry)
 void
 hc_entry_set_version(struct hc_entry *entry, uint64_t version)
 {
-	assert((hc_entry_state(entry) & HC_ENTRY_VERSIONED) != 0 && hc_entry_created_s(entry) == 0);
+	assert((hc_entry_state(entry) & HC_ENTRY_VERSIONED) != 0 && entry->created_s == 0);
 	memcpy(version_at(entry), &version, sizeof(version));
 }
 
@@ -127,7 +127,7 @@ hc_entry_set_epoch(struct hc_entry *entry, uint32_t epoch)
 {
 	struct hc_entry_tag tag = {hc_entry_model(entry), epoch};
 
-	assert((hc_entry_state(entry) & HC_ENTRY_TAGGED) != 0 && hc_entry_created_s(entry) == 0);
+	assert((hc_entry_state(entry) & HC_ENTRY_TAGGED) != 0 && entry->created_s == 0);
 	memcpy(tag_at(entry), &tag, sizeof(tag));
 }
 
@@ -240,7 +240,7 @@ seconds_since(uint32_t then_s, int64_t now_ms)
 uint32_t
 hc_entry_age_s(const struct hc_entry *entry, int64_t now_ms)
 {
-	return seconds_since(hc_entry_created_s(entry), now_ms);
+	return seconds_since(entry->created_s, now_ms);
 }
 
 /* Exact for nine hours, then in steps of four minutes. */
@@ -262,7 +262,7 @@ hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms)
 	uint32_t used = atomic_load_explicit(&entry->used, memory_order_relaxed);
 	uint32_t after = (used & USED_EXACT) != 0 ? (used - USED_EXACT) * USED_STEP : used;
 
-	return hc_entry_created_s(entry) == 0 ? 0 : seconds_since(hc_entry_created_s(entry) + after, now_ms);
+	return entry->created_s == 0 ? 0 : seconds_since(entry->created_s + after, now_ms);
 }
 
 uint32_t

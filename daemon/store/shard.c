@@ -96,8 +96,8 @@ link_entry(struct hc_store *store, struct hc_shard *shard, struct hc_key key, st
 	double clock = atomic_load_explicit(&store->evict_clock, memory_order_relaxed);
 	int64_t now_s = now_ms / 1000;
 
-	assert(hc_entry_created_s(entry) == 0); /* once only: someone may still be reading it where it was */
-	atomic_store_explicit(&entry->created_s, now_s > 0 ? (uint32_t)now_s : 1, memory_order_release);
+	assert(entry->created_s == 0); /* once only: someone may still be reading it where it was */
+	entry->created_s = now_s > 0 ? (uint32_t)now_s : 1;
 	hc_entry_ref(entry);
 	hc_table_insert(&shard->table, entry, key.hash);
 	if (old != NULL)

@@ -183,7 +183,7 @@ hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes)
 static void
 count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
 {
-	uint32_t since = (uint32_t)(now_ms / 1000) - hc_entry_created_s(entry);
+	uint32_t since = (uint32_t)(now_ms / 1000) - entry->created_s;
 	uint8_t hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
 
 	/* One writer at a time, the lock's holder: no read-modify-write needed. refs, beside it, is

@@ -59,8 +59,7 @@ struct hc_entry {
 	 * none; or, with its highest bit, the address of a cell that holds it: it does not fit */
 	_Atomic uint64_t life;
 	_Atomic uint32_t refs; /* 0 before and after its life, as compaction sees it */
-	/* wall seconds of the insertion, constant from then on; 0: not inserted */
-	_Atomic uint32_t created_s;
+	uint32_t created_s;    /* wall seconds of the insertion; 0: not inserted. Constant from then on */
 	/* written under the shard lock, read by anyone: seconds from insertion to the last hit, coded */
 	_Atomic uint16_t used;
 	/* constant */
@@ -95,12 +94,6 @@ static inline unsigned
 hc_entry_state(const struct hc_entry *entry)
 {
 	return atomic_load_explicit(&entry->state, memory_order_relaxed);
-}
-
-static inline uint32_t
-hc_entry_created_s(const struct hc_entry *entry)
-{
-	return atomic_load_explicit(&entry->created_s, memory_order_relaxed);
 }
 
 static inline size_t

@@ -131,7 +131,7 @@ START_TEST(compact_moves_entries_with_all_they_have)
 		must(entry != NULL && is_whole(entry, i));
 		moved += entry != before[i / 8];
 		must(hc_entry_hits(entry) == i % 5 + 2);
-		must(hc_entry_created_s(entry) == NOW / 1000);
+		must(entry->created_s == NOW / 1000);
 		int64_t expire_ms = i % 3 == 0 ? INT64_MAX / 2 + i : NOW + 1000 + i;
 		must(hc_entry_expire_ms(entry) == (i % 16 == 0 ? expire_ms : HC_NO_EXPIRY));
 		hc_entry_unref(entry);
@@ -177,6 +177,53 @@ START_TEST(compact_does_not_move_what_somebody_reads)
 		hc_entry_unref(entry);
 		hc_entry_unref(held[i]);
 	}
+}
+END_TEST
+
+static void *
+compact_once(void *arg)
+{
+	(void)arg;
+	hc_compact(store, ALL_WORK);
+	return NULL;
+}
+
+/* The entry that compaction is about to move; it waits for the shard's lock. */
+static uint32_t
+wait_for_pinned(struct hc_entry *const *entries)
+{
+	for (int64_t end = hc_clock_mono_ms() + 10000; hc_clock_mono_ms() < end;) {
+		for (uint32_t i = 0; i < KEYS; i += 8) {
+			if (atomic_load(&entries[i]->refs) == 2)
+				return i;
+		}
+	}
+	ck_abort_msg("nothing was to be moved");
+	return 0;
+}
+
+START_TEST(compact_does_not_move_what_somebody_has_begun_to_read)
+{
+	static struct hc_entry *entries[KEYS];
+	pthread_t thread;
+
+	fill_sparsely(300);
+	for (uint32_t i = 0; i < KEYS; i += 8) {
+		entries[i] = get(i);
+		hc_entry_unref(entries[i]);
+	}
+	for (uint32_t i = 0; i < store->nshards; i++)
+		hc_shard_lock(store, &store->shards[i]);
+	must(pthread_create(&thread, NULL, compact_once, NULL) == 0);
+	uint32_t pinned = wait_for_pinned(entries);
+	hc_entry_ref(entries[pinned]);
+	for (uint32_t i = 0; i < store->nshards; i++)
+		hc_shard_unlock(store, &store->shards[i]);
+	pthread_join(thread, NULL);
+	struct hc_entry *entry = get(pinned);
+	must(entry == entries[pinned] && is_whole(entry, pinned) && atomic_load(&entry->refs) == 3);
+	hc_entry_unref(entry);
+	hc_entry_unref(entry);
 }
 END_TEST
 
@@ -248,7 +295,8 @@ read_and_write(void *arg)
 	uint32_t of[16] = {0};
 
 	for (unsigned n = 0; n < 60000; n++) {
-		uint32_t i = rng_below(&rng, 300), at = n % 16;
+		/* a window that moves on: behind it, what is left gets sparse */
+		uint32_t i = (n / 20 + rng_below(&rng, 300)) % KEYS, at = n % 16;
 		switch (rng_below(&rng, 4)) {
 		case 0:
 			put(i, rng_below(&rng, 2) > 0 ? 100 : rng_below(&rng, 3000));
@@ -296,7 +344,7 @@ START_TEST(compact_beside_threads_that_read_and_write_is_not_noticed)
 		pthread_join(compactors[i], NULL);
 	uint64_t bytes = 0;
 	struct hc_store_stats stats;
-	for (uint32_t i = 0; i < 300; i++) {
+	for (uint32_t i = 0; i < KEYS; i++) {
 		struct hc_entry *entry = get(i);
 		if (entry == NULL)
 			continue;
@@ -321,6 +369,7 @@ main(void)
 	tcase_add_loop_test(tcase, compact_moves_entries_with_all_they_have, 0, lengths);
 	tcase_add_loop_test(tcase, compact_leaves_eviction_and_accounts_even, 0, lengths);
 	tcase_add_test(tcase, compact_does_not_move_what_somebody_reads);
+	tcase_add_test(tcase, compact_does_not_move_what_somebody_has_begun_to_read);
 	tcase_add_test(tcase, compact_does_not_move_what_is_not_in_the_store);
 	tcase_add_test(tcase, budget_holds_for_memory_taken_while_sizes_change);
 	tcase_add_test(tcase, compact_beside_threads_that_read_and_write_is_not_noticed);
