@@ -68,7 +68,7 @@ FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SUPPORT_SRC := $(sort $(wildcard tests/support/*.c))
 C_FILES := $(sort $(LIB_SRC) $(wildcard daemon/main.c) $(UNIT_SRC) $(SUPPORT_SRC) $(wildcard tests/fuzz/*.c tests/sim/*.c))
 H_FILES := $(sort $(wildcard proto/*.h daemon/*.h daemon/*/*.h tests/*/*.h))
-SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo) .ci/run
+SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo) tests/clients/npm/install .ci/run
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/lua_scripts.o
@@ -78,7 +78,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim churn help check check-unit check-integration check-asan check-tsan check-valgrind fuzz fuzz-programs \
+.PHONY: all tests sim churn help check check-unit check-integration check-clients check-asan check-tsan check-valgrind fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
@@ -177,7 +177,7 @@ $(GEN)/proto/lua_scripts.c: $(LUA) $(GEN)/.lua Makefile
 
 TEST := env -u MAKEFLAGS -u MAKELEVEL scripts/test --no-install
 
-check: ## warnings as errors, layers, unit tests, fuzz corpora, integration tests
+check: ## warnings as errors, layers, unit tests, fuzz corpora, integration tests, sessions of clients
 	$(TEST) fast
 
 check-unit: ## unit tests only
@@ -185,6 +185,9 @@ check-unit: ## unit tests only
 
 check-integration: ## integration tests only
 	$(TEST) integration
+
+check-clients: ## sessions of real clients
+	$(TEST) clients
 
 check-asan: ## unit and integration tests under AddressSanitizer and UBSan
 	$(TEST) asan

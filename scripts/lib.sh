@@ -11,6 +11,9 @@ PACKAGES_BUILD=(gcc libc6-dev make pkg-config libevent-dev libhiredis-dev libini
 # What the tests need besides.
 PACKAGES_TEST=(check valgrind libc6-dbg python3 python3-pytest python3-pytest-xdist python3-redis redis-server redis-tools systemd
 	util-linux procps)
+# The clients that sessions are held with; those from npm want PACKAGES_NODE, unless a node and an npm are here already.
+PACKAGES_CLIENTS=(php-cli php-redis libredis-perl ruby-redis lua5.1 lua-redis prometheus-redis-exporter)
+PACKAGES_NODE=(nodejs npm)
 PACKAGES_VALGRIND=(valgrind)
 PACKAGES_FUZZ=(clang)
 # For `make lint`, by hand.
@@ -100,10 +103,13 @@ install_packages() {
 		die "apt could not install ${missing[*]}: its messages are above"
 	policy_restore
 
-	# A redis-server that came with us is for the tests alone: it is not to start at the next boot either.
-	if [[ " ${missing[*]} " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
-		as_root systemctl disable redis-server >/dev/null 2>&1 || :
-	fi
+	# Services that came with us are for the tests alone: they are not to start at the next boot either.
+	local service
+	for service in redis-server prometheus-redis-exporter; do
+		if [[ " ${missing[*]} " == *" $service "* ]] && command -v systemctl >/dev/null; then
+			as_root systemctl disable "$service" >/dev/null 2>&1 || :
+		fi
+	done
 }
 
 # ---- building ----

@@ -6,6 +6,7 @@
 #include "command/handlers.h"
 #include "command/pairs.h"
 #include "command/req.h"
+#include "command/syntax.h"
 
 /* Redis has subcommands inside what holds them, and in lists of names beside it. */
 static bool
@@ -235,12 +236,15 @@ reply_docs(struct hc_req *req, const struct hc_command *row)
 	bool syntax = row->syntax[0] != '\0';
 
 	reply_full_name(req, row);
-	hc_reply_map(req, 3 + (size_t)syntax + (size_t)container);
+	hc_reply_map(req, 3 + 2 * (size_t)syntax + (size_t)container);
 	hc_pair_str(req, "summary", row->summary);
 	hc_pair_str(req, "since", row->since);
 	hc_pair_str(req, "group", group_of(row));
-	if (syntax)
+	if (syntax) {
 		hc_pair_str(req, "syntax", row->syntax);
+		hc_reply_str(req, "arguments");
+		hc_reply_syntax(req, row);
+	}
 	if (!container)
 		return;
 	hc_reply_str(req, "subcommands");

@@ -15,11 +15,15 @@ static const struct section {
     {"Server", hc_info_server},
     {"Clients", hc_info_clients},
     {"Memory", hc_info_memory},
+    {"Persistence", hc_info_persistence},
     {"Stats", hc_info_stats},
+    {"Replication", hc_info_replication},
+    {"CPU", hc_info_cpu},
     {"Tiers", hc_info_tiers},
     {"Upstream", hc_info_upstream},
     {"Fleet", hc_info_fleet},
     {"Models", hc_info_models},
+    {"Cluster", hc_info_cluster},
     {"Keyspace", hc_info_keyspace},
 };
 

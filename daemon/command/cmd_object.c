@@ -261,6 +261,18 @@ hc_cmd_memory_doctor(struct hc_req *req)
 }
 
 void
+hc_cmd_memory_malloc_stats(struct hc_req *req)
+{
+	struct hc_text text;
+	FILE *to = hc_text_begin(req, &text);
+
+	if (to == NULL)
+		return;
+	(void)malloc_info(0, to);
+	hc_text_reply(req, &text);
+}
+
+void
 hc_cmd_memory_purge(struct hc_req *req)
 {
 	(void)malloc_trim(0);

@@ -1,5 +1,5 @@
 /*
- * Commands about the daemon as a whole: TIME SHUTDOWN. Worker threads, each for its own requests.
+ * Commands about the daemon as a whole: TIME ROLE SHUTDOWN. Worker threads, each for its own requests.
  */
 #include <inttypes.h>
 #include "base/clock.h"
@@ -14,6 +14,16 @@ hc_cmd_time(struct hc_req *req)
 	hc_reply_array(req, 2);
 	hc_reply_strf(req, "%" PRId64, now_us / 1000000);
 	hc_reply_strf(req, "%" PRId64, now_us % 1000000);
+}
+
+/* Nobody follows, nobody is followed: see INFO replication. */
+void
+hc_cmd_role(struct hc_req *req)
+{
+	hc_reply_array(req, 3);
+	hc_reply_str(req, "master");
+	hc_reply_int(req, 0);
+	hc_reply_array(req, 0);
 }
 
 /* There is nothing to save, and the daemon always goes as soon as its clients are served: the words

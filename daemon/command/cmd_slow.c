@@ -95,21 +95,10 @@ hc_cmd_latency_latest(struct hc_req *req)
 	}
 }
 
-/* HC_SLOW_EVENTS when there is none of that name. */
-static enum hc_slow_event
-find_event(struct hc_slice name)
-{
-	int i = 0;
-
-	while (i < HC_SLOW_EVENTS && !hc_slice_eq(name, hc_slice_str(hc_slow_event_name((enum hc_slow_event)i))))
-		i++;
-	return (enum hc_slow_event)i;
-}
-
 void
 hc_cmd_latency_history(struct hc_req *req)
 {
-	enum hc_slow_event event = find_event(req->argv[2]);
+	enum hc_slow_event event = hc_slow_event_named(req->argv[2]);
 	struct hc_slow_history history = {.n = 0};
 
 	if (event != HC_SLOW_EVENTS)
@@ -132,7 +121,7 @@ hc_cmd_latency_reset(struct hc_req *req)
 	for (int i = 0; req->argc == 2 && i < HC_SLOW_EVENTS; i++)
 		n += hc_slow_history_reset(slow, (enum hc_slow_event)i);
 	for (uint32_t i = 2; i < req->argc; i++) {
-		enum hc_slow_event event = find_event(req->argv[i]);
+		enum hc_slow_event event = hc_slow_event_named(req->argv[i]);
 		n += event != HC_SLOW_EVENTS && hc_slow_history_reset(slow, event);
 	}
 	hc_reply_int(req, n);

@@ -25,6 +25,12 @@ hc_info_fn hc_info_clients;
 hc_info_fn hc_info_memory;
 hc_info_fn hc_info_stats;
 
+/* info_redis.c */
+hc_info_fn hc_info_persistence;
+hc_info_fn hc_info_replication;
+hc_info_fn hc_info_cpu;
+hc_info_fn hc_info_cluster;
+
 /* info_cache.c */
 hc_info_fn hc_info_tiers;
 hc_info_fn hc_info_upstream;

@@ -76,6 +76,14 @@ rss_bytes(void)
 	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+static uint64_t
+system_bytes(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES);
+
+	return pages > 0 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
 static void
 write_human(FILE *to, const char *name, uint64_t bytes)
 {
@@ -104,6 +112,10 @@ hc_info_memory(const struct hc_info *info)
 	fprintf(info->to, "maxmemory:%" PRIu64 "\r\n", store.max_bytes);
 	write_human(info->to, "maxmemory_human", store.max_bytes);
 	fprintf(info->to, "maxmemory_policy:allkeys-lru\r\n");
+	fprintf(info->to, "used_memory_overhead:%" PRIu64 "\r\n", store.table_bytes);
+	fprintf(info->to, "used_memory_dataset:%" PRIu64 "\r\n", store.bytes);
+	fprintf(info->to, "mem_fragmentation_ratio:%.2f\r\n", used > 0 ? (double)rss / (double)used : 1.0);
+	fprintf(info->to, "total_system_memory:%" PRIu64 "\r\n", system_bytes());
 }
 
 /* ---- Stats ---- */

@@ -7,6 +7,7 @@
 #include "command/handlers.h"
 #include "command/req.h"
 #include "command/run.h"
+#include "command/watch.h"
 
 struct hc_queued {
 	struct hc_queued *next;
@@ -47,6 +48,7 @@ hc_multi_discard(struct hc_session *session)
 {
 	free_queue(session->multi.head);
 	clear(session);
+	hc_watch_forget(session);
 }
 
 static struct hc_queued *
@@ -196,11 +198,16 @@ hc_cmd_exec(struct hc_req *req)
 	clear(session);
 	req->data = exec;
 	req->data_fini = exec_fini;
-	hc_reply_array(req, n);
 	hc_req_wait(req, exec_done); /* for the loop itself */
 	if (!fleet)
 		hc_store_exclusive_begin(store);
-	exec_on(req);
+	if (hc_watch_holds(session, store, hc_core_now_ms(req->worker->core))) {
+		hc_reply_array(req, n);
+		exec_on(req);
+	} else {
+		hc_reply_null_array(req);
+	}
+	hc_watch_forget(session);
 	if (!fleet)
 		hc_store_exclusive_end(store);
 	if (req->waiting == 1)

@@ -14,7 +14,7 @@ struct hc_session;
 
 /* Puts the request's command into its session's queue and replies QUEUED, or an error. */
 void hc_multi_queue(struct hc_req *req);
-/* The transaction, if there is one, is forgotten. */
+/* The transaction, if there is one, is forgotten, and what was watched for it. */
 void hc_multi_discard(struct hc_session *session);
 /* A command of EXEC that had to wait has ended. */
 void hc_multi_child_ended(struct hc_req *exec);

@@ -57,6 +57,8 @@ struct hc_session {
 		unsigned n;
 		size_t bytes;
 	} multi;
+	struct hc_watched *watched; /* WATCH */
+	size_t watched_bytes;
 
 	/* under the registry's lock; read by its worker without it, as only the worker writes */
 	char *name;     /* CLIENT SETNAME, or NULL */

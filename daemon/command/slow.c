@@ -334,6 +334,16 @@ hc_slow_event_name(enum hc_slow_event event)
 	return names[event];
 }
 
+enum hc_slow_event
+hc_slow_event_named(struct hc_slice name)
+{
+	int i = 0;
+
+	while (i < HC_SLOW_EVENTS && !hc_slice_eq(name, hc_slice_str(hc_slow_event_name((enum hc_slow_event)i))))
+		i++;
+	return (enum hc_slow_event)i;
+}
+
 void
 hc_slow_history(struct hc_slow *slow, enum hc_slow_event event, struct hc_slow_history *out)
 {

@@ -89,6 +89,8 @@ struct hc_slow_history {
 };
 
 const char *hc_slow_event_name(enum hc_slow_event event);
+/* HC_SLOW_EVENTS when there is none of that name. */
+enum hc_slow_event hc_slow_event_named(struct hc_slice name);
 void hc_slow_history(struct hc_slow *slow, enum hc_slow_event event, struct hc_slow_history *out);
 /* True when there was something to forget. */
 bool hc_slow_history_reset(struct hc_slow *slow, enum hc_slow_event event);

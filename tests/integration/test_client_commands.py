@@ -240,6 +240,44 @@ def test_command_docs_describe_each_command(harcad):
         assert docs[b"get"][b"group"] == b"string"
 
 
+def rendered(argument):
+    """One argument of COMMAND DOCS as redis-cli shows it."""
+    joint = {b"oneof": b"|", b"block": b" "}.get(argument[b"type"])
+    flags = argument.get(b"flags", [])
+    if joint:
+        body = joint.join(rendered(each) for each in argument[b"arguments"])
+    else:
+        body = b"" if argument[b"type"] == b"pure-token" else argument[b"name"]
+    text = b" ".join(part for part in (argument.get(b"token"), body) if part)
+    text += b" [%b ...]" % body if "multiple" in flags else b""
+    return b"[%b]" % text if "optional" in flags else text
+
+
+def test_command_docs_arguments_say_what_the_syntax_says(harcad):
+    with harcad.raw() as conn:
+        conn.command("HELLO", "3")
+        docs = conn.command("COMMAND", "DOCS")
+    rows = [row for command in docs.values() for row in (command, *command.get(b"subcommands", {}).values())]
+    assert len(rows) > 100
+    for row in rows:
+        shown = b" ".join(rendered(argument) for argument in row.get(b"arguments", []))
+        assert shown == row.get(b"syntax", b"").replace(b" | ", b"|")
+
+
+def test_command_docs_arguments_have_redis_s_form(redis_server, harcad):
+    """Where the options are the same, so are their types, tokens and nesting; names of choices are one's own."""
+    def shape(argument):
+        kept = {name: argument.get(name) for name in (b"type", b"token", b"flags", b"key_spec_index")}
+        return kept, [shape(each) for each in argument.get(b"arguments", [])]
+
+    same = "getset getdel setex psetex mget mset msetnx append strlen del unlink exists type ttl persist incr setrange getrange select echo"
+    with WireConn(redis_server.address, 3) as theirs, WireConn(harcad.address, 3) as ours:
+        for name in same.split():
+            docs = [conn.command("COMMAND", "DOCS", name)[name.encode()] for conn in (theirs, ours)]
+            expected, found = ([shape(each) for each in row[b"arguments"]] for row in docs)
+            assert found == expected, name
+
+
 def test_redis_py_reads_command(harcad):
     with harcad.client() as client:
         table = client.command()

@@ -8,7 +8,7 @@ import pytest
 from harcad_harness import ROOT
 from wire import WireConn
 
-SECTIONS = ["Server", "Clients", "Memory", "Stats", "Tiers", "Upstream", "Fleet", "Models", "Keyspace"]
+SECTIONS = ["Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Tiers", "Upstream", "Fleet", "Models", "Cluster", "Keyspace"]
 
 
 def text(harcad, *sections):
@@ -57,7 +57,7 @@ def test_info_has_the_names_of_the_contract_and_of_dashboards(harcad):
     for name in ("memory_hits upstream_hits misses memory_entries memory_bytes upstream_state event_link fleet_siblings invalidations_in "
                  "invalidations_out queued_writes redis_version harcad_version process_id run_id tcp_port uptime_in_seconds connected_clients "
                  "maxclients used_memory used_memory_rss total_connections_received total_commands_processed keyspace_hits keyspace_misses "
-                 "evicted_keys expired_keys used_memory_human maxmemory").split():
+                 "evicted_keys expired_keys used_memory_human maxmemory role connected_slaves loading used_cpu_user mem_fragmentation_ratio cluster_enabled").split():
         assert name in info, name
     assert (info["process_id"], info["tcp_port"]) == (harcad.pid, harcad.port)
     assert (info["upstream_state"], info["event_link"], info["fleet_siblings"]) == ("off", "off", 0)

@@ -82,6 +82,7 @@ def test_memory_stats_and_doctor_tell_of_the_memory_tier(harcad_target):
         assert stats[b"maxmemory"] == harcad_target.server.info()["maxmemory"]
         assert 0 < stats[b"dataset.percentage"] <= 100
         assert b"There is room." in conn.command("MEMORY", "DOCTOR")
+        assert len(conn.command("MEMORY", "MALLOC-STATS")) > 100
         assert conn.command("MEMORY", "PURGE") == "OK"
 
 

@@ -11,6 +11,7 @@ SAME = [["SLOWLOG"], ["SLOWLOG", "GET"], ["SLOWLOG", "GET", "-1"], ["SLOWLOG", "
         ["SLOWLOG", "get", "1", "2"], ["SLOWLOG", "LEN"], ["SLOWLOG", "LEN", "x"], ["SLOWLOG", "RESET"], ["SLOWLOG", "RESET", "x"], ["SLOWLOG", "FOO"],
         ["LATENCY"], ["LATENCY", "LATEST"], ["LATENCY", "LATEST", "x"], ["LATENCY", "HISTORY"], ["LATENCY", "HISTORY", "command"],
         ["LATENCY", "HISTORY", "x", "y"], ["LATENCY", "RESET"], ["LATENCY", "RESET", "command", "x"], ["LATENCY", "FOO"],
+        ["LATENCY", "DOCTOR", "x"], ["LATENCY", "GRAPH"], ["LATENCY", "GRAPH", "command"], ["LATENCY", "GRAPH", "x\r\ny"], ["LATENCY", "HISTOGRAM", "nope"],
         ["CONFIG", "GET", "slowlog-log-slower-than"], ["CONFIG", "GET", "slowlog-max-len"]]
 
 
@@ -131,3 +132,34 @@ def test_slow_command_over_many_keys_is_shown_and_a_quick_one_is_not(make_harcad
         entries = wait_until(shown)
         assert entries[0][2] >= 1000
         assert b"command" in [event[0] for event in conn.command("LATENCY", "LATEST")]
+
+
+@pytest.mark.parametrize("resp", [2, 3])
+def test_latency_doctor_and_graph_tell_people_what_there_is(make_harcad, resp):
+    harcad = make_harcad({"server.slowlog_slower_than": "10ms"})
+    with WireConn(harcad.address, resp) as conn:
+        assert b"No command has taken 10 ms or longer" in conn.command("LATENCY", "DOCTOR")
+        assert conn.command("CONFIG", "SET", "server.slowlog_slower_than", "1ms") == "OK"
+        pieces = [conn.encode("MSET", *[word for i in range(n) for word in (f"key:{i}", "x")]) for n in (50_000, 150_000, 100_000)]
+
+        def differing():
+            """Samples of at least three heights: one a second, of ever other work."""
+            samples = conn.command("LATENCY", "HISTORY", "command")
+            conn.send(pieces[len(samples) % 3])
+            assert conn.read_reply() == "OK"
+            return len({ms for _, ms in samples}) >= 3
+
+        wait_until(differing, interval=0.05)
+        assert conn.command("CONFIG", "SET", "server.slowlog_slower_than", "1h") == "OK"
+        wire, text = conn.ask("LATENCY", "DOCTOR")
+        assert wire[:1] == (b"$" if resp == 2 else b"=")
+        assert re.search(rb"^command: \d+ seconds with slow ones, the last \d+s ago; \d+ ms in the mean, at most \d+ ms\. ", text, re.M)
+        samples = [ms for _, ms in conn.command("LATENCY", "HISTORY", "command")]
+        wire, text = conn.ask("LATENCY", "GRAPH", "command")
+        assert wire[:1] == (b"$" if resp == 2 else b"=")
+    low, high = min(samples), max(samples)
+    levels = [(ms - low) * 11 // (high - low) for ms in samples]
+    rows = ["".join(" " if level < 3 * row else "_-`"[level - 3 * row] if level < 3 * row + 3 else "|" for level in levels) for row in (3, 2, 1, 0)]
+    lines = text.decode().split("\n")
+    assert lines[:6] == [f"command - high {high} ms, low {low} ms (all time high {high} ms)", "-" * 80, *rows]
+    assert lines[6] == "" and re.fullmatch(r"\d+", lines[7]) and set(lines[8]) <= set("0123456789s")

@@ -2,7 +2,7 @@
 told to misbehave, and polling with a deadline.
 
 Everything started here has a stop() and is also ended when the interpreter exits. Tests get theirs from the fixtures
-in tests/integration/conftest.py, which stop them whatever happens. Processes stay in pytest's process group, so that
+in tests/conftest.py, which stop them whatever happens. Processes stay in pytest's process group, so that
 whoever ends the group ends them too.
 
     HARCAD_BIN         the daemon (default: build/harcad)
