@@ -88,7 +88,7 @@ explain_done(struct hc_req *req)
 		reply_nothing(req);
 	} else {
 		hc_reply_map(req, ENTRY_PAIRS);
-		reply_entry(req, "upstream", value->entry);
+		reply_entry(req, value->tier == HC_TIER_FILE ? "file" : "upstream", value->entry);
 	}
 }
 

@@ -100,6 +100,7 @@ hc_cmd_model_info(struct hc_req *req)
 		hc_reply_null_array(req);
 		return;
 	}
+	hc_store_tell_models(hc_core_store(req->worker->shared->core));
 	hc_models_info(models, id, &info);
 	hc_reply_map(req, 5);
 	hc_reply_str(req, "name");

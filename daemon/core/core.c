@@ -10,7 +10,9 @@
 #include "core/internal.h"
 
 #define SWEEP_INTERVAL_MS 100
-#define SWEEP_BUDGET_US 5000 /* a twentieth of a core at most */
+#define REST_INTERVAL_MS 1000 /* while nothing happens */
+#define REST_BYTES 65536      /* by which the process may grow or shrink meanwhile */
+#define SWEEP_BUDGET_US 5000  /* a twentieth of a core at most */
 
 static enum hc_status
 fail(char *why, size_t cap, const char *what, enum hc_status status)
@@ -86,11 +88,14 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 		goto fail;
 	}
 	core->models = hc_store_models(core->store);
-	if (settings->upstream_url[0] != '\0') {
+	if (settings->upstream_url[0] != '\0')
 		status = create_fleet_side(core, why, why_cap);
-		if (status != HC_OK)
-			goto fail;
-	}
+	if (status == HC_OK && settings->file_enabled)
+		status = hc_tier_create(core, &core->tier, why, why_cap);
+	if (status == HC_OK)
+		status = hc_warm_create(core, core->tier != NULL ? hc_tier_dir(core->tier) : NULL, &core->warm);
+	if (status != HC_OK)
+		goto fail;
 	*out = core;
 	return HC_OK;
 
@@ -104,6 +109,8 @@ hc_core_destroy(struct hc_core *core)
 {
 	if (core == NULL)
 		return;
+	hc_warm_destroy(core->warm);
+	hc_tier_destroy(core->tier, atomic_load(&core->end_by_ms));
 	if (core->fleet != NULL)
 		hc_url_fini(&core->url);
 	hc_outage_destroy(core->outage);
@@ -113,41 +120,73 @@ hc_core_destroy(struct hc_core *core)
 	hc_free(core);
 }
 
-/* Keeps what the process has grown by within memory.max_bytes, whatever the allocator makes of it. */
-static void
+/*
+ * Keeps what the process has grown by within memory.max_bytes, whatever the allocator makes of it. Returns whether that
+ * is to be watched.
+ */
+static bool
 fit_process(struct hc_core *core)
 {
-	size_t resident = hc_mem_resident();
+	size_t resident = hc_mem_resident(), before = core->resident_before;
 	size_t grown = resident > core->resident_at_start ? resident - core->resident_at_start : 0;
 
 	if (!core->settings->memory_enabled || resident == 0)
-		return;
-	hc_store_fit_process(core->store, grown);
+		return false;
+	core->resident_before = resident;
+	bool fits = hc_store_fit_process(core->store, grown);
+	return !fits || resident + REST_BYTES < before || before + REST_BYTES < resident;
+}
+
+/* Until the next sweep, when this one has found little: at rest not before something expires. */
+static int64_t
+rest_ms(struct hc_core *core, int64_t now_ms)
+{
+	int64_t soonest_ms = hc_store_soonest_expiry_ms(core->store);
+
+	if (soonest_ms <= now_ms || soonest_ms >= now_ms + REST_INTERVAL_MS)
+		return REST_INTERVAL_MS;
+	return soonest_ms > now_ms + SWEEP_INTERVAL_MS ? soonest_ms - now_ms + 1 : SWEEP_INTERVAL_MS;
+}
+
+static int
+schedule_sweep(struct hc_core *core, int64_t in_ms)
+{
+	struct timeval interval = {in_ms / 1000, (in_ms % 1000) * 1000};
+
+	return event_add(core->sweep_timer, &interval);
 }
 
 static void
 on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct hc_core *core = arg;
+	int64_t now_ms = hc_clock_wall_ms();
 
 	(void)fd;
 	(void)what;
-	fit_process(core);
-	(void)hc_store_sweep(core->store, hc_clock_wall_ms(), SWEEP_BUDGET_US);
+	bool busy = fit_process(core);
+	busy = hc_store_sweep(core->store, now_ms, SWEEP_BUDGET_US) || busy;
+	hc_tier_kick(core->tier);
+	(void)schedule_sweep(core, busy ? SWEEP_INTERVAL_MS : rest_ms(core, now_ms));
 }
 
 enum hc_status
 hc_core_start(struct hc_core *core, struct event_base *base, struct hc_stats *stats)
 {
-	struct timeval interval = {SWEEP_INTERVAL_MS / 1000, (SWEEP_INTERVAL_MS % 1000) * 1000};
-
 	core->base = base;
-	core->sweep_timer = event_new(base, -1, EV_PERSIST, on_sweep, core);
-	if (core->sweep_timer == NULL || event_add(core->sweep_timer, &interval) != 0)
+	core->sweep_timer = event_new(base, -1, 0, on_sweep, core);
+	if (core->sweep_timer == NULL || schedule_sweep(core, SWEEP_INTERVAL_MS) != 0)
 		return HC_NOMEM;
 	if (core->fleet != NULL)
 		return hc_sync_create(core, base, stats);
 	return HC_OK;
+}
+
+void
+hc_core_ending(struct hc_core *core)
+{
+	/* What is not done by then is left undone, with some time for closing the files. */
+	atomic_store(&core->end_by_ms, hc_clock_mono_ms() + core->settings->shutdown_timeout * 4 / 5);
 }
 
 void
@@ -165,6 +204,8 @@ hc_core_apply_settings(struct hc_core *core)
 	if (core->settings->memory_enabled)
 		hc_store_set_limit(core->store, (uint64_t)core->settings->memory_max_bytes);
 	hc_store_set_weigh_bytes(core->store, core->settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES);
+	if (core->sweep_timer != NULL)
+		(void)schedule_sweep(core, SWEEP_INTERVAL_MS); /* a lowered limit is the sweep's to reach */
 	if (core->sync != NULL)
 		hc_sync_apply_settings(core);
 }
@@ -203,6 +244,58 @@ hc_core_model_of_key(struct hc_core *core, struct hc_slice key, uint32_t *model)
 		return HC_OK;
 	}
 	return hc_models_intern(core->models, name, model);
+}
+
+void
+hc_core_clear_all(struct hc_core *core)
+{
+	bool held = hc_store_is_exclusive(core->store); /* by EXEC */
+
+	/* What is written meanwhile is either from before or from after, in memory and in the log alike. */
+	if (core->tier != NULL && !held)
+		hc_store_exclusive_begin(core->store);
+	hc_store_forget_all(core->store);
+	hc_tier_clear_all(core->tier);
+	if (core->tier != NULL && !held)
+		hc_store_exclusive_end(core->store);
+}
+
+void
+hc_core_distrust_all(struct hc_core *core)
+{
+	hc_store_forget_all(core->store);
+	hc_tier_distrust(core->tier);
+}
+
+/* ---- what is known of the file tier ---- */
+
+bool
+hc_core_file_stats(struct hc_core *core, struct hc_file_stats *out)
+{
+	if (core->tier == NULL)
+		return false;
+	hc_file_stats(hc_tier_file(core->tier), out);
+	return true;
+}
+
+uint64_t
+hc_core_demoted(const struct hc_core *core)
+{
+	return core->tier != NULL ? hc_tier_demoted(core->tier) : 0;
+}
+
+bool
+hc_core_file_loading(struct hc_core *core)
+{
+	struct hc_file_stats stats;
+
+	return hc_core_file_stats(core, &stats) && stats.mode == HC_FILE_LOADING;
+}
+
+void
+hc_core_warm_status(const struct hc_core *core, struct hc_warm_status *out)
+{
+	hc_warm_status(core->warm, out);
 }
 
 /* Uniform in [0, n), good enough to spread expiries. */

@@ -6,10 +6,13 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include "base/mailbox.h"
 #include "base/out.h"
 #include "core/core.h"
 #include "core/key_model.h"
 #include "core/outage.h"
+#include "core/tier.h"
+#include "core/warm.h"
 #include "fleet/fleet.h"
 #include "upstream/link.h"
 #include "upstream/url.h"
@@ -27,6 +30,8 @@ struct hc_core {
 	struct hc_store *store;
 	struct hc_models *models;
 	struct hc_key_models *key_models;
+	struct hc_tier *tier;   /* NULL without files */
+	struct hc_warm *warm;   /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */
 	struct hc_outage *outage;
 	struct hc_sync *sync;
@@ -46,8 +51,10 @@ struct hc_core {
 
 	/* main thread */
 	struct event *sweep_timer;
-	/* main thread only: what the process takes without the store, sweeps since free pages were given back */
+	_Atomic int64_t end_by_ms; /* monotonic: when a shutdown is to be over; 0: there is none */
+	/* main thread only: what the process takes without the store, and took at the last sweep */
 	size_t resident_at_start;
+	size_t resident_before;
 	struct event_base *base;
 };
 
@@ -61,6 +68,12 @@ struct hc_core_worker {
 	int64_t now_ms;
 	unsigned index;
 	char name[32];
+	unsigned prefetches; /* under way */
+	/* with files only */
+	struct hc_mailbox *mailbox; /* what was read, and how far the log has got */
+	char *file_buffer;          /* HC_FILE_BUFFER_BYTES */
+	unsigned file_reads;        /* under way */
+	struct hc_log_watch *log;
 	/* fleet only */
 	struct hc_link *link;
 	struct hc_fetch **fetches; /* table of those under way, chained, by hash */
@@ -76,6 +89,7 @@ struct hc_core_worker {
 };
 
 #define HC_FETCH_SLOTS 1024 /* power of two */
+#define HC_FILE_BUFFER_BYTES ((size_t)64 << 10)
 
 /* The same for the worker's links and the main thread's. */
 void hc_core_link_config(const struct hc_core *core, const char *name, struct hc_link_config *out);
@@ -88,6 +102,20 @@ int64_t hc_core_local_expiry(const struct hc_core *core, int64_t pttl, int64_t f
 bool hc_core_caps_ttl(const struct hc_core *core);
 
 /* read.c */
+/* Whether the upstream is to be asked: HC_PENDING; or HC_MISS. */
+enum hc_status hc_core_look_upstream(struct hc_core_worker *worker, struct hc_key key);
+
+/* core.c: everything is forgotten, in memory and in files; and, nothing is believed, as changes may have been missed */
+void hc_core_clear_all(struct hc_core *core);
+void hc_core_distrust_all(struct hc_core *core);
+
+/* log.c: waiting for the log */
+enum hc_status hc_log_watch_create(struct hc_core_worker *worker);
+void hc_log_watch_destroy(struct hc_core_worker *worker);
+/* Nothing is waited for. */
+bool hc_log_watch_is_idle(const struct hc_core_worker *worker);
+
+/* read_upstream.c */
 /*
  * The stored form of a key's value to an entry: frame taken off, checked. HC_OK; HC_MISS: not valid (stale epoch,
  * another life, raw under a cleared model, damaged); HC_NOMEM. The entry has no expiry yet.

@@ -74,6 +74,9 @@ struct hc_op {
 	bool begun;      /* hc_store_write_begin() was called */
 };
 
+/* Whether what becomes of it depends on what its key holds. */
+bool hc_op_looks(const struct hc_op *op);
+
 typedef void hc_op_group_fn(void *arg);
 
 struct hc_op_group {

@@ -231,7 +231,7 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 	bool new_life = atomic_load(&core->incarnation) != incarnation;
 	take_epochs(core, state);
 	atomic_store(&core->incarnation, incarnation);
-	hc_store_forget_all(core->store);
+	hc_core_distrust_all(core);
 	hc_stats_count(sync->stats, resyncs);
 	if (sync->subscribed)
 		set_coherent(sync, true);
@@ -327,7 +327,7 @@ on_incarnation(void *arg, enum hc_status status, const redisReply *reply)
 	if (!atomic_load(&core->coherent)) {
 		/* … but its events are not: what is kept would grow old unnoticed. */
 		if (!sync->subscribed && !sync->forgotten)
-			hc_store_forget_all(core->store);
+			hc_core_distrust_all(core);
 		sync->forgotten = true;
 		get_in_step(sync);
 	} else if (field_number(reply) != atomic_load(&core->incarnation)) {
@@ -368,6 +368,7 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own)
 	}
 	if (!own)
 		hc_stats_add(sync->stats, invalidations_in, event->nkeys);
+	hc_tier_kick(core->tier);
 }
 
 static void
@@ -390,7 +391,7 @@ apply(void *arg, const struct hc_event *event, bool own)
 		break;
 	case HC_EVENT_CLEAR_ALL:
 		if (!own) /* its own part is done by whoever flushes */
-			hc_store_forget_all(core->store);
+			hc_core_clear_all(core);
 		break;
 	default:
 		return;
@@ -415,7 +416,7 @@ on_message(struct hc_sync *sync, const redisReply *payload)
 	if (hc_log_allow(&limit, 1000))
 		hc_log(HC_LOG_WARN, "event_malformed", "bytes=%d", (int)payload->len);
 	/* It may have told of anything. */
-	hc_store_forget_all(sync->core->store);
+	hc_core_distrust_all(sync->core);
 }
 
 static void

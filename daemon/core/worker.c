@@ -60,14 +60,28 @@ on_down(void *arg, struct hc_link *link, const char *why)
 }
 
 static enum hc_status
+create_fetches(struct hc_core_worker *worker)
+{
+	worker->fetches = hc_calloc(HC_FETCH_SLOTS, sizeof(struct hc_fetch *));
+	return worker->fetches != NULL ? HC_OK : HC_NOMEM;
+}
+
+static enum hc_status
+create_file_side(struct hc_core_worker *worker)
+{
+	worker->file_buffer = hc_malloc(HC_FILE_BUFFER_BYTES);
+	if (worker->file_buffer == NULL)
+		return HC_NOMEM;
+	enum hc_status status = hc_mailbox_create(worker->base, worker, &worker->mailbox);
+	return status == HC_OK ? hc_log_watch_create(worker) : status;
+}
+
+static enum hc_status
 create_link(struct hc_core_worker *worker)
 {
 	struct hc_link_config config;
 	struct hc_link_owner owner = {.arg = worker, .on_up = on_up, .on_down = on_down};
 
-	worker->fetches = hc_calloc(HC_FETCH_SLOTS, sizeof(struct hc_fetch *));
-	if (worker->fetches == NULL)
-		return HC_NOMEM;
 	enum hc_status status = hc_core_batch_init(worker);
 	if (status != HC_OK)
 		return status;
@@ -88,12 +102,16 @@ hc_core_worker_create(
 	worker->index = index;
 	worker->stats = stats;
 	hc_core_tick(worker);
-	if (core->fleet != NULL) {
-		enum hc_status status = create_link(worker);
-		if (status != HC_OK) {
-			hc_core_worker_destroy(worker);
-			return status;
-		}
+	enum hc_status status = HC_OK;
+	if (core->fleet != NULL || core->tier != NULL)
+		status = create_fetches(worker);
+	if (status == HC_OK && core->fleet != NULL)
+		status = create_link(worker);
+	if (status == HC_OK && core->tier != NULL)
+		status = create_file_side(worker);
+	if (status != HC_OK) {
+		hc_core_worker_destroy(worker);
+		return status;
 	}
 	*out = worker;
 	return HC_OK;
@@ -104,6 +122,8 @@ hc_core_worker_start(struct hc_core_worker *worker)
 {
 	if (worker->link != NULL)
 		hc_link_start(worker->link);
+	if (worker->index == 0)
+		hc_warm_start(worker->core->warm, worker, worker->base);
 }
 
 void
@@ -111,9 +131,17 @@ hc_core_worker_destroy(struct hc_core_worker *worker)
 {
 	if (worker == NULL)
 		return;
+	if (worker->index == 0)
+		hc_warm_stop(worker->core->warm);
+	/* What other threads have of ours comes back first. */
+	while (worker->file_reads > 0 || !hc_log_watch_is_idle(worker))
+		event_base_loop(worker->base, EVLOOP_ONCE);
 	hc_core_batch_flush(worker); /* while there is a link to fail */
 	hc_link_destroy(worker->link);
 	hc_core_batch_fini(worker);
+	hc_log_watch_destroy(worker);
+	hc_mailbox_destroy(worker->mailbox);
+	hc_free(worker->file_buffer);
 	hc_free(worker->fetches);
 	hc_free(worker);
 }

@@ -14,6 +14,8 @@ hc_op_group_fini(struct hc_op_group *group)
 {
 	for (size_t i = 0; i < group->n; i++) {
 		struct hc_op *op = &group->ops[i];
+		if (op->old == NULL && op->entry == NULL && op->error == NULL && op->answer == NULL)
+			continue; /* as most */
 		hc_entry_unref(op->old);
 		hc_entry_unref(op->entry);
 		hc_free(op->error);
@@ -32,6 +34,20 @@ hc_core_op_answered(struct hc_op *op)
 		group->done(group->arg);
 }
 
+bool
+hc_op_looks(const struct hc_op *op)
+{
+	switch (op->kind) {
+	case HC_OP_SET:
+		return op->condition != HC_STORE_ANY || op->want_old || op->ttl == HC_TTL_KEEP;
+	case HC_OP_CLEAR_MODEL:
+	case HC_OP_CLEAR_ALL:
+		return false;
+	default:
+		return true;
+	}
+}
+
 /*
  * What only the upstream can know is not guessed while it is down: whether a key is there (conditions), what it held
  * and so what is to become of it, when it expires.
@@ -41,7 +57,7 @@ needs_upstream(const struct hc_op *op)
 {
 	switch (op->kind) {
 	case HC_OP_SET:
-		return op->condition != HC_STORE_ANY || op->want_old || op->ttl == HC_TTL_KEEP;
+		return hc_op_looks(op);
 	case HC_OP_DEL:
 		return op->want_old;
 	case HC_OP_EXPIRE:
@@ -142,7 +158,7 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 	struct hc_core *core = worker->core;
 
 	if (core->fleet == NULL) {
-		if (hc_core_apply_local_group(core, group, worker->now_ms))
+		if (group->n > 1 && hc_core_apply_local_group(core, group, worker->now_ms))
 			return HC_OK;
 		for (size_t i = 0; i < group->n; i++)
 			hc_core_apply_local(core, &group->ops[i], worker->now_ms);

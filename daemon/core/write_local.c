@@ -47,7 +47,7 @@ hc_core_op_entry(struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 static void
 set(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 {
-	struct hc_store_put how = {.condition = op->condition, .keep_ttl = op->ttl == HC_TTL_KEEP};
+	struct hc_store_put how = {.condition = op->condition, .keep_ttl = op->ttl == HC_TTL_KEEP, .give = true};
 	struct hc_entry *entry = hc_core_op_entry(core, op, now_ms);
 
 	if (entry == NULL) {
@@ -55,7 +55,6 @@ set(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 		return;
 	}
 	op->status = hc_store_put(core->store, op->key, entry, &how, now_ms, op->want_old ? &op->old : NULL);
-	hc_entry_unref(entry);
 }
 
 void
@@ -79,10 +78,11 @@ hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 		break;
 	case HC_OP_CLEAR_MODEL:
 		op->epoch = hc_models_bump(core->models, op->model);
+		hc_tier_clear_model(core->tier, op->model, op->epoch);
 		op->status = HC_OK;
 		break;
 	case HC_OP_CLEAR_ALL:
-		hc_store_forget_all(core->store);
+		hc_core_clear_all(core);
 		op->status = HC_OK;
 		break;
 	case HC_OP_INCR:

@@ -10,25 +10,10 @@
 
 #define IDLE_SHARE 8                 /* this part of the budget at most is left to what lies idle in slabs … */
 #define HOLES_LEFT 32                /* … and this part of it as holes that are not closed */
-#define TURN ((uint64_t)64 << 10)    /* bytes a thread inserts from one look at the slabs to the next */
+#define TURN ((uint64_t)64 << 10)    /* bytes a thread evicts from one look at the slabs to the next */
 #define TURN_WORK ((size_t)8 * TURN) /* units of work of closing holes meanwhile */
 #define TRIM_CALLS 20 /* of hc_store_fit_process(), from one return of free pages to the next, at least */
 #define EXTRA 64      /* evictions an insertion does beyond what it needs for itself */
-
-/* Of the budget, what is not for entries. */
-static uint64_t
-set_apart(const struct hc_store *store)
-{
-	return atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed) +
-	       atomic_load_explicit(&store->idle_bytes, memory_order_relaxed);
-}
-
-bool
-hc_budget_exceeded(const struct hc_store *store)
-{
-	return atomic_load_explicit(&store->bytes, memory_order_relaxed) + set_apart(store) >
-	       atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
-}
 
 /* ---- memory that is taken, but not by entries ---- */
 
@@ -57,28 +42,33 @@ fit_idle(struct hc_store *store, size_t work)
 	atomic_store_explicit(&store->idle_bytes, lesser(idle, max / IDLE_SHARE), memory_order_relaxed);
 }
 
-/* In small steps: what is evicted gives its pages back only by and by. */
-void
+/* What is evicted gives its pages back only by and by: so the part set apart changes in small steps. */
+static uint64_t
+approach(uint64_t reserved, uint64_t beside, uint64_t max)
+{
+	if (beside > reserved)
+		return lesser(lesser(beside, reserved + max / 50), max / 2);
+	return reserved - lesser(reserved - beside, max / 200);
+}
+
+bool
 hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes)
 {
 	uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
-	uint64_t reserved = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
+	uint64_t before = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
 	struct hc_slab_usage usage;
 
+	fit_idle(store, TURN_WORK);
 	hc_slab_usage(&usage);
-	uint64_t known =
-	    atomic_load_explicit(&store->bytes, memory_order_relaxed) + usage.resident - usage.live + HC_PROCESS_SLACK;
-	uint64_t beside = grown_bytes > known ? grown_bytes - known : 0;
-
+	uint64_t known = atomic_load_explicit(&store->bytes, memory_order_relaxed) + usage.resident - usage.live;
+	uint64_t beside = grown_bytes > known + HC_PROCESS_SLACK ? grown_bytes - known - HC_PROCESS_SLACK : 0;
 	if (beside > 0 && ++store->untrimmed >= TRIM_CALLS) {
 		store->untrimmed = 0;
 		hc_mem_trim();
 	}
-	if (beside > reserved)
-		reserved = lesser(lesser(beside, reserved + max / 50), max / 2);
-	else
-		reserved -= lesser(reserved - beside, max / 200);
+	uint64_t reserved = approach(before, beside, max);
 	atomic_store_explicit(&store->reserved_bytes, reserved, memory_order_relaxed);
+	return reserved == before;
 }
 
 /* Returns whether it evicted one, and adds its bytes to *freed. */
@@ -88,20 +78,11 @@ evict_from(struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep
 	struct hc_garbage garbage = {0};
 
 	hc_shard_lock(store, shard);
-	double clock = atomic_load_explicit(&store->evict_clock, memory_order_relaxed), before = clock;
-	struct hc_entry *victim = hc_evict_victim(&shard->evict, keep, &clock);
-	if (victim != NULL) {
-		*freed += hc_entry_footprint(victim);
-		hc_shard_unlink(store, shard, hc_table_link(&shard->table, victim), &garbage);
-		hc_shard_settle(shard, 2, &garbage);
-		shard->evicted++;
-	}
-	if (clock > before)
-		atomic_store_explicit(&store->evict_clock, clock, memory_order_relaxed);
-	atomic_store_explicit(&shard->evict_best, hc_evict_best(&shard->evict), memory_order_relaxed);
+	size_t bytes = hc_shard_evict(store, shard, keep, &garbage);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
-	return victim != NULL;
+	*freed += bytes;
+	return bytes > 0;
 }
 
 static double
@@ -137,22 +118,22 @@ evict_any(struct hc_store *store, struct hc_entry *keep, uint64_t *freed)
 }
 
 void
-hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep)
+hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep)
 {
-	static _Thread_local uint64_t inserted;
+	static _Thread_local uint64_t turned;
 	uint64_t freed = 0;
 	unsigned evicted = 0;
 
-	inserted += own_bytes;
-	if (inserted >= TURN) {
-		inserted = 0;
-		fit_idle(store, TURN_WORK);
-	}
 	while (hc_budget_exceeded(store) && (freed < own_bytes || evicted < EXTRA)) {
 		if (!evict_from(store, &store->shards[choose_shard(store, home)], keep, &freed) &&
 		    !evict_any(store, keep, &freed))
 			break;
 		evicted++;
+	}
+	turned += freed > own_bytes ? freed : own_bytes;
+	if (turned >= TURN) {
+		turned = 0;
+		fit_idle(store, TURN_WORK);
 	}
 }
 

@@ -23,10 +23,18 @@ ticket_good(const struct hc_store *store, const struct hc_stamp *stamp, const st
 /* Under the lock: `entry` came in time. It is as old as its ticket, whenever it was created. */
 static enum hc_status
 keep(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
-    const struct hc_ticket *ticket, int64_t now_ms, struct hc_garbage *garbage)
+    const struct hc_ticket *ticket, enum hc_put_kind kind, int64_t now_ms, struct hc_garbage *garbage)
 {
+	struct hc_place place;
+
 	hc_entry_set_generation(entry, ticket->generation);
-	return hc_shard_replace(store, shard, key, entry, now_ms, garbage);
+	struct hc_entry *present = hc_shard_find(store, shard, key, now_ms, &place, garbage);
+	hc_entry_ref(entry);
+	enum hc_status status = hc_shard_put(
+	    store, shard, key.hash, &place, present, entry, hc_entry_footprint(entry), kind, now_ms, garbage);
+	if (status != HC_OK)
+		hc_entry_unref(entry);
+	return status;
 }
 
 /* Outside of the lock. */
@@ -63,9 +71,10 @@ hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_
 }
 
 enum hc_status
-hc_store_fill_end(
-    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms)
+hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry,
+    enum hc_store_fill fill, int64_t now_ms)
 {
+	enum hc_put_kind kind = fill == HC_FILL_FILED ? HC_PUT_FILED : HC_PUT_FILLED;
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
 	enum hc_status status = HC_STALE;
@@ -73,7 +82,7 @@ hc_store_fill_end(
 	hc_shard_lock(store, shard);
 	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
 	if (ticket_good(store, stamp, ticket) && stamp->writers == 0)
-		status = entry == NULL ? HC_OK : keep(store, shard, key, entry, ticket, now_ms, &garbage);
+		status = entry == NULL ? HC_OK : keep(store, shard, key, entry, ticket, kind, now_ms, &garbage);
 	stamp->stamp++;
 	hc_shard_unlock(store, shard);
 	return finish(store, key, entry, status, &garbage);
@@ -91,6 +100,7 @@ hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket
 	ticket->stamp = ++stamp->stamp;
 	ticket->generation = hc_store_generation(store);
 	hc_shard_drop(store, shard, key, &garbage);
+	hc_below_removed(store, hc_slice(key.ptr, key.len));
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 }
@@ -109,7 +119,8 @@ hc_store_write_end(
 	stamp->writers--;
 	hc_shard_drop(store, shard, key, &garbage);
 	if (ticket_good(store, stamp, ticket) && stamp->writers == 0)
-		status = entry == NULL ? HC_OK : keep(store, shard, key, entry, ticket, now_ms, &garbage);
+		status =
+		    entry == NULL ? HC_OK : keep(store, shard, key, entry, ticket, HC_PUT_WRITTEN, now_ms, &garbage);
 	/* Fills asked for while it was under way may have read what it has replaced. */
 	stamp->stamp++;
 	hc_shard_unlock(store, shard);
@@ -134,9 +145,12 @@ hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version)
 	struct hc_garbage garbage = {0};
 
 	hc_shard_lock(store, shard);
-	struct hc_entry *entry = *hc_table_find(&shard->table, key);
-	if (entry != NULL && (version == 0 || hc_entry_version(entry) < version))
+	struct hc_place place;
+	const struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
+	if (entry == NULL || version == 0 || hc_entry_version(entry) < version) {
 		hc_shard_drop(store, shard, key, &garbage);
+		hc_below_removed(store, hc_slice(key.ptr, key.len));
+	}
 	/* Also when the copy stays: what is on its way may be older than the event. */
 	hc_shard_stamp(shard, key)->stamp++;
 	hc_shard_unlock(store, shard);
@@ -150,11 +164,12 @@ hc_store_invalidate_older(struct hc_store *store, struct hc_key key, uint64_t ve
 	struct hc_garbage garbage = {0};
 
 	hc_shard_lock(store, shard);
-	const struct hc_entry *entry = *hc_table_find(&shard->table, key);
+	struct hc_place place;
+	const struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
 	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
 	if (stamp->writers == 0 && (entry == NULL || hc_entry_version(entry) < version)) {
-		if (entry != NULL)
-			hc_shard_drop(store, shard, key, &garbage);
+		hc_shard_drop(store, shard, key, &garbage);
+		hc_below_removed(store, hc_slice(key.ptr, key.len));
 		stamp->stamp++;
 	}
 	hc_shard_unlock(store, shard);

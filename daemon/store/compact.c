@@ -40,15 +40,16 @@ copy_entry(struct hc_entry *to, const struct hc_entry *from)
 static bool
 replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *from, struct hc_entry *to)
 {
-	struct hc_entry **link = hc_table_find(&shard->table, key);
+	double clock = atomic_load_explicit(&store->evict_clock, memory_order_relaxed);
+	struct hc_place place;
 
 	/* The table's reference and ours. Nobody can come by another one now. */
-	if (*link != from || atomic_load_explicit(&from->refs, memory_order_acquire) != 2)
+	if (hc_table_find(&shard->table, key, &place) != from ||
+	    atomic_load_explicit(&from->refs, memory_order_acquire) != 2)
 		return false;
 	copy_entry(to, from);
-	*link = to;
-	hc_evict_replace(
-	    &shard->evict, from, to, key.hash, atomic_load_explicit(&store->evict_clock, memory_order_relaxed));
+	hc_table_replace(&place, to);
+	(void)hc_evict_replace(&shard->evict, from, to, key.hash, clock);
 	atomic_store_explicit(&from->refs, 0, memory_order_relaxed);
 	return true;
 }

@@ -9,12 +9,6 @@
 #include "store/shard.h"
 #include "store/slab.h"
 
-struct hc_key
-hc_key(struct hc_slice bytes)
-{
-	return (struct hc_key){bytes.ptr, bytes.len, hc_hash(bytes.ptr, bytes.len)};
-}
-
 #define SHORT_KEY UINT8_MAX
 #define SHORT_VALUE UINT16_MAX
 
@@ -40,9 +34,6 @@ write_extras(struct hc_entry *entry, unsigned extras, struct hc_entry_lengths le
 	if ((extras & HC_ENTRY_LONG) != 0) {
 		memcpy(at, &lengths, sizeof(lengths));
 		at += sizeof(lengths);
-	} else {
-		entry->key_len_short = (uint8_t)lengths.key;
-		entry->value_len_short = (uint16_t)lengths.value;
 	}
 	if ((extras & HC_ENTRY_TAGGED) != 0) {
 		memcpy(at, &tag, sizeof(tag));
@@ -52,18 +43,23 @@ write_extras(struct hc_entry *entry, unsigned extras, struct hc_entry_lengths le
 		memset(at, 0, sizeof(uint64_t));
 }
 
-static_assert(offsetof(struct hc_entry, data) == 32, "a byte more here is sixteen more for each entry");
+static_assert(offsetof(struct hc_entry, data) == 24, "a byte more here is eight more for each entry");
+
+/* As most are. */
+static bool
+is_plain(const struct hc_store *store, struct hc_key key, size_t value_len, uint32_t model)
+{
+	return key.len <= SHORT_KEY && value_len <= SHORT_VALUE && model == HC_MODEL_DEFAULT && !store->versions &&
+	       atomic_load_explicit(store->default_epoch, memory_order_acquire) == 0;
+}
 
 /* All but `refs`, which compaction may be looking at; it is 0. */
 static void
 begin_entry(struct hc_entry *entry, unsigned extras, uint32_t generation)
 {
-	entry->next = NULL;
 	atomic_init(&entry->life, HC_ENTRY_NO_EXPIRY << 16 | (uint16_t)generation);
 	entry->created_s = 0;
 	atomic_init(&entry->used, 0);
-	entry->value_len_short = 0;
-	entry->key_len_short = 0;
 	atomic_init(&entry->hits, 0);
 	atomic_init(&entry->state, (uint8_t)extras);
 	entry->stamp = 0;
@@ -72,17 +68,24 @@ begin_entry(struct hc_entry *entry, unsigned extras, uint32_t generation)
 struct hc_entry *
 hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len, uint32_t model)
 {
-	struct hc_entry_tag tag = {model, hc_models_epoch(store->models, model)};
+	struct hc_entry_tag tag = {HC_MODEL_DEFAULT, 0};
+	unsigned extras = 0;
 	struct hc_entry *entry;
 
-	if (key.len > UINT32_MAX || value_len > UINT32_MAX)
-		return NULL;
-	unsigned extras = extras_of(store, key, value_len, tag);
+	if (__builtin_expect(!is_plain(store, key, value_len, model), 0)) {
+		if (key.len > UINT32_MAX || value_len > UINT32_MAX)
+			return NULL;
+		tag = (struct hc_entry_tag){model, hc_models_epoch(store->models, model)};
+		extras = extras_of(store, key, value_len, tag);
+	}
 	entry = hc_slab_alloc(sizeof(*entry) + hc_entry_extras_len(extras) + key.len + value_len);
 	if (entry == NULL)
 		return NULL;
 	begin_entry(entry, extras, hc_store_generation(store));
-	write_extras(entry, extras, (struct hc_entry_lengths){(uint32_t)key.len, (uint32_t)value_len}, tag);
+	entry->value_len_short = (uint16_t)value_len;
+	entry->key_len_short = (uint8_t)key.len;
+	if (extras != 0)
+		write_extras(entry, extras, (struct hc_entry_lengths){(uint32_t)key.len, (uint32_t)value_len}, tag);
 	if (key.len > 0)
 		memcpy(entry->data + hc_entry_extras_len(extras), key.ptr, key.len);
 	/* From here on compaction may come across it, and reads its key to find that it is not in the table. */
@@ -189,24 +192,18 @@ hc_entry_hash(const struct hc_entry *entry)
 	return hc_hash(key.ptr, key.len);
 }
 
-size_t
-hc_entry_alloc_size(const struct hc_entry *entry)
+uint32_t
+hc_entry_generation(const struct hc_entry *entry, uint32_t present)
 {
-	struct hc_entry_lengths lengths = hc_entry_lengths(entry);
+	uint64_t life = atomic_load_explicit(&entry->life, memory_order_relaxed);
 
-	return sizeof(*entry) + hc_entry_extras_len(hc_entry_state(entry)) + lengths.key + lengths.value;
+	return present - (uint16_t)((uint16_t)present - (uint16_t)life);
 }
 
 /* ---- references ---- */
 
-void
-hc_entry_ref(struct hc_entry *entry)
-{
-	atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
-}
-
-static __attribute__((noinline)) void
-free_entry(struct hc_entry *entry)
+__attribute__((noinline)) void
+hc_entry_free(struct hc_entry *entry)
 {
 	hc_free((void *)cell_of(entry));
 	hc_slab_free(entry, hc_entry_alloc_size(entry));
@@ -215,12 +212,8 @@ free_entry(struct hc_entry *entry)
 void
 hc_entry_unref(struct hc_entry *entry)
 {
-	if (entry == NULL)
-		return;
-	uint32_t refs = atomic_fetch_sub_explicit(&entry->refs, 1, memory_order_acq_rel);
-	assert(refs > 0);
-	if (refs == 1)
-		free_entry(entry);
+	if (entry != NULL && hc_entry_let_go(entry))
+		hc_entry_free(entry);
 }
 
 size_t

@@ -11,7 +11,7 @@
 #define CLOCK_STEP 0.1    /* by which a chunk's clock may be wrong, in hits of its class's size */
 #define SMALL_SHARE 10u   /* small may have this part of its class: one tenth */
 #define MOVES 64u         /* entries sent round in a search before one goes, however hot */
-#define SEARCH_SLOTS 256u /* slots looked at in a search for an entry without item */
+#define SEARCH_GROUPS 32u /* groups of buckets looked at in a search for an entry without item */
 #define STALE_MIN 64u     /* stale items that are not worth cleaning up */
 
 struct hc_evict_chunk {
@@ -67,16 +67,24 @@ set_state(struct hc_entry *entry, enum hc_evict_which which, unsigned hot)
 	    memory_order_relaxed);
 }
 
-/* The entry that the item stands for, or NULL: it is stale. */
+/* The entry that the item stands for and its whole hash, or NULL: it is stale. */
 static struct hc_entry *
-find_entry(const struct hc_evict *evict, const struct hc_evict_queue *queue, uint32_t hash, uint8_t stamp)
+find_entry(
+    const struct hc_evict *evict, const struct hc_evict_queue *queue, uint32_t hash, uint8_t stamp, uint64_t *whole)
 {
-	struct hc_entry *entry = *hc_table_slot(evict->table, hc_table_index(evict->table, hash));
+	const struct hc_bucket *bucket = hc_table_bucket(evict->table, hc_table_index(evict->table, hash));
+	uint8_t tag = hc_bucket_tag(hash);
 
-	for (; entry != NULL; entry = entry->next) {
-		if (entry->stamp == stamp && &evict->classes[class_of(entry)][which_of(entry)] == queue &&
-		    (uint32_t)hc_entry_hash(entry) == hash && entry != queue->oldest)
-			return entry;
+	for (; bucket != NULL; bucket = hc_bucket_more(bucket)) {
+		for (unsigned match = hc_bucket_match(bucket, tag); match != 0; match &= match - 1) {
+			struct hc_entry *entry = hc_bucket_entry(bucket, (unsigned)__builtin_ctz(match));
+			if (entry->stamp != stamp || &evict->classes[class_of(entry)][which_of(entry)] != queue ||
+			    entry == queue->oldest)
+				continue;
+			*whole = hc_entry_hash(entry);
+			if ((uint32_t)*whole == hash)
+				return entry;
+		}
 	}
 	return NULL;
 }
@@ -85,12 +93,12 @@ find_entry(const struct hc_evict *evict, const struct hc_evict_queue *queue, uin
 
 /* A chunk that has room for an item queued now; NULL: no memory. */
 static struct hc_evict_chunk *
-tail_with_room(struct hc_evict_queue *queue, double clock, double step)
+tail_with_room(struct hc_evict_queue *queue, double clock, double weight_of_one)
 {
 	struct hc_evict_chunk *chunk = queue->tail;
 
 	if (chunk != NULL && chunk->end < CHUNK_ITEMS &&
-	    (chunk->end - chunk->first < (int)CHUNK_SHARED || clock - chunk->clock < step))
+	    (chunk->end - chunk->first < (int)CHUNK_SHARED || (clock - chunk->clock) * weight_of_one < CLOCK_STEP))
 		return chunk;
 	chunk = hc_malloc(sizeof(*chunk));
 	if (chunk == NULL)
@@ -122,9 +130,10 @@ static void
 clean_chunk(const struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_evict_chunk *chunk)
 {
 	uint8_t end = 0;
+	uint64_t hash;
 
 	for (unsigned i = chunk->first; i < chunk->end; i++) {
-		if (find_entry(evict, queue, chunk->hashes[i], chunk->stamps[i]) == NULL)
+		if (find_entry(evict, queue, chunk->hashes[i], chunk->stamps[i], &hash) == NULL)
 			continue;
 		chunk->hashes[end] = chunk->hashes[i];
 		chunk->stamps[end++] = chunk->stamps[i];
@@ -193,7 +202,7 @@ push(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entr
 	entry->stamp = queue->stamp;
 	queue->entries++;
 	queue->bytes += size;
-	struct hc_evict_chunk *chunk = tail_with_room(queue, clock, CLOCK_STEP / weight(evict, size));
+	struct hc_evict_chunk *chunk = tail_with_room(queue, clock, weight(evict, size));
 	if (chunk != NULL) {
 		chunk->hashes[chunk->end] = (uint32_t)hash;
 		chunk->stamps[chunk->end++] = entry->stamp;
@@ -241,54 +250,82 @@ hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry)
 		evict->used &= ~((uint64_t)1 << class);
 }
 
-void
+bool
 hc_evict_replace(struct hc_evict *evict, struct hc_entry *old, struct hc_entry *entry, uint64_t hash, double clock)
 {
 	enum hc_evict_which which = which_of(old);
 	unsigned hot = hc_entry_hotness(old);
-	struct hc_evict_queue *queue = queue_of(evict, old);
+	size_t size = hc_evict_size(entry), old_size = hc_evict_size(old);
+	unsigned class = hc_evict_class(size);
 
-	if (class_of(old) != class_of(entry)) {
+	if (size != old_size && hc_evict_class(old_size) != class) {
 		hc_evict_remove(evict, old);
 		put_in(evict, entry, hash, which, hot, clock);
-		return;
+		return true;
 	}
 	/* Its item is the old one's: same hash, same stamp. */
+	struct hc_evict_queue *queue = &evict->classes[class][which];
 	set_state(entry, which, hot);
 	entry->stamp = old->stamp;
-	queue->bytes += hc_evict_size(entry) - hc_evict_size(old);
-	if (queue->oldest == old) {
-		queue->oldest = entry;
-		queue->oldest_priority = priority(evict, entry, queue->oldest_clock);
-	}
+	queue->bytes += size - old_size;
+	if (queue->oldest != old)
+		return false;
+	queue->oldest = entry;
+	queue->oldest_priority = priority(evict, entry, queue->oldest_clock);
+	return true;
 }
 
 /* ---- the oldest of a queue ---- */
 
 static void
-set_oldest(const struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entry, double clock)
+set_oldest(
+    const struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entry, uint64_t hash, double clock)
 {
 	queue->oldest = entry;
+	queue->oldest_hash = hash;
 	queue->oldest_clock = clock;
 	queue->oldest_priority = priority(evict, entry, clock);
 }
 
-/* There are entries but no items any more: they were queued without memory. Looks at some slots. */
+static struct hc_entry *
+first_in_queue(struct hc_evict *evict, const struct hc_evict_queue *queue, const struct hc_bucket *bucket)
+{
+	for (; bucket != NULL; bucket = hc_bucket_more(bucket)) {
+		for (unsigned used = hc_bucket_used(bucket); used != 0; used &= used - 1) {
+			struct hc_entry *entry = hc_bucket_entry(bucket, (unsigned)__builtin_ctz(used));
+			if (queue_of(evict, entry) == queue)
+				return entry;
+		}
+	}
+	return NULL;
+}
+
+/* There are entries but no items any more: they were queued without memory. Looks at some groups. */
 static void
 search_oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
 {
-	for (unsigned n = 0; n < SEARCH_SLOTS && queue->oldest == NULL; n++) {
-		struct hc_entry **slots[2];
-		unsigned count = hc_table_walk(evict->table, evict->search, slots);
-		for (unsigned i = 0; i < count; i++) {
-			struct hc_entry *entry = *slots[i];
-			while (entry != NULL && queue_of(evict, entry) != queue)
-				entry = entry->next;
-			if (entry != NULL)
-				set_oldest(evict, queue, entry, 0);
-		}
+	for (unsigned n = 0; n < SEARCH_GROUPS && queue->oldest == NULL; n++) {
+		struct hc_bucket *buckets[HC_TABLE_GROUP_MAX];
+		unsigned count = hc_table_group(evict->table, evict->search, buckets);
+		struct hc_entry *entry = NULL;
+		for (unsigned i = 0; i < count && entry == NULL; i++)
+			entry = first_in_queue(evict, queue, buckets[i]);
+		if (entry != NULL)
+			set_oldest(evict, queue, entry, hc_entry_hash(entry), 0);
 		evict->search = hc_table_walk_next(evict->table, evict->search);
 	}
+}
+
+/* The next items' turn comes soon: the bucket of the one after the next is fetched, and the entry of the next. */
+static inline __attribute__((always_inline)) void
+look_ahead(const struct hc_evict *evict, const struct hc_evict_chunk *chunk)
+{
+	const struct hc_table *table = evict->table;
+
+	if (chunk->first + 1 < chunk->end)
+		hc_table_prefetch_slot(table, chunk->hashes[chunk->first + 1]);
+	if (chunk->first < chunk->end)
+		hc_table_prefetch_entry(table, chunk->hashes[chunk->first]);
 }
 
 static struct hc_entry *
@@ -304,9 +341,11 @@ oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
 		}
 		unsigned at = chunk->first++;
 		queue->items--;
-		struct hc_entry *entry = find_entry(evict, queue, chunk->hashes[at], chunk->stamps[at]);
+		look_ahead(evict, chunk);
+		uint64_t hash;
+		struct hc_entry *entry = find_entry(evict, queue, chunk->hashes[at], chunk->stamps[at], &hash);
 		if (entry != NULL)
-			set_oldest(evict, queue, entry, chunk->clock);
+			set_oldest(evict, queue, entry, hash, chunk->clock);
 	}
 	if (queue->oldest == NULL)
 		search_oldest(evict, queue);
@@ -323,7 +362,7 @@ oldest_but(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry
 		return entry;
 	double clock = queue->oldest_clock;
 	take_out(queue, entry);
-	push(evict, queue, entry, hc_entry_hash(entry), clock);
+	push(evict, queue, entry, queue->oldest_hash, clock);
 	return oldest(evict, queue);
 }
 
@@ -368,24 +407,25 @@ move_on(struct hc_evict *evict, struct hc_evict_queue *queue, double clock)
 
 	take_out(queue, entry);
 	set_state(entry, HC_EVICT_MAIN, hot);
-	push(evict, &evict->classes[class][HC_EVICT_MAIN], entry, hc_entry_hash(entry), clock);
+	push(evict, &evict->classes[class][HC_EVICT_MAIN], entry, queue->oldest_hash, clock);
 }
 
 /* The next victim is known: it is about to go. */
 static struct hc_entry *
-depart(struct hc_evict *evict, struct hc_evict_queue *queue, double *clock)
+depart(struct hc_evict *evict, struct hc_evict_queue *queue, double *clock, uint64_t *hash)
 {
 	struct hc_entry *entry = queue->oldest;
 
+	*hash = queue->oldest_hash;
 	if (which_of(entry) == HC_EVICT_SMALL)
-		hc_ghost_add(&evict->ghost, hc_entry_hash(entry), hc_evict_size(entry), evict->entries);
+		hc_ghost_add(&evict->ghost, *hash, hc_evict_size(entry), evict->entries);
 	if (queue->oldest_priority > *clock)
 		*clock = queue->oldest_priority;
 	return entry;
 }
 
 struct hc_entry *
-hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock)
+hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock, uint64_t *hash)
 {
 	for (unsigned moves = 0;;) {
 		struct hc_evict_queue *queue = best_offer(evict, keep);
@@ -397,7 +437,7 @@ hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock)
 			continue;
 		}
 		if (hc_entry_hotness(queue->oldest) == 0 || moves++ == MOVES)
-			return depart(evict, queue, clock);
+			return depart(evict, queue, clock, hash);
 		move_on(evict, queue, *clock);
 	}
 }

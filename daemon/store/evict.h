@@ -40,6 +40,7 @@ struct hc_evict_queue {
 	struct hc_evict_chunk *head, *tail;
 	/* the oldest entry, its item taken out already; NULL: not known */
 	struct hc_entry *oldest;
+	uint64_t oldest_hash;   /* of its key */
 	double oldest_clock;    /* when it was queued */
 	double oldest_priority; /* or less: it may have been hit since */
 	uint64_t bytes;         /* of the entries */
@@ -75,17 +76,17 @@ void hc_evict_set_capacity(struct hc_evict *evict, uint64_t bytes);
 /* A new entry of that hash, in the table already. */
 void hc_evict_insert(struct hc_evict *evict, struct hc_entry *entry, uint64_t hash, double clock);
 /* It takes the place of `old`, which is in the table no more: of the same key, so what `old` has
- * earned is kept. */
-void hc_evict_replace(
+ * earned is kept. Returns whether another may be the oldest of its queue now. */
+bool hc_evict_replace(
     struct hc_evict *evict, struct hc_entry *old, struct hc_entry *entry, uint64_t hash, double clock);
 /* It is gone, for whatever reason. */
 void hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry);
 
 /*
- * The entry that should go next, left in place for the caller to remove at once; NULL when there is
- * none but `keep`. Moves *clock on. Bounded work.
+ * The entry that should go next, and its hash, left in place for the caller to remove at once; NULL
+ * when there is none but `keep`. Moves *clock on. Bounded work.
  */
-struct hc_entry *hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock);
+struct hc_entry *hc_evict_victim(struct hc_evict *evict, struct hc_entry *keep, double *clock, uint64_t *hash);
 /* The priority of the one that would be offered first (or less), HC_EVICT_NONE when there is none. */
 double hc_evict_best(struct hc_evict *evict);
 /* The same of the entry's class alone. */

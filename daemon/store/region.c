@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "store/lock.h"
+#include "base/lock.h"
 #include "store/region.h"
 
 #define SLOTS (HC_REGION / HC_REGION_SLOT)

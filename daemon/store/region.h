@@ -14,7 +14,7 @@
 
 #define HC_REGION ((size_t)16 << 20)
 #define HC_REGION_SLOT ((size_t)256 << 10)
-#define HC_REGION_HEADER ((size_t)768)
+#define HC_REGION_HEADER ((size_t)1088)
 
 /* The header, zeroed, of a slot whose bytes are all zero and not in memory yet; NULL: no memory. */
 void *hc_region_take(void);

@@ -3,142 +3,301 @@
  * the shard's lock, but for freeing the garbage.
  */
 #include <assert.h>
+#include <stddef.h>
 #include "base/mem.h"
 #include "store/shard.h"
+#include "store/slab.h"
+
+/* ---- what there is of each model, and in all ---- */
+
+void
+hc_shard_tell(struct hc_store *store, struct hc_shard *shard)
+{
+	struct hc_untold *untold = &shard->untold;
+
+	if (untold->entries == 0 && untold->bytes == 0)
+		return;
+	atomic_fetch_add_explicit(&store->bytes, (uint64_t)untold->bytes, memory_order_relaxed);
+	hc_models_account(store->models, untold->model, untold->entries, untold->bytes);
+	untold->entries = 0;
+	untold->bytes = 0;
+}
+
+/* All shards write the counters: so it is done once for many entries. */
+static void
+account(struct hc_store *store, struct hc_shard *shard, uint32_t model, int64_t entries, int64_t bytes)
+{
+	struct hc_untold *untold = &shard->untold;
+	int64_t most = (int64_t)atomic_load_explicit(&store->untold_max, memory_order_relaxed);
+
+	if (untold->model != model) {
+		hc_shard_tell(store, shard);
+		untold->model = model;
+	}
+	untold->entries += entries;
+	untold->bytes += bytes;
+	if (untold->bytes > most || untold->bytes < -most)
+		hc_shard_tell(store, shard);
+}
 
 static void
-account(struct hc_store *store, const struct hc_entry *entry, int64_t sign)
+account_one(struct hc_store *store, struct hc_shard *shard, const struct hc_entry *entry, int64_t sign)
 {
-	int64_t bytes = sign * (int64_t)hc_entry_footprint(entry);
+	account(store, shard, hc_entry_model(entry), sign, sign * (int64_t)hc_entry_footprint(entry));
+}
 
-	atomic_fetch_add_explicit(&store->bytes, (uint64_t)bytes, memory_order_relaxed);
-	hc_models_account(store->models, hc_entry_model(entry), sign, bytes);
+static void
+account_replacement(struct hc_store *store, struct hc_shard *shard, const struct hc_entry *old,
+    const struct hc_entry *entry, size_t footprint)
+{
+	uint32_t model = hc_entry_model(entry);
+	bool same_model = hc_entry_model(old) == model;
+	size_t size = hc_entry_alloc_size(entry);
+
+	/* As most are. Blocks of slabs take the same when they are of the same size. */
+	if (same_model && size <= HC_SLAB_BLOCK_MAX && hc_entry_alloc_size(old) == size)
+		return;
+	int64_t old_footprint = (int64_t)hc_entry_footprint(old);
+	if (same_model) {
+		account(store, shard, model, 0, (int64_t)footprint - old_footprint);
+		return;
+	}
+	account(store, shard, hc_entry_model(old), -1, -old_footprint);
+	account(store, shard, model, 1, (int64_t)footprint);
+}
+
+/* ---- entries that nobody holds: 48 bits of an address in what is of no use any more ---- */
+
+#define NEXT offsetof(struct hc_entry, created_s)
+#define NEXT_LEN 6u
+
+static_assert(offsetof(struct hc_entry, value_len_short) == NEXT + NEXT_LEN, "that is still needed");
+
+static struct hc_entry *
+next_of(const struct hc_entry *entry)
+{
+	uint64_t next = 0;
+
+	memcpy(&next, (const char *)entry + NEXT, NEXT_LEN);
+	return (struct hc_entry *)(uintptr_t)next;
+}
+
+static void
+set_next(struct hc_entry *entry, const struct hc_entry *next)
+{
+	uint64_t address = (uintptr_t)next;
+
+	memcpy((char *)entry + NEXT, &address, NEXT_LEN);
 }
 
 static void
 throw_away(struct hc_garbage *garbage, struct hc_entry *entry)
 {
-	entry->next = garbage->entries;
+	if (!hc_entry_let_go(entry))
+		return;
+	set_next(entry, garbage->entries);
 	garbage->entries = entry;
 }
 
-void
-hc_shard_unlink(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link, struct hc_garbage *garbage)
+/* It is in the table no more. */
+static void
+forget(struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, struct hc_garbage *garbage)
 {
-	struct hc_entry *entry = *link;
-
-	hc_table_remove(&shard->table, link);
 	hc_evict_remove(&shard->evict, entry);
-	account(store, entry, -1);
+	account_one(store, shard, entry, -1);
 	throw_away(garbage, entry);
 }
 
 void
-hc_shard_reclaim(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link, struct hc_garbage *garbage)
+hc_shard_remove(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *entry,
+    struct hc_garbage *garbage)
 {
-	if (hc_entry_current(store, *link))
+	hc_table_remove(&shard->table, place);
+	forget(store, shard, entry, garbage);
+}
+
+static void
+count_reclaimed(const struct hc_store *store, struct hc_shard *shard, const struct hc_entry *entry)
+{
+	if (hc_entry_current(store, entry))
 		shard->expired++;
 	else
 		shard->reclaimed++;
-	hc_shard_unlink(store, shard, link, garbage);
+}
+
+void
+hc_shard_reclaim(
+    struct hc_store *store, struct hc_shard *shard, struct hc_bucket *bucket, unsigned at, struct hc_garbage *garbage)
+{
+	struct hc_entry *entry = hc_bucket_entry(bucket, at);
+
+	count_reclaimed(store, shard, entry);
+	hc_table_clear(&shard->table, bucket, at);
+	forget(store, shard, entry, garbage);
 }
 
 void
 hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garbage)
 {
-	void **segment = hc_table_adapt(&shard->table, steps);
-
-	if (segment != NULL) {
-		*segment = garbage->segments;
-		garbage->segments = segment;
-	}
+	if (__builtin_expect(hc_table_fits(&shard->table), 1))
+		return;
+	void **segments = hc_table_adapt(&shard->table, steps), **last = segments;
+	if (segments == NULL)
+		return;
+	while (*last != NULL)
+		last = *last;
+	*last = garbage->segments;
+	garbage->segments = segments;
 }
 
-struct hc_entry *
-hc_shard_find(
-    struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, struct hc_garbage *garbage)
+__attribute__((noinline, cold)) void
+hc_shard_reclaim_at(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place,
+    struct hc_entry *entry, struct hc_garbage *garbage)
 {
-	struct hc_entry **link = hc_table_find(&shard->table, key);
-
-	if (*link == NULL || hc_entry_valid(store, *link, now_ms))
-		return *link;
-	hc_shard_reclaim(store, shard, link, garbage);
-	hc_shard_settle(shard, 2, garbage);
-	return NULL;
+	count_reclaimed(store, shard, entry);
+	hc_shard_remove(store, shard, place, entry, garbage);
 }
 
 void
 hc_shard_drop(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_garbage *garbage)
 {
-	struct hc_entry **link = hc_table_find(&shard->table, key);
+	struct hc_place place;
+	struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
 
-	if (*link == NULL)
+	if (entry == NULL)
 		return;
-	hc_shard_unlink(store, shard, link, garbage);
-	hc_shard_settle(shard, 2, garbage);
+	hc_shard_remove(store, shard, &place, entry, garbage);
+	hc_shard_settle(shard, 1, garbage);
 }
 
-/* Others decide by it whether to evict from this shard. */
+/* Others decide by it whether to evict from this shard; nobody does before there is anything to evict. */
 static void
-offer_beside(struct hc_shard *shard, const struct hc_entry *entry)
+offer_beside(const struct hc_store *store, struct hc_shard *shard, const struct hc_entry *entry)
 {
-	double best = hc_evict_best_beside(&shard->evict, entry);
+	double best = atomic_load_explicit(&shard->evict_best, memory_order_relaxed);
 
-	if (best < atomic_load_explicit(&shard->evict_best, memory_order_relaxed))
-		atomic_store_explicit(&shard->evict_best, best, memory_order_relaxed);
+	if (best == HC_EVICT_NONE && !hc_budget_exceeded(store))
+		return;
+	double beside = hc_evict_best_beside(&shard->evict, entry);
+	if (beside < best)
+		atomic_store_explicit(&shard->evict_best, beside, memory_order_relaxed);
 }
 
-/* In place of `old`, when there is one. */
 static void
-link_entry(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
-    struct hc_entry *old, int64_t now_ms)
+begin_life(struct hc_entry *entry, int64_t now_ms)
 {
-	double clock = atomic_load_explicit(&store->evict_clock, memory_order_relaxed);
 	int64_t now_s = now_ms / 1000;
 
 	assert(entry->created_s == 0); /* once only: someone may still be reading it where it was */
 	entry->created_s = now_s > 0 ? (uint32_t)now_s : 1;
-	hc_entry_ref(entry);
-	hc_table_insert(&shard->table, entry, key.hash);
-	if (old != NULL)
-		hc_evict_replace(&shard->evict, old, entry, key.hash, clock);
-	else
-		hc_evict_insert(&shard->evict, entry, key.hash, clock);
-	account(store, entry, 1);
-	hc_shard_expires(shard, hc_entry_expire_ms(entry));
-	offer_beside(shard, entry);
+}
+
+/* Without memory for another bucket, one of those in the full one has to go. */
+static void
+insert_entry(struct hc_store *store, struct hc_shard *shard, uint64_t hash, const struct hc_place *place,
+    struct hc_entry *entry, struct hc_garbage *garbage)
+{
+	while (hc_table_insert(&shard->table, place, entry, (uint32_t)hash) != HC_OK) {
+		struct hc_place one = {.first = place->first, .bucket = place->first};
+		hc_shard_remove(store, shard, &one, hc_bucket_entry(one.bucket, one.at), garbage);
+		shard->evicted++;
+	}
+}
+
+static void
+link_new(struct hc_store *store, struct hc_shard *shard, uint64_t hash, const struct hc_place *place,
+    struct hc_entry *entry, size_t footprint, struct hc_garbage *garbage)
+{
+	double clock = atomic_load_explicit(&store->evict_clock, memory_order_relaxed);
+
+	insert_entry(store, shard, hash, place, entry, garbage);
+	hc_evict_insert(&shard->evict, entry, hash, clock);
+	account(store, shard, hc_entry_model(entry), 1, (int64_t)footprint);
+	offer_beside(store, shard, entry);
+}
+
+static void
+link_instead(struct hc_store *store, struct hc_shard *shard, uint64_t hash, const struct hc_place *place,
+    struct hc_entry *present, struct hc_entry *entry, size_t footprint, struct hc_garbage *garbage)
+{
+	double clock = atomic_load_explicit(&store->evict_clock, memory_order_relaxed);
+
+	hc_table_replace(place, entry);
+	if (hc_evict_replace(&shard->evict, present, entry, hash, clock))
+		offer_beside(store, shard, entry);
+	account_replacement(store, shard, present, entry, footprint);
+	throw_away(garbage, present);
 }
 
 static enum hc_status
-check_entry(const struct hc_store *store, const struct hc_entry *entry, int64_t now_ms)
+check_entry(const struct hc_store *store, const struct hc_entry *entry, size_t footprint, int64_t now_ms)
 {
 	uint64_t max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
 
 	if (!hc_entry_valid(store, entry, now_ms))
 		return HC_STALE;
-	return hc_entry_footprint(entry) > max_bytes / HC_ENTRY_SHARE ? HC_LIMIT : HC_OK;
+	return footprint > max_bytes / HC_ENTRY_SHARE ? HC_LIMIT : HC_OK;
+}
+
+static void
+tell_put(const struct hc_store *store, struct hc_entry *entry, enum hc_put_kind kind)
+{
+	const struct hc_store_below *below = store->below;
+
+	if (below == NULL || kind == HC_PUT_FILED)
+		return;
+	if (kind == HC_PUT_WRITTEN)
+		below->written(below->arg, entry);
+	else
+		below->filled(below->arg, entry);
 }
 
 enum hc_status
-hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
-    int64_t now_ms, struct hc_garbage *garbage)
+hc_shard_put(struct hc_store *store, struct hc_shard *shard, uint64_t hash, const struct hc_place *place,
+    struct hc_entry *present, struct hc_entry *entry, size_t footprint, enum hc_put_kind kind, int64_t now_ms,
+    struct hc_garbage *garbage)
 {
-	struct hc_entry **link = hc_table_find(&shard->table, key), *old = *link;
-	enum hc_status status = check_entry(store, entry, now_ms);
+	enum hc_status status = check_entry(store, entry, footprint, now_ms);
 
-	assert(hc_entry_lengths(entry).key == key.len);
-	if (status == HC_OK) {
-		if (old != NULL) {
-			hc_table_remove(&shard->table, link);
-			account(store, old, -1);
-			throw_away(garbage, old);
-		}
-		link_entry(store, shard, key, entry, old, now_ms);
-	} else if (old != NULL) {
-		hc_shard_unlink(store, shard, link, garbage);
+	if (status != HC_OK) {
+		if (present != NULL)
+			hc_shard_remove(store, shard, place, present, garbage);
+		if (kind == HC_PUT_WRITTEN)
+			hc_below_removed(store, hc_entry_key(entry));
+	} else {
+		begin_life(entry, now_ms);
+		if (present != NULL)
+			link_instead(store, shard, hash, place, present, entry, footprint, garbage);
+		else
+			link_new(store, shard, hash, place, entry, footprint, garbage);
+		hc_shard_expires(shard, hc_entry_expire_ms(entry));
+		tell_put(store, entry, kind);
 	}
-	hc_shard_settle(shard, 2, garbage);
+	hc_shard_settle(shard, 1, garbage);
 	return status;
+}
+
+size_t
+hc_shard_evict(struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep, struct hc_garbage *garbage)
+{
+	double clock = atomic_load_explicit(&store->evict_clock, memory_order_relaxed), before = clock;
+	size_t freed = 0;
+	uint64_t hash;
+	struct hc_entry *victim = hc_evict_victim(&shard->evict, keep, &clock, &hash);
+
+	if (victim != NULL) {
+		struct hc_place place = hc_table_place(&shard->table, victim, (uint32_t)hash);
+		freed = hc_entry_footprint(victim);
+		if (store->below != NULL && hc_entry_current(store, victim))
+			store->below->evicted(store->below->arg, victim);
+		hc_shard_remove(store, shard, &place, victim, garbage);
+		hc_shard_settle(shard, 1, garbage);
+		shard->evicted++;
+	}
+	if (clock > before)
+		atomic_store_explicit(&store->evict_clock, clock, memory_order_relaxed);
+	atomic_store_explicit(&shard->evict_best, hc_evict_best(&shard->evict), memory_order_relaxed);
+	return freed;
 }
 
 static void
@@ -160,8 +319,8 @@ defer(struct hc_store *store, struct hc_garbage *garbage)
 	void **segment = &store->deferred.segments;
 
 	for (struct hc_entry *next; (next = garbage->entries) != NULL;) {
-		garbage->entries = next->next;
-		next->next = *entry;
+		garbage->entries = next_of(next);
+		set_next(next, *entry);
 		*entry = next;
 	}
 	for (void *next; (next = garbage->segments) != NULL;) {
@@ -172,17 +331,15 @@ defer(struct hc_store *store, struct hc_garbage *garbage)
 }
 
 void
-hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage)
+hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage)
 {
-	if (garbage->entries == NULL && garbage->segments == NULL)
-		return;
 	if (hc_store_exclusive == store) {
 		defer(store, garbage);
 		return;
 	}
 	for (struct hc_entry *entry = garbage->entries; entry != NULL;) {
-		struct hc_entry *next = entry->next;
-		hc_entry_unref(entry);
+		struct hc_entry *next = next_of(entry);
+		hc_entry_free(entry);
 		entry = next;
 	}
 	free_segments(garbage->segments);

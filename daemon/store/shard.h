@@ -15,8 +15,8 @@
 
 #include <stdalign.h>
 #include <stdatomic.h>
+#include "base/lock.h"
 #include "store/evict.h"
-#include "store/lock.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -35,6 +35,13 @@ struct hc_stamp {
 	uint32_t writers; /* local writes under way */
 };
 
+/* What has come and gone in a shard and is not in the store's and the model's counters yet. */
+struct hc_untold {
+	uint32_t model;
+	int64_t entries;
+	int64_t bytes;
+};
+
 struct hc_shard {
 	/* what a hit touches, in one cache line; all under `lock` */
 	alignas(HC_CACHE_LINE) struct hc_lock lock;
@@ -49,11 +56,12 @@ struct hc_shard {
 	_Atomic double evict_best;
 	uint64_t expired;
 	uint64_t reclaimed;
+	struct hc_untold untold;
 };
 
-/* What came out of the tables, with the reference the table had. */
+/* What came out of the tables, and nobody holds. */
 struct hc_garbage {
-	struct hc_entry *entries; /* by next */
+	struct hc_entry *entries; /* linked, as shard.c knows */
 	void *segments;           /* by their first word */
 };
 
@@ -63,7 +71,7 @@ struct hc_store {
 	struct hc_models *models;
 	const _Atomic uint32_t *default_epoch; /* model default's */
 	uint32_t nshards;
-	unsigned shard_shift;
+	unsigned shard_shift; /* of the upper half of a hash */
 	/* atomic; every operation reads them, hardly any writes them */
 	_Atomic uint32_t generation;
 	_Atomic uint64_t max_bytes;
@@ -71,8 +79,10 @@ struct hc_store {
 	 * in the allocator's slabs */
 	_Atomic uint64_t reserved_bytes;
 	_Atomic uint64_t idle_bytes;
-	bool versions;                   /* constant after creation */
-	/* atomic; every insertion and removal writes it */
+	_Atomic uint64_t untold_max;        /* bytes that a shard keeps to itself at most */
+	bool versions;                      /* constant after creation */
+	const struct hc_store_below *below; /* or NULL; constant once there are entries */
+	/* atomic; written whenever a shard tells of what has come and gone */
 	alignas(HC_CACHE_LINE) _Atomic uint64_t bytes;
 	_Atomic uint32_t evict_next; /* which shards to evict from next, beside one's own */
 	_Atomic double evict_clock;  /* eviction's; a lost update only loses a step */
@@ -110,7 +120,7 @@ hc_store_changes(const struct hc_store *store)
 static inline uint32_t
 hc_shard_index(const struct hc_store *store, uint64_t hash)
 {
-	return store->nshards == 1 ? 0 : (uint32_t)(hash >> store->shard_shift);
+	return (uint32_t)(hash >> 32 >> store->shard_shift);
 }
 
 static inline struct hc_shard *
@@ -164,8 +174,17 @@ hc_entry_valid(const struct hc_store *store, const struct hc_entry *entry, int64
 	return hc_entry_is_of(store, entry, life);
 }
 
-/* Bytes it was allocated with. */
-size_t hc_entry_alloc_size(const struct hc_entry *entry);
+/* Under the key's shard's lock. */
+static inline void
+hc_below_removed(const struct hc_store *store, struct hc_slice key)
+{
+	if (store->below != NULL)
+		store->below->removed(store->below->arg, key);
+}
+
+/* What the tier below is to be told of an entry that is put in its place. */
+enum hc_put_kind { HC_PUT_WRITTEN, HC_PUT_FILLED, HC_PUT_FILED };
+
 /* For an entry that has not been inserted yet. */
 void hc_entry_set_generation(struct hc_entry *entry, uint32_t generation);
 /* entry->used for a hit so long after the insertion. */
@@ -189,41 +208,113 @@ hc_shard_expires(struct hc_shard *shard, int64_t expire_ms)
 		shard->sweep_soonest_ms = expire_ms;
 }
 
-/* The valid entry of that key or NULL. One that is not valid is taken out. */
-struct hc_entry *hc_shard_find(
-    struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, struct hc_garbage *garbage);
+/* Gives a reference back; true: it was the last one, nobody else can get at the entry any more. */
+static inline bool
+hc_entry_let_go(struct hc_entry *entry)
+{
+	uint32_t refs = atomic_fetch_sub_explicit(&entry->refs, 1, memory_order_acq_rel);
+	assert(refs > 0);
+	return refs == 1;
+}
+
+/* Of an entry that was let go. */
+void hc_entry_free(struct hc_entry *entry);
+
+/* Bytes its block was asked for with. */
+static inline size_t
+hc_entry_alloc_size(const struct hc_entry *entry)
+{
+	struct hc_entry_lengths lengths = hc_entry_lengths(entry);
+
+	return sizeof(*entry) + hc_entry_extras_len(hc_entry_state(entry)) + lengths.key + lengths.value;
+}
+
+/* Takes out, and counts, one that is not valid. */
+void hc_shard_reclaim_at(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place,
+    struct hc_entry *entry, struct hc_garbage *garbage);
+
 /*
- * Puts `entry` in place of whatever is there under its key. HC_OK; HC_STALE: it is not valid (any
- * more), and HC_LIMIT: it is too large: then nothing is there.
+ * The valid entry of that key or NULL; in either case *place is where it is or would be. One that is
+ * not valid is taken out.
  */
-enum hc_status hc_shard_replace(struct hc_store *store, struct hc_shard *shard, struct hc_key key,
-    struct hc_entry *entry, int64_t now_ms, struct hc_garbage *garbage);
+static inline struct hc_entry *
+hc_shard_find(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, struct hc_place *place,
+    struct hc_garbage *garbage)
+{
+	struct hc_entry *entry = hc_table_find(&shard->table, key, place);
+
+	if (__builtin_expect(entry == NULL || hc_entry_valid(store, entry, now_ms), 1))
+		return entry;
+	hc_shard_reclaim_at(store, shard, place, entry, garbage);
+	return NULL;
+}
+
+/*
+ * Puts `entry`, with that hash and footprint, in place of `present`, which hc_shard_find() has found there, or of
+ * nothing. HC_OK; HC_STALE: it is not valid (any more), and HC_LIMIT: it is too large: then nothing is there.
+ */
+enum hc_status hc_shard_put(struct hc_store *store, struct hc_shard *shard, uint64_t hash, const struct hc_place *place,
+    struct hc_entry *present, struct hc_entry *entry, size_t footprint, enum hc_put_kind kind, int64_t now_ms,
+    struct hc_garbage *garbage);
 /* Takes out what is there under the key, valid or not. */
 void hc_shard_drop(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_garbage *garbage);
-/* Takes out what the link points at; the same for an entry that is not valid, counted by its
- * reason. */
-void hc_shard_unlink(
-    struct hc_store *store, struct hc_shard *shard, struct hc_entry **link, struct hc_garbage *garbage);
+/* Takes out the entry at the place. */
+void hc_shard_remove(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place,
+    struct hc_entry *entry, struct hc_garbage *garbage);
+/*
+ * The same while walking, for an entry that is not valid, counted by its reason: hc_table_tidy() and
+ * hc_shard_settle() are left to the walk.
+ */
 void hc_shard_reclaim(
-    struct hc_store *store, struct hc_shard *shard, struct hc_entry **link, struct hc_garbage *garbage);
+    struct hc_store *store, struct hc_shard *shard, struct hc_bucket *bucket, unsigned at, struct hc_garbage *garbage);
+/* Evicts the one that should go next, sparing `keep`. Returns the bytes it was charged with; 0: there is none. */
+size_t hc_shard_evict(
+    struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep, struct hc_garbage *garbage);
+/* Brings the store's and the model's counters up to date. */
+void hc_shard_tell(struct hc_store *store, struct hc_shard *shard);
 /* Lets the table follow the number of entries, by `steps` at most. After changes, before the lock
  * goes. */
 void hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garbage);
 
 /* ---- outside of locks ---- */
 
-void hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage);
+void hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage);
+
+static inline void
+hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage)
+{
+	if (garbage->entries != NULL || garbage->segments != NULL)
+		hc_garbage_free_all(store, garbage);
+}
+
+/* Evicts some entries from the next shard in turn. Returns false when the budget holds or nothing
+ * is left. */
+bool hc_budget_step(struct hc_store *store);
+
+/* Counts all that shards may keep to themselves as taken: what is over the budget is always told. */
+static inline bool
+hc_budget_exceeded(const struct hc_store *store)
+{
+	return atomic_load_explicit(&store->bytes, memory_order_relaxed) +
+		   atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed) +
+		   atomic_load_explicit(&store->idle_bytes, memory_order_relaxed) +
+		   store->nshards * atomic_load_explicit(&store->untold_max, memory_order_relaxed) >
+	       atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
+}
 
 /*
  * Evicts until the budget holds, beginning with the shard `home`, sparing `keep`; but stops once
  * `own_bytes` have been made free and some more entries than that have gone: a lowered limit is the
  * sweep's to reach.
  */
-void hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep);
-/* Evicts some entries from the next shard in turn. Returns false when the budget holds or nothing
- * is left. */
-bool hc_budget_step(struct hc_store *store);
-bool hc_budget_exceeded(const struct hc_store *store);
+void hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep);
+
+static inline void
+hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep)
+{
+	if (__builtin_expect(hc_budget_exceeded(store), 0))
+		hc_budget_evict(store, home, own_bytes, keep);
+}
 
 /*
  * Closes holes that have come about in the allocator's slabs, for `work` units (hc_slab_compact()) or

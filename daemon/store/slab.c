@@ -7,12 +7,14 @@
 
 #define STEP_BITS 4u    /* sizes up to 1 KiB go in steps of 16 … */
 #define PART_BITS 5u    /* … those above in steps of a 32nd of the power of two below them */
-#define LARGER_FROM 64u /* from 1 KiB on, a hole of up to so many classes above is taken rather than new memory */
+#define LARGER_FROM 96u /* from 1 KiB on, a hole of up to so many classes above is taken rather than new memory */
 #define LARGER 3u
 #define TAIL_MAX ((size_t)64 << 10) /* so much behind the last block stays in memory, for the next ones */
 
 struct hc_slab_class hc_slab_classes[HC_SLAB_CLASSES];
 _Atomic uint64_t hc_slab_known[HC_SLAB_KNOWN];
+/* Bytes of blocks in use that their sizes do not need: they were holes of larger ones. */
+static _Atomic uint64_t excess;
 
 #ifdef HC_SLAB_SANITIZED
 static bool use_slabs;
@@ -73,10 +75,7 @@ block_len(size_t size)
 size_t
 hc_slab_footprint(const void *ptr, size_t size)
 {
-	if (is_large(size))
-		return hc_mem_footprint(ptr);
-	const struct hc_slab *slab = hc_region_header(ptr);
-	return slab->class->len;
+	return is_large(size) ? hc_mem_footprint(ptr) : block_len(size);
 }
 
 /* ---- slabs of a class; under its lock from here on ---- */
@@ -393,16 +392,28 @@ take_from(struct hc_slab_class *class, unsigned lists)
 	return block;
 }
 
+/* By how much blocks are larger than their sizes need. */
+static void
+count_excess(uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&excess, bytes, memory_order_relaxed);
+}
+
 /* Rather than to take more memory: a hole that is a bit larger. */
 static void *
-take_larger(struct hc_slab_class *class)
+take_larger(struct hc_slab_class *class, size_t len)
 {
 	void *block = NULL;
 
 	if (class < &hc_slab_classes[LARGER_FROM])
 		return NULL;
-	for (unsigned i = 1; i <= LARGER && class + i < &hc_slab_classes[HC_SLAB_CLASSES] && block == NULL; i++)
+	for (unsigned i = 1; i <= LARGER && class + i < &hc_slab_classes[HC_SLAB_CLASSES]; i++) {
 		block = take_from(class + i, HC_SLAB_HOLEY);
+		if (block != NULL) {
+			count_excess(class[i].len - len);
+			break;
+		}
+	}
 	return block;
 }
 
@@ -429,7 +440,7 @@ hc_slab_alloc(size_t size)
 	struct hc_slab_class *class = &hc_slab_classes[class_of(size)];
 	void *block = take_from(class, HC_SLAB_HOLEY);
 	if (block == NULL)
-		block = take_larger(class);
+		block = take_larger(class, block_len(size));
 	if (block == NULL)
 		block = take_new(class, block_len(size));
 	if (block != NULL)
@@ -457,10 +468,15 @@ hc_slab_free_block(void *ptr, size_t tail_max)
 void
 hc_slab_free(void *ptr, size_t size)
 {
-	if (is_large(size) || ptr == NULL)
+	if (is_large(size) || ptr == NULL) {
 		hc_free(ptr);
-	else
-		hc_slab_free_block(ptr, TAIL_MAX);
+		return;
+	}
+	const struct hc_slab *slab = hc_region_header(ptr);
+	size_t len = block_len(size);
+	if (slab->class->len != len)
+		count_excess(len - slab->class->len);
+	hc_slab_free_block(ptr, TAIL_MAX);
 }
 
 uint64_t
@@ -495,5 +511,7 @@ hc_slab_usage(struct hc_slab_usage *out)
 			usage.holes += hc_slab_holes(class);
 		}
 	}
+	uint64_t more = atomic_load_explicit(&excess, memory_order_relaxed);
+	usage.live -= more < usage.live ? more : usage.live; /* they are not read at once */
 	*out = usage;
 }

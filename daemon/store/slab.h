@@ -1,10 +1,10 @@
 /*
  * Memory of entries: slabs, each of blocks of one size, up to HC_SLAB_BLOCK_MAX; what is larger comes
  * from hc_malloc(), which has pages of its own for it. A block has neither a header nor more than a
- * thirty-second of its size lost to rounding (16 bytes for small ones), and freed blocks are known
+ * thirty-second of its size lost to rounding (8 bytes, for small ones), and freed blocks are known
  * down to the byte: the process takes what hc_slab_usage() says.
  *
- *     class (288, by size) ── slabs, sorted by how full they are ── blocks, the fullest slab's first
+ *     class (320, by size) ── slabs, sorted by how full they are ── blocks, the fullest slab's first
  *     slab ── a slot of 256 KiB, of which the part in use from the beginning on is in memory
  *
  * What is freed here and there leaves holes that are of use to blocks of the same size only. Since the
@@ -22,8 +22,8 @@
 #include <stdint.h>
 
 #define HC_SLAB_BLOCK_MAX ((size_t)128 << 10)
-#define HC_SLAB_CLASSES 288u
-#define HC_SLAB_ALIGN 16u
+#define HC_SLAB_CLASSES 320u
+#define HC_SLAB_ALIGN 8u
 
 /*
  * NULL: no memory. What a new block holds is zeros, or what a block of the same class held when it
@@ -32,13 +32,13 @@
 void *hc_slab_alloc(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
 /* `size` is what it was allocated with. */
 void hc_slab_free(void *ptr, size_t size);
-/* Bytes that the block takes. */
+/* Bytes that the block takes: depends on the size alone, up to HC_SLAB_BLOCK_MAX. */
 size_t hc_slab_footprint(const void *ptr, size_t size);
 
 /* Of blocks up to HC_SLAB_BLOCK_MAX, all over the process. */
 struct hc_slab_usage {
 	uint64_t resident; /* bytes of memory taken */
-	uint64_t live;     /* of them, in blocks that are in use */
+	uint64_t live;     /* of them, the footprints of blocks that are in use */
 	uint64_t holes;    /* of the others, what compaction can gain, about */
 };
 

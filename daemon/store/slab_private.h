@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <stdalign.h>
 #include <stdatomic.h>
-#include "store/lock.h"
+#include "base/lock.h"
 #include "store/region.h"
 #include "store/slab.h"
 
@@ -51,7 +51,7 @@ hc_slab_unpoison(void *ptr, size_t size)
 #endif
 }
 
-#define HC_SLAB_BLOCK_MIN ((size_t)48)
+#define HC_SLAB_BLOCK_MIN ((size_t)32)
 #define HC_SLAB_BLOCKS_MAX (HC_REGION_SLOT / HC_SLAB_BLOCK_MIN)
 
 /*

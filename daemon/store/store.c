@@ -9,6 +9,7 @@
 #define DEFAULT_SHARDS 16u
 #define SHARD_BYTES (2u << 20) /* of the budget, for a shard to be worth while: eviction chooses within one */
 #define MAX_SHARDS 64u
+#define UNTOLD_SHARE 4096u /* of its part of the budget a shard may keep so much to itself: one 4096th */
 
 _Thread_local const struct hc_store *hc_store_exclusive;
 
@@ -36,15 +37,19 @@ free_stamps:
 }
 
 static void
+unref_chain(const struct hc_bucket *bucket)
+{
+	for (; bucket != NULL; bucket = hc_bucket_more(bucket)) {
+		for (unsigned used = hc_bucket_used(bucket); used != 0; used &= used - 1)
+			hc_entry_unref(hc_bucket_entry(bucket, (unsigned)__builtin_ctz(used)));
+	}
+}
+
+static void
 shard_fini(struct hc_shard *shard)
 {
-	for (uint32_t i = 0; i < hc_table_slots(&shard->table); i++) {
-		for (struct hc_entry *entry = *hc_table_slot(&shard->table, i); entry != NULL;) {
-			struct hc_entry *next = entry->next;
-			hc_entry_unref(entry);
-			entry = next;
-		}
-	}
+	for (uint32_t i = 0; i < shard->table.buckets; i++)
+		unref_chain(hc_table_bucket(&shard->table, i));
 	hc_evict_fini(&shard->evict);
 	hc_table_fini(&shard->table);
 	hc_free(shard->stamps);
@@ -93,7 +98,7 @@ hc_store_create(const struct hc_store_config *config, struct hc_store **out)
 	store = alloc_store(nshards);
 	if (store == NULL)
 		return HC_NOMEM;
-	store->shard_shift = 64 - log2_of(nshards);
+	store->shard_shift = 32 - log2_of(nshards);
 	if (hc_models_create(max_models, &store->models) != HC_OK)
 		goto destroy_store;
 	store->default_epoch = hc_models_epoch_at(store->models, HC_MODEL_DEFAULT);
@@ -132,16 +137,26 @@ hc_store_models(struct hc_store *store)
 }
 
 void
+hc_store_set_below(struct hc_store *store, const struct hc_store_below *below)
+{
+	store->below = below;
+}
+
+uint32_t
+hc_store_present_generation(const struct hc_store *store)
+{
+	return hc_store_generation(store);
+}
+
+void
 hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
 {
-	struct hc_store_stats stats = {
-	    .bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed),
-	    .max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed),
-	};
+	struct hc_store_stats stats = {.max_bytes = atomic_load_explicit(&store->max_bytes, memory_order_relaxed)};
 
 	for (uint32_t i = 0; i < store->nshards; i++) {
 		struct hc_shard *shard = &store->shards[i];
 		hc_shard_lock(store, shard);
+		hc_shard_tell(store, shard);
 		stats.entries += shard->table.count;
 		stats.table_bytes +=
 		    hc_table_bytes(&shard->table) + hc_evict_bytes(&shard->evict) + hc_mem_footprint(shard->stamps);
@@ -150,7 +165,19 @@ hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
 		stats.reclaimed += shard->reclaimed;
 		hc_shard_unlock(store, shard);
 	}
+	stats.bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed);
 	*out = stats;
+}
+
+void
+hc_store_tell_models(struct hc_store *store)
+{
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		hc_shard_lock(store, shard);
+		hc_shard_tell(store, shard);
+		hc_shard_unlock(store, shard);
+	}
 }
 
 void
@@ -158,6 +185,7 @@ hc_store_set_limit(struct hc_store *store, uint64_t max_bytes)
 {
 	atomic_store_explicit(&store->reserved_bytes, 0, memory_order_relaxed);
 	atomic_store_explicit(&store->max_bytes, max_bytes, memory_order_relaxed);
+	atomic_store_explicit(&store->untold_max, max_bytes / store->nshards / UNTOLD_SHARE, memory_order_relaxed);
 	for (uint32_t i = 0; i < store->nshards; i++) {
 		struct hc_shard *shard = &store->shards[i];
 		hc_shard_lock(store, shard);
@@ -183,7 +211,7 @@ hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes)
 static void
 count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
 {
-	uint32_t since = (uint32_t)(now_ms / 1000) - entry->created_s;
+	uint32_t since = (uint32_t)((uint64_t)now_ms / 1000) - entry->created_s;
 	uint8_t hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
 
 	/* One writer at a time, the lock's holder: no read-modify-write needed. refs, beside it, is
@@ -198,36 +226,48 @@ count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
 
 /* Gives the lock back. Apart from the reads, which have no garbage otherwise. */
 static __attribute__((noinline, cold)) void
-reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_entry **link)
+reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms)
 {
 	struct hc_garbage garbage = {0};
+	struct hc_place place;
 
-	hc_shard_reclaim(store, shard, link, &garbage);
-	hc_shard_settle(shard, 2, &garbage);
+	(void)hc_shard_find(store, shard, key, now_ms, &place, &garbage);
+	hc_shard_settle(shard, 1, &garbage);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 }
 
-static inline enum hc_status
+/* The valid entry of that key, with the shard's lock held; or NULL without. */
+static inline __attribute__((always_inline)) struct hc_entry *
+lock_entry(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, bool trace)
+{
+	struct hc_entry *entry;
+	struct hc_place place;
+
+	hc_shard_lock(store, shard);
+	entry = hc_table_find(&shard->table, key, &place);
+	if (entry == NULL) {
+		hc_shard_unlock(store, shard);
+		return NULL;
+	}
+	if (!hc_entry_valid(store, entry, now_ms)) {
+		reclaim_met(store, shard, key, now_ms);
+		return NULL;
+	}
+	if (trace)
+		count_hit(shard, entry, now_ms);
+	return entry;
+}
+
+static inline __attribute__((always_inline)) enum hc_status
 read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
-	struct hc_entry **link, *entry;
+	struct hc_entry *entry = lock_entry(store, shard, key, now_ms, trace);
 
-	hc_shard_lock(store, shard);
-	link = hc_table_find(&shard->table, key);
-	entry = *link;
-	if (entry == NULL) {
-		hc_shard_unlock(store, shard);
+	if (entry == NULL)
 		return HC_MISS;
-	}
-	if (!hc_entry_valid(store, entry, now_ms)) {
-		reclaim_met(store, shard, link);
-		return HC_MISS;
-	}
 	hc_entry_ref(entry);
-	if (trace)
-		count_hit(shard, entry, now_ms);
 	hc_shard_unlock(store, shard);
 	*out = entry;
 	return HC_OK;
@@ -243,6 +283,37 @@ enum hc_status
 hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out)
 {
 	return read_entry(store, key, now_ms, false, out);
+}
+
+struct hc_entry *
+hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms)
+{
+	return lock_entry(store, hc_shard_of(store, key), key, now_ms, true);
+}
+
+void
+hc_store_give_back(struct hc_store *store, struct hc_key key)
+{
+	hc_shard_unlock(store, hc_shard_of(store, key));
+}
+
+void
+hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n)
+{
+	if (n < 2) /* it would be waited for at once */
+		return;
+	for (size_t i = 0; i < n; i++) {
+		struct hc_shard *shard = hc_shard_of(store, keys[i]);
+		hc_shard_lock(store, shard);
+		hc_table_prefetch_slot(&shard->table, keys[i].hash);
+		hc_shard_unlock(store, shard);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct hc_shard *shard = hc_shard_of(store, keys[i]);
+		hc_shard_lock(store, shard);
+		hc_table_prefetch_entry(&shard->table, keys[i].hash);
+		hc_shard_unlock(store, shard);
+	}
 }
 
 /* ---- changes ---- */
@@ -273,17 +344,6 @@ give_old(struct hc_entry *present, struct hc_entry **old)
 	*old = present;
 }
 
-/* The change itself, once it is known to happen: an expired or cleared entry is gone at once, which
- * is no error. */
-static enum hc_status
-overwrite(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry, int64_t now_ms,
-    struct hc_garbage *garbage)
-{
-	hc_shard_stamp(shard, key)->stamp++;
-	enum hc_status status = hc_shard_replace(store, shard, key, entry, now_ms, garbage);
-	return status == HC_STALE ? HC_OK : status;
-}
-
 enum hc_status
 hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, const struct hc_store_put *how,
     int64_t now_ms, struct hc_entry **old)
@@ -291,25 +351,43 @@ hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, 
 	static const struct hc_store_put any = {.condition = HC_STORE_ANY};
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
+	size_t footprint = hc_entry_footprint(entry);
 	struct hc_entry *present;
-	enum hc_status status;
+	struct hc_place place;
+	bool kept = false;
 
 	if (how == NULL)
 		how = &any;
+	if (!how->give)
+		hc_entry_ref(entry);
 	hc_shard_lock(store, shard);
-	present = hc_shard_find(store, shard, key, now_ms, &garbage);
+	present = hc_shard_find(store, shard, key, now_ms, &place, &garbage);
 	give_old(present, old);
-	status = check_condition(how->condition, how->expected, present);
+	enum hc_status status = check_condition(how->condition, how->expected, present);
 	if (status == HC_OK) {
 		if (how->keep_ttl && present != NULL)
 			hc_entry_set_expire_ms(entry, hc_entry_expire_ms(present));
-		status = overwrite(store, shard, key, entry, now_ms, &garbage);
+		hc_shard_stamp(shard, key)->stamp++;
+		status = hc_shard_put(
+		    store, shard, key.hash, &place, present, entry, footprint, HC_PUT_WRITTEN, now_ms, &garbage);
+		kept = status == HC_OK;
 	}
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
-	if (status == HC_OK)
-		hc_budget_fit(store, hc_shard_index(store, key.hash), hc_entry_footprint(entry), entry);
-	return status;
+	if (kept)
+		hc_budget_fit(store, hc_shard_index(store, key.hash), footprint, entry);
+	else
+		hc_entry_unref(entry);
+	return status == HC_STALE ? HC_OK : status; /* expired or cleared, it is gone at once, which is no error */
+}
+
+/* Under the lock: what is there goes. */
+static void
+remove_present(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *present,
+    struct hc_garbage *garbage)
+{
+	hc_shard_remove(store, shard, place, present, garbage);
+	hc_shard_settle(shard, 1, garbage);
 }
 
 enum hc_status
@@ -318,14 +396,16 @@ hc_store_del(struct hc_store *store, struct hc_key key, int64_t now_ms, struct h
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
 	struct hc_entry *present;
+	struct hc_place place;
 
 	hc_shard_lock(store, shard);
-	present = hc_shard_find(store, shard, key, now_ms, &garbage);
+	present = hc_shard_find(store, shard, key, now_ms, &place, &garbage);
 	give_old(present, old);
 	/* Even when nothing is here: a copy may be on its way from a slower tier. */
 	hc_shard_stamp(shard, key)->stamp++;
 	if (present != NULL)
-		hc_shard_drop(store, shard, key, &garbage);
+		remove_present(store, shard, &place, present, &garbage);
+	hc_below_removed(store, hc_slice(key.ptr, key.len));
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 	return present != NULL ? HC_OK : HC_MISS;
@@ -350,15 +430,17 @@ expire_applies(unsigned flags, int64_t present_ms, int64_t expire_ms)
 
 /* Under the lock; the entry is there and the change applies. */
 static void
-change_expiry(struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, struct hc_key key,
+change_expiry(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *entry,
     int64_t expire_ms, int64_t now_ms, struct hc_garbage *garbage)
 {
-	hc_shard_stamp(shard, key)->stamp++;
 	if (expire_ms <= now_ms) {
-		hc_shard_drop(store, shard, key, garbage);
+		hc_below_removed(store, hc_entry_key(entry));
+		remove_present(store, shard, place, entry, garbage);
 		return;
 	}
 	hc_entry_set_expire_ms(entry, expire_ms);
+	if (store->below != NULL)
+		store->below->expires(store->below->arg, entry, expire_ms);
 	hc_shard_expires(shard, expire_ms);
 }
 
@@ -370,16 +452,19 @@ hc_store_expire(
 	struct hc_garbage garbage = {0};
 	enum hc_status status = HC_MISS;
 	struct hc_entry *present;
+	struct hc_place place;
 
 	hc_shard_lock(store, shard);
-	present = hc_shard_find(store, shard, key, now_ms, &garbage);
+	present = hc_shard_find(store, shard, key, now_ms, &place, &garbage);
 	give_old(present, old);
 	if (present != NULL) {
 		int64_t present_ms = hc_entry_expire_ms(present);
 		status = expire_applies(flags, present_ms, expire_ms) ? HC_OK : HC_UNCHANGED;
 	}
-	if (status == HC_OK)
-		change_expiry(store, shard, present, key, expire_ms, now_ms, &garbage);
+	if (status == HC_OK) {
+		hc_shard_stamp(shard, key)->stamp++;
+		change_expiry(store, shard, &place, present, expire_ms, now_ms, &garbage);
+	}
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 	return status;
@@ -416,7 +501,8 @@ check_all(struct hc_store *store, struct hc_entry *const *entries, size_t n, enu
 {
 	for (size_t i = 0; i < n && condition != HC_STORE_ANY; i++) {
 		struct hc_key key = key_of(entries[i]);
-		struct hc_entry *present = hc_shard_find(store, hc_shard_of(store, key), key, now_ms, garbage);
+		struct hc_place place;
+		struct hc_entry *present = hc_shard_find(store, hc_shard_of(store, key), key, now_ms, &place, garbage);
 		if (check_condition(condition, NULL, present) != HC_OK)
 			return HC_MISS;
 	}
@@ -444,7 +530,14 @@ hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_
 	status = check_all(store, entries, n, condition, now_ms, &garbage);
 	for (size_t i = 0; i < n && status == HC_OK; i++) {
 		struct hc_key key = key_of(entries[i]);
-		overwrite(store, hc_shard_of(store, key), key, entries[i], now_ms, &garbage);
+		struct hc_shard *shard = hc_shard_of(store, key);
+		struct hc_place place;
+		struct hc_entry *present = hc_shard_find(store, shard, key, now_ms, &place, &garbage);
+		hc_shard_stamp(shard, key)->stamp++;
+		hc_entry_ref(entries[i]);
+		if (hc_shard_put(store, shard, key.hash, &place, present, entries[i], hc_entry_footprint(entries[i]),
+			HC_PUT_WRITTEN, now_ms, &garbage) != HC_OK)
+			hc_entry_unref(entries[i]);
 	}
 	unlock_many(store, shards);
 	hc_garbage_free(store, &garbage);

@@ -8,7 +8,8 @@
  *       └──── models (lock-free look-ups), generation, byte count           (atomics)
  *
  * Who holds an entry: the table one reference, and whoever got it from here one each, given back by
- * hc_entry_unref(). An entry's bytes never change; an overwrite puts another entry in its place.
+ * hc_entry_unref(). An entry's bytes never change; an overwrite puts another entry in its place. Until
+ * it is inserted, an entry is its creator's thread's alone.
  *
  * Valid is an entry whose epoch is its model's, whose generation is the store's, and whose expiry
  * is ahead. What is not valid is not there: every function treats it as missing, and reclaims it
@@ -26,6 +27,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "proto/slice.h"
 #include "store/models.h"
@@ -38,7 +40,11 @@ struct hc_key {
 	uint64_t hash; /* hc_hash of the bytes */
 };
 
-struct hc_key hc_key(struct hc_slice bytes);
+static inline struct hc_key
+hc_key(struct hc_slice bytes)
+{
+	return (struct hc_key){bytes.ptr, bytes.len, hc_hash(bytes.ptr, bytes.len)};
+}
 
 /* ---- entries ---- */
 
@@ -53,13 +59,13 @@ struct hc_key hc_key(struct hc_slice bytes);
  *     HC_ENTRY_VERSIONED  uint64_t: the write's seq upstream
  */
 struct hc_entry {
-	struct hc_entry *next; /* the store's: in its slot of the table; later, among those to be freed */
 	/* written before insertion or under the shard lock, read by anyone: expiry in the upper 48
 	 * bits, the lowest bits of the generation in the lower 16. The expiry is wall ms; or all ones:
 	 * none; or, with its highest bit, the address of a cell that holds it: it does not fit */
 	_Atomic uint64_t life;
 	_Atomic uint32_t refs; /* 0 before and after its life, as compaction sees it */
-	uint32_t created_s;    /* wall seconds of the insertion; 0: not inserted. Constant from then on */
+	/* what is here and in `used` is the store's when nobody holds the entry any more: where the next such one is */
+	uint32_t created_s; /* wall seconds of the insertion; 0: not inserted. Constant from then on */
 	/* written under the shard lock, read by anyone: seconds from insertion to the last hit, coded */
 	_Atomic uint16_t used;
 	/* constant */
@@ -206,6 +212,8 @@ uint32_t hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms);
 /* Hits since it was inserted, 255 for all beyond; how dear it is to eviction, 0 … HC_ENTRY_HOT_MAX. */
 uint32_t hc_entry_hits(const struct hc_entry *entry);
 unsigned hc_entry_hotness(const struct hc_entry *entry);
+/* The generation it is of, given the present one. */
+uint32_t hc_entry_generation(const struct hc_entry *entry, uint32_t present);
 
 /*
  * An entry of that key with room for `value_len` bytes, one reference (the caller's), the store's
@@ -213,12 +221,35 @@ unsigned hc_entry_hotness(const struct hc_entry *entry);
  * too long. The caller fills in value and expiry before it inserts it, which it may do once.
  */
 struct hc_entry *hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len, uint32_t model);
-void hc_entry_ref(struct hc_entry *entry);
+static inline void
+hc_entry_ref(struct hc_entry *entry)
+{
+	atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
+}
 void hc_entry_unref(struct hc_entry *entry); /* NULL is fine */
 /* Bytes it is charged with: allocator's overhead and its share of table and queues included. */
 size_t hc_entry_footprint(const struct hc_entry *entry);
 
 /* ---- the store ---- */
+
+/*
+ * What a slower tier below this one wants to know, so that nothing outdated is ever found there. Called under the lock
+ * of the key's shard, in the order in which things happen to a key: quick, without system calls, and calling nothing
+ * in here but functions of entries.
+ */
+struct hc_store_below {
+	void *arg;
+	/* A write: it holds this from now on. */
+	void (*written)(void *arg, struct hc_entry *entry);
+	/* The same, of a copy that was fetched from a tier yet slower. */
+	void (*filled)(void *arg, struct hc_entry *entry);
+	/* Whatever is below is outdated; perhaps nothing is. */
+	void (*removed)(void *arg, struct hc_slice key);
+	/* It expires then; HC_NO_EXPIRY. */
+	void (*expires)(void *arg, struct hc_entry *entry, int64_t expire_ms);
+	/* It goes for want of room, and is valid as far as is known. */
+	void (*evicted)(void *arg, struct hc_entry *entry);
+};
 
 struct hc_store_config {
 	uint64_t max_bytes; /* 0: keep nothing */
@@ -242,17 +273,24 @@ enum hc_status hc_store_create(const struct hc_store_config *config, struct hc_s
 /* No other thread may be inside. Entries still referenced outside survive until their unref. */
 void hc_store_destroy(struct hc_store *store);
 struct hc_models *hc_store_models(struct hc_store *store);
+/* Before anything is in it; `below` outlives it. */
+void hc_store_set_below(struct hc_store *store, const struct hc_store_below *below);
+/* Moves on whenever everything is forgotten. */
+uint32_t hc_store_present_generation(const struct hc_store *store);
 void hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
+/* Shards keep the last bit of what has come and gone to themselves: before hc_models_info() is to be exact. */
+void hc_store_tell_models(struct hc_store *store);
 /* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
 void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 /*
  * The process has grown by so much since it began to fill the store. What of that is neither the
  * store's nor lies idle in the slabs of entries, beyond HC_PROCESS_SLACK (buffers of connections, what
  * the general allocator makes of them), is taken off the limit by and by, up to half of it. To be
- * called every 100 ms or so, by one thread; hc_store_sweep() carries it out.
+ * called every 100 ms or so while the store changes, by one thread; hc_store_sweep() carries it out.
+ * False: it is not done yet.
  */
 #define HC_PROCESS_SLACK ((uint64_t)1 << 20)
-void hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
+bool hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
 /*
  * What eviction is to save: misses (false), where small entries stay longest, since many of them fit; or
  * bytes that have to be fetched anew (true), where that counts for less. Any time.
@@ -263,6 +301,20 @@ void hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes);
 enum hc_status hc_store_get(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
 /* The same, but leaves no trace: for EXPLAIN, OBJECT and the like. */
 enum hc_status hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
+
+/*
+ * The same as get for who only looks for a moment, as to copy the value: the entry without a reference, or NULL. It
+ * stays as it is until hc_store_give_back(), to be called at once: others wait. Nothing else of the store may be called
+ * in between.
+ */
+struct hc_entry *hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms);
+void hc_store_give_back(struct hc_store *store, struct hc_key key);
+
+/*
+ * These keys are about to be asked for or written: has what that will read brought nearer, all of it at once, so that
+ * several of them wait for memory as long as one does. Changes nothing.
+ */
+void hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n);
 
 /* ---- changes, when this daemon is the only authority (no upstream) ---- */
 
@@ -278,6 +330,7 @@ struct hc_store_put {
 	enum hc_store_condition condition;
 	struct hc_entry *expected; /* borrowed */
 	bool keep_ttl;             /* the new entry takes over the present one's expiry */
+	bool give;                 /* the caller's reference to the new entry goes to the store, whatever the status */
 };
 
 /*
@@ -341,14 +394,19 @@ void hc_store_fill_begin(struct hc_store *store, struct hc_key key, struct hc_ti
 /* True while nothing has made what a fill under that ticket may bring outdated: another reader may
  * join it. */
 bool hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket);
+enum hc_store_fill {
+	HC_FILL_NEW,   /* the tier below does not have it */
+	HC_FILL_FILED, /* it comes from there */
+};
+
 /*
  * The fill has come (`entry`), or came to nothing (NULL). Kept when the ticket is good and no local
  * write of the key is under way: HC_OK. Otherwise HC_STALE (or HC_LIMIT, HC_NOMEM): answer from it,
  * it is not kept. Either way the stamp moves on, so that no later read joins a fill that was asked
  * for before this one came.
  */
-enum hc_status hc_store_fill_end(
-    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms);
+enum hc_status hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, enum hc_store_fill fill, int64_t now_ms);
 
 /* A write is on its way upstream: the present copy goes, fills under way are not kept. Pairs with
  * write_end. */
@@ -378,7 +436,7 @@ void hc_store_forget_all(struct hc_store *store);
 /* ---- walking and upkeep ---- */
 
 /*
- * SCAN: at least `count` table slots on from *cursor (0 to begin; 0 again when done), valid entries
+ * SCAN: at least `count` places of the table on from *cursor (0 to begin; 0 again when done), valid entries
  * appended to the caller's list with a reference each. What stays in the store for the whole walk
  * is seen at least once.
  */
@@ -396,9 +454,11 @@ void hc_entry_list_fini(struct hc_entry_list *list);
 uint64_t hc_store_count(struct hc_store *store, int64_t now_ms);
 
 /*
- * Reclaims what is not valid, for about `budget_us`. One thread at a time. Returns true when it
- * stopped for the time and another call is worth while at once.
+ * Reclaims what is not valid, for about `budget_us`, or a fifth of that when little is found. One thread
+ * at a time. Returns true when it stopped for the time and another call is worth while at once.
  */
 bool hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
+/* Wall ms before which nothing expires, HC_NO_EXPIRY when nothing does; it may be long past. */
+int64_t hc_store_soonest_expiry_ms(struct hc_store *store);
 
 #endif

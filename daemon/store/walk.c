@@ -7,12 +7,14 @@
 #include "base/mem.h"
 #include "store/shard.h"
 
-#define AHEAD 8       /* steps by which slots are fetched before entries, and entries before they are looked at */
-#define HOLD 64       /* slots looked at in one hold of a lock */
-#define SPARSE 10     /* a scan that finds little looks at up to so many times as many slots */
+#define AHEAD 2       /* steps by which buckets are fetched before entries, and entries before they are looked at */
+#define HOLD 64       /* places looked at in one hold of a lock by who scans … */
+#define UPKEEP 256    /* … and by upkeep, which reads ahead */
+#define SPARSE 20     /* a scan that finds little looks at up to so many times as many places */
 #define LIST_MIN 16   /* items of a list, to begin with */
-#define WORTHWHILE 10 /* sweep again at once when one in so many entries was reclaimed */
-#define ADAPT 16      /* slots the sweep adds or removes in each hold, beyond those it emptied */
+#define WORTHWHILE 10 /* the sweep goes on when more than one in so many entries was reclaimed, … */
+#define PROBE 5       /* … else it stops after this part of its time: one fifth */
+#define ADAPT 64      /* buckets added or removed in one hold, when a shard's walk is over */
 
 /* What is seen of one shard in one hold of its lock. */
 struct view {
@@ -23,42 +25,43 @@ struct view {
 	struct hc_garbage garbage;
 	size_t valid;
 	size_t reclaimed;
-	size_t slots;
+	size_t places; /* entries, those that were reclaimed included, and empty buckets */
 	int64_t soonest_ms;
 };
 
 static void
-see_slot(struct view *view, struct hc_entry **link)
+see_entry(struct view *view, struct hc_bucket *bucket, unsigned at)
 {
-	struct hc_entry *entry;
+	struct hc_entry *entry = hc_bucket_entry(bucket, at);
 
-	view->slots++;
-	while ((entry = *link) != NULL) {
-		if (!hc_entry_valid(view->store, entry, view->now_ms)) {
-			hc_shard_reclaim(view->store, view->shard, link, &view->garbage);
-			view->reclaimed++;
-			continue;
-		}
-		int64_t expire_ms = hc_entry_expire_ms(entry);
-		if (expire_ms < view->soonest_ms)
-			view->soonest_ms = expire_ms;
-		view->valid++;
-		if (view->list != NULL) {
-			hc_entry_ref(entry);
-			view->list->items[view->list->n++] = entry;
-		}
-		link = &entry->next;
+	if (!hc_entry_valid(view->store, entry, view->now_ms)) {
+		hc_shard_reclaim(view->store, view->shard, bucket, at, &view->garbage);
+		view->reclaimed++;
+		return;
+	}
+	int64_t expire_ms = hc_entry_expire_ms(entry);
+	if (expire_ms < view->soonest_ms)
+		view->soonest_ms = expire_ms;
+	view->valid++;
+	if (view->list != NULL) {
+		hc_entry_ref(entry);
+		view->list->items[view->list->n++] = entry;
 	}
 }
 
-static size_t
-chain_length(const struct hc_entry *entry)
+static void
+see_bucket(struct view *view, struct hc_bucket *first)
 {
-	size_t n = 0;
+	size_t reclaimed = view->reclaimed, seen = view->valid + reclaimed;
 
-	for (; entry != NULL; entry = entry->next)
-		n++;
-	return n;
+	for (struct hc_bucket *bucket = first; bucket != NULL; bucket = hc_bucket_more(bucket)) {
+		for (unsigned used = hc_bucket_used(bucket); used != 0; used &= used - 1)
+			see_entry(view, bucket, (unsigned)__builtin_ctz(used));
+	}
+	if (view->reclaimed != reclaimed)
+		hc_table_tidy(&view->shard->table, first);
+	seen = view->valid + view->reclaimed - seen;
+	view->places += seen > 0 ? seen : 1;
 }
 
 /*
@@ -68,56 +71,54 @@ chain_length(const struct hc_entry *entry)
 static size_t
 see_step(struct view *view, uint64_t *cursor)
 {
-	struct hc_table *table = &view->shard->table;
-	struct hc_entry **slots[2];
-	unsigned n = hc_table_walk(table, *cursor, slots);
-	size_t reclaimed = view->reclaimed;
+	const struct hc_table *table = &view->shard->table;
+	struct hc_bucket *buckets[HC_TABLE_GROUP_MAX];
+	unsigned n = hc_table_group(table, *cursor, buckets);
 
 	if (view->list != NULL) {
 		size_t need = view->list->n;
 		for (unsigned i = 0; i < n; i++)
-			need += chain_length(*slots[i]);
+			need += hc_table_chain_len(buckets[i]);
 		if (need > view->list->cap)
 			return need;
 	}
 	for (unsigned i = 0; i < n; i++)
-		see_slot(view, slots[i]);
+		see_bucket(view, buckets[i]);
 	*cursor = hc_table_walk_next(table, *cursor);
-	/* Only now: it moves slots about. */
-	hc_shard_settle(view->shard, (unsigned)(2 * (view->reclaimed - reclaimed)), &view->garbage);
 	return 0;
 }
 
-/* Where the walk will be in some steps: the slot is fetched first, then the entry in it. Both are all over memory. */
+/* Where the walk will be in some steps: the buckets are fetched first, then the entries. Both are all over memory. */
 struct lookahead {
-	uint64_t slot;
-	uint64_t entry;
+	uint64_t buckets;
+	uint64_t entries;
 };
 
 static void
 look_ahead(const struct hc_table *table, struct lookahead *ahead, bool entries)
 {
-	struct hc_entry **slots[2];
-	unsigned n = hc_table_walk(table, ahead->slot, slots);
+	struct hc_bucket *buckets[HC_TABLE_GROUP_MAX];
+	unsigned n = hc_table_group(table, ahead->buckets, buckets);
 
 	for (unsigned i = 0; i < n; i++)
-		__builtin_prefetch(slots[i]);
-	ahead->slot = hc_table_walk_next(table, ahead->slot);
+		__builtin_prefetch(buckets[i]);
+	ahead->buckets = hc_table_walk_next(table, ahead->buckets);
 	if (!entries)
 		return;
-	for (unsigned i = 0, m = hc_table_walk(table, ahead->entry, slots); i < m; i++)
-		__builtin_prefetch(*slots[i]);
-	ahead->entry = hc_table_walk_next(table, ahead->entry);
+	n = hc_table_group(table, ahead->entries, buckets);
+	for (unsigned i = 0; i < n; i++)
+		hc_bucket_prefetch_entries(buckets[i]);
+	ahead->entries = hc_table_walk_next(table, ahead->entries);
 }
 
-/* Steps until `slots` slots were seen, the shard is done (*cursor is 0) or the list is full
+/* Steps until `places` places were seen, the shard is done (*cursor is 0) or the list is full
  * (returns its need). */
 static size_t
-see_some(struct view *view, uint64_t *cursor, size_t slots)
+see_some(struct view *view, uint64_t *cursor, size_t places)
 {
 	size_t need;
 
-	view->slots = view->valid = view->reclaimed = 0;
+	view->places = view->valid = view->reclaimed = 0;
 	view->soonest_ms = HC_NO_EXPIRY;
 	view->garbage = (struct hc_garbage){0};
 	struct lookahead ahead = {*cursor, *cursor};
@@ -126,8 +127,21 @@ see_some(struct view *view, uint64_t *cursor, size_t slots)
 	do {
 		look_ahead(&view->shard->table, &ahead, true);
 		need = see_step(view, cursor);
-	} while (need == 0 && *cursor != 0 && view->slots < slots);
+	} while (need == 0 && *cursor != 0 && view->places < places);
 	return need;
+}
+
+/*
+ * Under the lock, at the end of a shard's walk: not before, since what is about to be reclaimed is not worth moving.
+ * Returns whether there is more to do.
+ */
+static bool
+settle_some(struct view *view)
+{
+	uint32_t buckets = view->shard->table.buckets;
+
+	hc_shard_settle(view->shard, ADAPT, &view->garbage);
+	return view->shard->table.buckets != buckets && !hc_table_fits(&view->shard->table);
 }
 
 /* ---- scan ---- */
@@ -156,9 +170,9 @@ lesser(size_t a, size_t b)
 
 /* As Redis does: where entries are few and far between, a step goes further. */
 static bool
-scan_enough(size_t count, size_t slots, size_t found)
+scan_enough(size_t count, size_t places, size_t found)
 {
-	return slots >= count && (found >= count || slots / SPARSE >= count);
+	return places >= count && (found >= count || places / SPARSE >= count);
 }
 
 enum hc_status
@@ -167,18 +181,18 @@ hc_store_scan(struct hc_store *store, uint64_t *cursor, size_t count, int64_t no
 	unsigned bits = (unsigned)__builtin_ctz(store->nshards);
 	uint32_t at = (uint32_t)*cursor & (store->nshards - 1);
 	uint64_t place = *cursor >> bits;
-	size_t slots = 0, found = 0;
+	size_t places = 0, found = 0;
 	enum hc_status status = HC_OK;
 
 	if (count == 0)
 		count = 1;
-	while (at < store->nshards && status == HC_OK && !scan_enough(count, slots, found)) {
+	while (at < store->nshards && status == HC_OK && !scan_enough(count, places, found)) {
 		struct view view = {.store = store, .shard = &store->shards[at], .now_ms = now_ms, .list = list};
 		hc_shard_lock(store, view.shard);
 		size_t need = see_some(&view, &place, lesser(count, HOLD));
 		hc_shard_unlock(store, view.shard);
 		hc_garbage_free(store, &view.garbage);
-		slots += view.slots;
+		places += view.places;
 		found += view.valid;
 		if (need > 0)
 			status = list_reserve(list, need);
@@ -200,6 +214,21 @@ hc_entry_list_fini(struct hc_entry_list *list)
 
 /* ---- count ---- */
 
+/* The table catches up with what the walk has reclaimed. */
+static void
+settle_shard(struct hc_store *store, struct hc_shard *shard)
+{
+	bool more;
+
+	do {
+		struct view view = {.store = store, .shard = shard};
+		hc_shard_lock(store, shard);
+		more = settle_some(&view);
+		hc_shard_unlock(store, shard);
+		hc_garbage_free(store, &view.garbage);
+	} while (more);
+}
+
 static uint64_t
 count_by_walking(struct hc_store *store, struct hc_shard *shard, int64_t now_ms)
 {
@@ -208,11 +237,12 @@ count_by_walking(struct hc_store *store, struct hc_shard *shard, int64_t now_ms)
 	do {
 		struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
 		hc_shard_lock(store, shard);
-		see_some(&view, &place, HOLD);
+		see_some(&view, &place, UPKEEP);
 		hc_shard_unlock(store, shard);
 		hc_garbage_free(store, &view.garbage);
 		n += view.valid;
 	} while (place != 0);
+	settle_shard(store, shard);
 	return n;
 }
 
@@ -285,25 +315,23 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_relaxed) == hc_store_changes(store);
 	hc_shard_lock(store, shard);
 	if (store->sweep_cursor == 0 && clean && shard->soonest_ms > now_ms) {
-		hc_shard_settle(shard, ADAPT, &view.garbage);
 		hc_shard_unlock(store, shard);
-		hc_garbage_free(store, &view.garbage);
 		sweep_next_shard(store);
 		return true;
 	}
 	if (store->sweep_cursor == 0)
 		shard->sweep_soonest_ms = HC_NO_EXPIRY;
-	see_some(&view, &store->sweep_cursor, HOLD);
+	see_some(&view, &store->sweep_cursor, UPKEEP);
 	hc_shard_expires(shard, view.soonest_ms);
 	if (store->sweep_cursor == 0)
 		sweep_leave_shard(shard);
-	hc_shard_settle(shard, ADAPT, &view.garbage);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &view.garbage);
 	*seen += view.valid + view.reclaimed;
 	*reclaimed += view.reclaimed;
 	if (store->sweep_cursor != 0)
 		return false;
+	settle_shard(store, shard);
 	sweep_next_shard(store);
 	return true;
 }
@@ -311,19 +339,35 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 bool
 hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 {
-	int64_t end_us = hc_clock_mono_us() + budget_us;
+	int64_t begin_us = hc_clock_mono_us();
 	size_t seen = 0, reclaimed = 0;
 
 	while (hc_budget_step(store)) {
-		if (hc_clock_mono_us() >= end_us)
+		if (hc_clock_mono_us() - begin_us >= budget_us)
 			return hc_budget_exceeded(store);
 	}
 	/* Once round, from where the last call stopped. */
 	for (size_t shards = store->nshards + (store->sweep_cursor != 0); shards > 0;) {
 		if (sweep_some(store, now_ms, &seen, &reclaimed))
 			shards--;
-		if (hc_clock_mono_us() >= end_us)
-			return reclaimed * WORTHWHILE > seen;
+		bool worthwhile = reclaimed * WORTHWHILE > seen;
+		if (hc_clock_mono_us() - begin_us >= (worthwhile ? budget_us : budget_us / PROBE))
+			return worthwhile;
 	}
 	return false;
+}
+
+int64_t
+hc_store_soonest_expiry_ms(struct hc_store *store)
+{
+	int64_t soonest_ms = HC_NO_EXPIRY;
+
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		hc_shard_lock(store, shard);
+		if (shard->soonest_ms < soonest_ms)
+			soonest_ms = shard->soonest_ms;
+		hc_shard_unlock(store, shard);
+	}
+	return soonest_ms;
 }

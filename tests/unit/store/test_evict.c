@@ -23,11 +23,39 @@ set_up(void)
 }
 
 static void
+table_insert(struct hc_entry *entry, struct hc_key key)
+{
+	struct hc_place place;
+
+	must(hc_table_find(&table, key, &place) == NULL);
+	must(hc_table_insert(&table, &place, entry, (uint32_t)key.hash) == HC_OK);
+}
+
+static void
+table_remove(struct hc_entry *entry)
+{
+	struct hc_place place = hc_table_place(&table, entry, (uint32_t)hc_entry_hash(entry));
+
+	hc_table_remove(&table, &place);
+}
+
+static void
 unlink_entry(struct hc_entry *entry)
 {
-	hc_table_remove(&table, hc_table_link(&table, entry));
+	table_remove(entry);
 	hc_evict_remove(&evict, entry);
 	hc_free(hc_table_adapt(&table, 2));
+}
+
+/* Its hash must be the key's. */
+static struct hc_entry *
+next_victim(struct hc_entry *keep)
+{
+	uint64_t hash;
+	struct hc_entry *entry = hc_evict_victim(&evict, keep, &clock_value, &hash);
+
+	must(entry == NULL || hash == hc_entry_hash(entry));
+	return entry;
 }
 
 static void
@@ -40,7 +68,9 @@ drop(struct hc_entry *entry)
 static struct hc_entry *
 find(const char *name)
 {
-	return *hc_table_find(&table, key_str(name));
+	struct hc_place place;
+
+	return hc_table_find(&table, key_str(name), &place);
 }
 
 static void
@@ -48,7 +78,7 @@ tear_down(void)
 {
 	struct hc_entry *entry;
 
-	while ((entry = hc_evict_victim(&evict, NULL, &clock_value)) != NULL)
+	while ((entry = next_victim(NULL)) != NULL)
 		drop(entry);
 	must(table.count == 0);
 	hc_evict_fini(&evict);
@@ -62,7 +92,7 @@ add(const char *name, size_t value_len)
 	struct hc_key key = key_str(name);
 	struct hc_entry *entry = hc_entry_create(store, key, value_len, HC_MODEL_DEFAULT);
 
-	hc_table_insert(&table, entry, key.hash);
+	table_insert(entry, key);
 	hc_evict_insert(&evict, entry, key.hash, clock_value);
 	hc_free(hc_table_adapt(&table, 2));
 	return entry;
@@ -95,7 +125,7 @@ static const char *
 evict_one(void)
 {
 	static char name[32];
-	struct hc_entry *entry = hc_evict_victim(&evict, NULL, &clock_value);
+	struct hc_entry *entry = next_victim(NULL);
 
 	if (entry == NULL)
 		return NULL;
@@ -240,10 +270,10 @@ END_TEST
 START_TEST(bytes_weight_needs_more_hits_to_prefer_the_small)
 {
 	/* 4 hits of 16 times the size: 4/16 < 1, but 4/sqrt(16) = 1. */
-	struct hc_entry *large = add("large", 16 * 140 - 37);
+	struct hc_entry *large = add("large", 16 * 140 - sizeof(struct hc_entry) - 5);
 
 	hit(large, 3);
-	add("s", 140 - 33);
+	add("s", 140 - sizeof(struct hc_entry) - 1);
 	evict.weigh_bytes = true;
 	hit(large, 3);
 	ck_assert_uint_eq(hc_entry_hotness(large), 3);
@@ -323,8 +353,8 @@ overwrite(struct hc_entry *old, size_t value_len)
 	struct hc_key key = hc_key(name);
 	struct hc_entry *entry = hc_entry_create(store, key, value_len, HC_MODEL_DEFAULT);
 
-	hc_table_remove(&table, hc_table_link(&table, old));
-	hc_table_insert(&table, entry, key.hash);
+	table_remove(old);
+	table_insert(entry, key);
 	hc_evict_replace(&evict, old, entry, key.hash, clock_value);
 	hc_entry_unref(old);
 	return entry;
@@ -378,7 +408,7 @@ START_TEST(entries_queued_without_memory_go_too)
 		snprintf(name, sizeof(name), "k%05u", i);
 		key = key_str(name);
 		entry = hc_entry_create(store, key, 100, HC_MODEL_DEFAULT);
-		hc_table_insert(&table, entry, key.hash);
+		table_insert(entry, key);
 		if (i % 22 == 0)
 			hc_mem_fail_after(1);
 		hc_evict_insert(&evict, entry, key.hash, 0);
@@ -451,7 +481,7 @@ random_op(struct rng *rng, unsigned n)
 		drop(live[i]);
 		live[i] = live[--n_live];
 	} else {
-		struct hc_entry *keep = live[i], *victim = hc_evict_victim(&evict, keep, &clock_value);
+		struct hc_entry *keep = live[i], *victim = next_victim(keep);
 		must((victim == NULL) == (n_live == 1));
 		must(victim != keep);
 		if (victim == NULL)

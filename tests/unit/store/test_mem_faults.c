@@ -126,7 +126,7 @@ START_TEST(store_each_failing_allocation_is_survived)
 		if (store != NULL)
 			recover(store);
 		hc_store_destroy(store);
-		if (!fired || k > KEYS + 100)
+		if (!fired || k > 2 * KEYS)
 			break;
 	}
 	must(told > KEYS);

@@ -102,14 +102,17 @@ START_TEST(model_account_follows_the_store)
 	struct hc_entry *a = entry_of_model(store, "a", "x", model), *b = entry_of_model(store, "b", "yy", model);
 	hc_store_put(store, key_str("a"), a, NULL, 1, NULL);
 	hc_store_put(store, key_str("b"), b, NULL, 1, NULL);
+	hc_store_tell_models(store);
 	hc_models_info(table, model, &info);
 	ck_assert_uint_eq(info.entries, 2);
 	ck_assert_uint_eq(info.bytes, hc_entry_footprint(a) + hc_entry_footprint(b));
 	hc_store_del(store, key_str("a"), 1, NULL);
+	hc_store_tell_models(store);
 	hc_models_info(table, model, &info);
 	ck_assert_uint_eq(info.entries, 1);
 	hc_models_bump(table, model);
 	hc_store_sweep(store, 1, INT32_MAX);
+	hc_store_tell_models(store);
 	hc_models_info(table, model, &info);
 	ck_assert_uint_eq(info.entries, 0);
 	ck_assert_uint_eq(info.bytes, 0);
