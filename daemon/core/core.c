@@ -12,7 +12,6 @@
 #define SWEEP_INTERVAL_MS 100
 #define REST_INTERVAL_MS 1000 /* while nothing happens */
 #define REST_BYTES 65536      /* by which the process may grow or shrink meanwhile */
-#define TRIM_SWEEPS 20        /* from one return of free pages to the next, at least */
 #define SWEEP_BUDGET_US 5000  /* a twentieth of a core at most */
 
 static enum hc_status
@@ -134,13 +133,8 @@ fit_process(struct hc_core *core)
 	if (!core->settings->memory_enabled || resident == 0)
 		return false;
 	core->resident_before = resident;
-	if (grown > (size_t)core->settings->memory_max_bytes && ++core->sweeps_untrimmed >= TRIM_SWEEPS) {
-		core->sweeps_untrimmed = 0;
-		hc_mem_trim();
-	}
-	hc_store_fit_process(core->store, grown);
-	return resident + REST_BYTES < before || before + REST_BYTES < resident ||
-	       grown > (size_t)core->settings->memory_max_bytes;
+	bool fits = hc_store_fit_process(core->store, grown);
+	return !fits || resident + REST_BYTES < before || before + REST_BYTES < resident;
 }
 
 /* Until the next sweep, when this one has found little: at rest not before something expires. */

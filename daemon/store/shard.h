@@ -75,7 +75,10 @@ struct hc_store {
 	/* atomic; every operation reads them, hardly any writes them */
 	_Atomic uint32_t generation;
 	_Atomic uint64_t max_bytes;
-	_Atomic uint64_t reserved_bytes;    /* of them, not for entries: lost between them */
+	/* of them, not for entries: what the process takes beside the store, and what lies idle
+	 * in the allocator's slabs */
+	_Atomic uint64_t reserved_bytes;
+	_Atomic uint64_t idle_bytes;
 	_Atomic uint64_t untold_max;        /* bytes that a shard keeps to itself at most */
 	bool versions;                      /* constant after creation */
 	const struct hc_store_below *below; /* or NULL; constant once there are entries */
@@ -92,6 +95,8 @@ struct hc_store {
 	uint32_t sweep_generation;
 	uint64_t sweep_cursor;
 	uint32_t sweep_shard;
+	/* the thread's that calls hc_store_fit_process(): how often since it gave back free pages */
+	unsigned untrimmed;
 	/* the thread's that has the store to itself */
 	struct hc_garbage deferred;
 };
@@ -292,6 +297,7 @@ hc_budget_exceeded(const struct hc_store *store)
 {
 	return atomic_load_explicit(&store->bytes, memory_order_relaxed) +
 		   atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed) +
+		   atomic_load_explicit(&store->idle_bytes, memory_order_relaxed) +
 		   store->nshards * atomic_load_explicit(&store->untold_max, memory_order_relaxed) >
 	       atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
 }
@@ -310,6 +316,11 @@ hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct 
 		hc_budget_evict(store, home, own_bytes, keep);
 }
 
+/*
+ * Closes holes that have come about in the allocator's slabs, for `work` units (hc_slab_compact()) or
+ * until the budget has room for what they take.
+ */
+void hc_compact(struct hc_store *store, size_t work);
 /* Reclaims everything that is not of the present generation and epochs, before it returns. */
 void hc_store_purge(struct hc_store *store);
 

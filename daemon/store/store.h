@@ -63,7 +63,7 @@ struct hc_entry {
 	 * bits, the lowest bits of the generation in the lower 16. The expiry is wall ms; or all ones:
 	 * none; or, with its highest bit, the address of a cell that holds it: it does not fit */
 	_Atomic uint64_t life;
-	_Atomic uint32_t refs;
+	_Atomic uint32_t refs; /* 0 before and after its life, as compaction sees it */
 	/* what is here and in `used` is the store's when nobody holds the entry any more: where the next such one is */
 	uint32_t created_s; /* wall seconds of the insertion; 0: not inserted. Constant from then on */
 	/* written under the shard lock, read by anyone: seconds from insertion to the last hit, coded */
@@ -283,13 +283,14 @@ void hc_store_tell_models(struct hc_store *store);
 /* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
 void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 /*
- * The process has grown by so much since it began to fill the store. While that is more than a
- * twentieth (and HC_PROCESS_SLACK) over the limit, since freed memory lies scattered between what
- * stays, entries may take less than the limit, down to half of it. To be called every 100 ms or so
- * while the store changes, by one thread; hc_store_sweep() carries it out.
+ * The process has grown by so much since it began to fill the store. What of that is neither the
+ * store's nor lies idle in the slabs of entries, beyond HC_PROCESS_SLACK (buffers of connections, what
+ * the general allocator makes of them), is taken off the limit by and by, up to half of it. To be
+ * called every 100 ms or so while the store changes, by one thread; hc_store_sweep() carries it out.
+ * False: it is not done yet.
  */
-#define HC_PROCESS_SLACK ((uint64_t)4 << 20)
-void hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
+#define HC_PROCESS_SLACK ((uint64_t)1 << 20)
+bool hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
 /*
  * What eviction is to save: misses (false), where small entries stay longest, since many of them fit; or
  * bytes that have to be fetched anew (true), where that counts for less. Any time.
