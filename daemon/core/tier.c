@@ -70,7 +70,7 @@ append_value(struct hc_tier *tier, struct hc_entry *entry, bool droppable)
 	    .expire_ms = hc_entry_expire_ms(entry),
 	    .model = tag.model,
 	    .epoch = tag.epoch,
-	    .generation = hc_entry_generation(entry, hc_store_present_generation(tier->core->store)),
+	    .generation = hc_store_generation_of(tier->core->store, entry),
 	    .version = hc_entry_version(entry),
 	    .created_s = entry->created_s,
 	    .hits = (uint8_t)hc_entry_hits(entry),

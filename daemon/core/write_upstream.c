@@ -100,7 +100,7 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 	}
 	if (op->begun) {
 		struct hc_entry *copy = copy_to_keep(worker, op, result, known);
-		(void)hc_store_write_end(core->store, op->key, &op->ticket, copy, worker->now_ms);
+		(void)hc_store_write_end(core->store, op->key, &op->ticket, copy, HC_FILL_NEW, worker->now_ms);
 		op->begun = false;
 		if (result->seq > 0 && !hc_outage_empty(core->outage))
 			hc_outage_forget_key(core->outage, op->key);
@@ -116,7 +116,7 @@ static void
 fail_op(struct hc_core_worker *worker, struct hc_op *op, struct hc_slice error)
 {
 	if (op->begun) {
-		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, worker->now_ms);
+		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, HC_FILL_NEW, worker->now_ms);
 		op->begun = false;
 	}
 	hc_stats_count(worker->stats, writes_failed);
@@ -133,7 +133,7 @@ static void
 lose_op(struct hc_core_worker *worker, struct hc_op *op)
 {
 	if (op->begun) {
-		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, worker->now_ms);
+		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, HC_FILL_NEW, worker->now_ms);
 		op->begun = false;
 	}
 	hc_entry_unref(op->entry);
