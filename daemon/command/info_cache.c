@@ -143,6 +143,8 @@ hc_info_upstream(const struct hc_info *info)
 	fprintf(info->to, "queued_writes:%" PRIu64 "\r\n", status.queued_writes);
 	fprintf(info->to, "event_link:%s\r\n", hc_info_state_name(status.event_link));
 	fprintf(info->to, "event_link_seconds:%" PRId64 "\r\n", status.event_link_for_ms / 1000);
+	fprintf(info->to, "fence_age_ms:%" PRId64 "\r\n", status.fence_age_ms);
+	fprintf(info->to, "lease_lapses:%" PRIu64 "\r\n", status.lapses);
 }
 
 void
