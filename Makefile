@@ -3,6 +3,7 @@
 #   proto/lua/*.lua ─→ build/gen/proto/lua_scripts.{c,h}
 #   proto/*.c daemon/*/*.c ─→ BUILD/libharcad.a ─┬─ daemon/main.c ─→ BUILD/harcad
 #                                                ├─ tests/unit/*/test_*.c ─→ BUILD/unit/*/test_*
+#                                                ├─ tests/sim/*.c ─→ BUILD/*, programs that measure
 #                                                └─ tests/fuzz/fuzz_*.c ─→ BUILD/replay_*, build/fuzz/fuzz_*
 #
 # Variables:
@@ -12,6 +13,7 @@
 #   V=1                                   whole command lines
 #   PREFIX, DESTDIR, SYSCONFDIR           for install
 #   FUZZ_SECONDS=60                       how long `make fuzz` runs each target
+#   ARGS=…                                options for scripts/bench, as in `make bench ARGS='--write'`
 
 VARIANT ?= release
 PREFIX ?= /usr/local
@@ -65,6 +67,7 @@ LUA := $(sort $(wildcard proto/lua/*.lua))
 LIB_SRC := $(sort $(wildcard proto/*.c daemon/*/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+SIM_SRC := $(sort $(wildcard tests/sim/*.c))
 SUPPORT_SRC := $(sort $(wildcard tests/support/*.c))
 C_FILES := $(sort $(LIB_SRC) $(wildcard daemon/main.c) $(UNIT_SRC) $(SUPPORT_SRC) $(wildcard tests/fuzz/*.c tests/sim/*.c))
 H_FILES := $(sort $(wildcard proto/*.h daemon/*.h daemon/*/*.h tests/*/*.h))
@@ -75,15 +78,16 @@ LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/lua_scripts.o
 UNIT_BIN := $(patsubst tests/%.c,$(BUILD)/%,$(UNIT_SRC))
 REPLAY_BIN := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/replay_%,$(FUZZ_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
+SIM_BIN := $(patsubst tests/sim/%.c,$(BUILD)/%,$(SIM_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim storebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind fuzz fuzz-programs \
+.PHONY: all tests sim storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
 
-tests: all $(UNIT_BIN) $(REPLAY_BIN) ## all the test programs, without running them
+tests: all $(UNIT_BIN) $(REPLAY_BIN) $(SIM_BIN) ## all the test programs, without running them
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
@@ -133,7 +137,7 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(SUPPORT_SRC)) $(BUILD)
 	$(call tell,LINK)
 	$(Q)$(LINK) $^ $(CHECK_LIBS) $(HC_LIBS)
 
-$(BUILD)/sim $(BUILD)/storebench: $(BUILD)/%: $(BUILD)/obj/tests/sim/%.o $(BUILD)/libharcad.a
+$(SIM_BIN): $(BUILD)/%: $(BUILD)/obj/tests/sim/%.o $(BUILD)/libharcad.a
 	$(call tell,LINK)
 	$(Q)$(LINK) $^ $(HC_LIBS)
 
@@ -249,8 +253,14 @@ sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=6400000
 storebench: $(BUILD)/storebench ## what the memory tier costs by itself, with one thread and two
 	$(BUILD)/storebench $(ARGS)
 
-bench: all ## latency and throughput
-	scripts/bench
+filebench: $(BUILD)/filebench ## what the file tier's log costs: make filebench [DIR=…] [N=1000000], N times 4 KiB of disk
+	$(BUILD)/filebench '$(or $(DIR),$(BUILD)/filebench.dir)' '$(or $(N),1000000)'
+
+.PHONY: sim-programs
+sim-programs: $(SIM_BIN)
+
+bench: all sim-programs ## costs and sizes beside redis-server and memcached, with targets; ARGS=--help tells more
+	scripts/bench $(ARGS)
 
 demo: all ## a small fleet on this machine; DIR=… holds vectors to load
 	scripts/demo $(DIR)

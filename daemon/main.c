@@ -176,6 +176,7 @@ apply_settings(void *arg)
 
 	hc_log_set_level((enum hc_log_level)daemon->settings->log_level);
 	hc_core_apply_settings(daemon->core);
+	hc_server_apply_settings(daemon->server);
 }
 
 static void

@@ -59,6 +59,9 @@ scan_failed(struct hc_req *req, const struct hc_scan *scan)
 	case HC_NOMEM:
 		hc_reply_nomem(req);
 		return true;
+	case HC_LIMIT:
+		hc_reply_error(req, "ERR matching this pattern takes too long");
+		return true;
 	default:
 		hc_reply_error(req, "ERR the upstream failed");
 		return true;

@@ -2,6 +2,11 @@
 #ifndef HC_COMMAND_HANDLERS_H
 #define HC_COMMAND_HANDLERS_H
 
+#include <stdbool.h>
+#include "store/store.h"
+
+struct hc_command_worker;
+struct hc_out;
 struct hc_req;
 
 #define HC_COMMAND(name, fn, ...) void fn(struct hc_req *req);
@@ -9,5 +14,8 @@ struct hc_req;
 #include "commands.def"
 #undef HC_COMMAND
 #undef HC_SUBCOMMAND
+
+/* GET of a key that memory has: replies to `out`, counts. False when memory has not: nothing has been done. */
+bool hc_cmd_get_hit(struct hc_command_worker *worker, struct hc_out *out, struct hc_key key);
 
 #endif

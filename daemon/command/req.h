@@ -35,6 +35,7 @@ struct hc_req {
 	const struct hc_slice *argv;
 	uint32_t argc;
 	int resp;           /* protocol of the reply */
+	uint64_t hash;      /* of the first key, see hc_req_key() */
 	struct hc_out *out; /* where the reply goes */
 
 	/* reads */
@@ -118,6 +119,8 @@ bool hc_req_model_named(struct hc_req *req, struct hc_slice name, uint32_t *mode
 void hc_req_speak(struct hc_req *req);
 void hc_req_hush(struct hc_req *req);
 
+/* The first key, of a command that has keys. */
+struct hc_key hc_req_key(const struct hc_req *req);
 /* True when the i-th argument is that word, ignoring case. */
 bool hc_req_arg_is(const struct hc_req *req, uint32_t i, const char *word);
 /* The i-th argument as an integer; false after replying "ERR value is not an integer or out of range". */

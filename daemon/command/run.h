@@ -8,7 +8,7 @@
 
 /* Makes `req` ready for a command whose reply goes to `out`. */
 void hc_run_begin(struct hc_req *req, struct hc_command_worker *worker, struct hc_session *session,
-    const struct hc_command *command, const struct hc_slice *argv, uint32_t argc, struct hc_out *out);
+    const struct hc_call *call, struct hc_out *out);
 /* Has its reply go nowhere. */
 void hc_run_hush(struct hc_req *req);
 /* Calls the handler, and ends the request unless it has to wait. */

@@ -156,6 +156,9 @@ enum hc_status hc_core_fetch(
 /* HC_OK: it is in memory; HC_PENDING: it will be, if it is there at all; HC_LIMIT: too many are on their way; … */
 enum hc_status hc_core_prefetch(struct hc_core_worker *worker, struct hc_key key);
 
+/* There is (all but certainly) a value in a file. */
+bool hc_core_in_file(struct hc_core_worker *worker, struct hc_key key);
+
 /*
  * Whether writes are decided here with part of what they look at in files: then what hc_core_in_file_only() says yes to
  * must be fetched (HC_READ_KEEP) before an op that looks at it is carried out.
@@ -209,10 +212,12 @@ struct hc_scan {
 	void (*done)(void *arg);
 	void *arg;
 	struct hc_core_worker *worker;
+	bool match_upstream;  /* or else here */
+	uint64_t match_steps; /* what matching may still cost: see hc_glob_within() */
 	char upstream_cursor[24];
 	size_t cap;
 };
-/* As hc_core_write(). */
+/* As hc_core_write(). scan->status may be HC_LIMIT: the pattern costs too much, as only one made for that does. */
 enum hc_status hc_core_scan(struct hc_core_worker *worker, struct hc_scan *scan);
 void hc_scan_fini(struct hc_scan *scan);
 

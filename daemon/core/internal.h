@@ -56,8 +56,10 @@ struct hc_core {
 	/* main thread */
 	struct event *sweep_timer;
 	_Atomic int64_t end_by_ms; /* monotonic: when a shutdown is to be over; 0: there is none */
-	/* main thread only: what the process takes without the store, sweeps since free pages were given back */
+	/* main thread only: what the process takes without the store and took at the last sweep, sweeps since free
+	 * pages were given back */
 	size_t resident_at_start;
+	size_t resident_before;
 	unsigned sweeps_untrimmed;
 	struct event_base *base;
 	struct hc_saved_state last_state; /* when sync was destroyed */

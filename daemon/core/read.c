@@ -8,8 +8,8 @@
 #include "base/mem.h"
 #include "core/fetch.h"
 
-static bool
-is_in_file(struct hc_core_worker *worker, struct hc_key key)
+bool
+hc_core_in_file(struct hc_core_worker *worker, struct hc_key key)
 {
 	struct hc_core *core = worker->core;
 
@@ -48,7 +48,7 @@ hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags,
 		return status;
 	if (status == HC_SUSPECT)
 		return hc_core_meet_suspect(worker, key, entry);
-	return is_in_file(worker, key) ? HC_PENDING : hc_core_look_upstream(worker, key);
+	return hc_core_in_file(worker, key) ? HC_PENDING : hc_core_look_upstream(worker, key);
 }
 
 bool
@@ -63,7 +63,7 @@ hc_core_in_file_only(struct hc_core_worker *worker, struct hc_key key)
 	struct hc_entry *entry;
 
 	if (hc_store_peek(worker->core->store, key, worker->now_ms, &entry) != HC_OK)
-		return is_in_file(worker, key);
+		return hc_core_in_file(worker, key);
 	hc_entry_unref(entry);
 	return false;
 }

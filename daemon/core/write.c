@@ -14,6 +14,8 @@ hc_op_group_fini(struct hc_op_group *group)
 {
 	for (size_t i = 0; i < group->n; i++) {
 		struct hc_op *op = &group->ops[i];
+		if (op->old == NULL && op->entry == NULL && op->error == NULL && op->answer == NULL)
+			continue; /* as most */
 		hc_entry_unref(op->old);
 		hc_entry_unref(op->entry);
 		hc_free(op->error);
@@ -156,7 +158,7 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 	struct hc_core *core = worker->core;
 
 	if (core->fleet == NULL) {
-		if (hc_core_apply_local_group(core, group, worker->now_ms))
+		if (group->n > 1 && hc_core_apply_local_group(core, group, worker->now_ms))
 			return HC_OK;
 		for (size_t i = 0; i < group->n; i++)
 			hc_core_apply_local(core, &group->ops[i], worker->now_ms);

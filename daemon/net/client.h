@@ -47,11 +47,13 @@ void hc_client_close(struct hc_client *client);
 void hc_client_ready(struct hc_session *session);
 /* From the worker's loop: flushes what has come, and goes on with what was held up. */
 void hc_client_go_on(struct hc_client *client);
+/* Takes over settings that are not looked up at each use. */
+void hc_client_apply_settings(struct hc_client *client);
 /*
- * Each second: takes changed settings over, and looks at the limits in time: idle, or not reading its replies. True
- * when it was closed.
+ * Looks at the limits in time: idle, or not reading its replies. Returns when to look again (monotonic; INT64_MAX: not
+ * before something happens), or closes it and returns INT64_MAX.
  */
-bool hc_client_tick(struct hc_client *client, int64_t now_ms);
+int64_t hc_client_look(struct hc_client *client, int64_t now_ms);
 /* The daemon ends: reads once more, answers, closes. */
 void hc_client_drain(struct hc_client *client);
 

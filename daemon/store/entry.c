@@ -9,12 +9,6 @@
 #include "store/shard.h"
 #include "store/slab.h"
 
-struct hc_key
-hc_key(struct hc_slice bytes)
-{
-	return (struct hc_key){bytes.ptr, bytes.len, hc_hash(bytes.ptr, bytes.len)};
-}
-
 #define SHORT_KEY UINT8_MAX
 #define SHORT_VALUE UINT16_MAX
 

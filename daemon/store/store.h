@@ -30,6 +30,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "proto/slice.h"
 #include "store/models.h"
@@ -42,7 +43,11 @@ struct hc_key {
 	uint64_t hash; /* hc_hash of the bytes */
 };
 
-struct hc_key hc_key(struct hc_slice bytes);
+static inline struct hc_key
+hc_key(struct hc_slice bytes)
+{
+	return (struct hc_key){bytes.ptr, bytes.len, hc_hash(bytes.ptr, bytes.len)};
+}
 
 /* ---- entries ---- */
 
@@ -283,8 +288,8 @@ void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 /*
  * The process has grown by so much since it began to fill the store. While that is more than a
  * twentieth (and HC_PROCESS_SLACK) over the limit, since freed memory lies scattered between what
- * stays, entries may take less than the limit, down to half of it. To be called every 100 ms or so,
- * by one thread; hc_store_sweep() carries it out.
+ * stays, entries may take less than the limit, down to half of it. To be called every 100 ms or so
+ * while the store changes, by one thread; hc_store_sweep() carries it out.
  */
 #define HC_PROCESS_SLACK ((uint64_t)4 << 20)
 void hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
@@ -301,6 +306,21 @@ void hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes);
 enum hc_status hc_store_get(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
 /* The same, but leaves no trace: for EXPLAIN, OBJECT and the like. */
 enum hc_status hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
+
+/*
+ * The same as get for who only looks for a moment, as to copy the value: the entry without a reference, or NULL, after
+ * which hc_store_get() may have something to say still. It
+ * stays as it is until hc_store_give_back(), to be called at once: others wait. Nothing else of the store may be called
+ * in between.
+ */
+struct hc_entry *hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms);
+void hc_store_give_back(struct hc_store *store, struct hc_key key);
+
+/*
+ * These keys are about to be asked for or written: has what that will read brought nearer, all of it at once, so that
+ * several of them wait for memory as long as one does. Changes nothing.
+ */
+void hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n);
 
 /* ---- changes, when this daemon is the only authority (no upstream) ---- */
 
@@ -459,9 +479,11 @@ void hc_entry_list_fini(struct hc_entry_list *list);
 uint64_t hc_store_count(struct hc_store *store, int64_t now_ms);
 
 /*
- * Reclaims what is not valid, for about `budget_us`. One thread at a time. Returns true when it
- * stopped for the time and another call is worth while at once.
+ * Reclaims what is not valid, for about `budget_us`, or a fifth of that when little is found. One thread
+ * at a time. Returns true when it stopped for the time and another call is worth while at once.
  */
 bool hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
+/* Wall ms before which nothing expires, HC_NO_EXPIRY when nothing does; it may be long past. */
+int64_t hc_store_soonest_expiry_ms(struct hc_store *store);
 
 #endif

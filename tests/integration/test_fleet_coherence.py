@@ -358,8 +358,7 @@ def test_p3_a_server_that_was_paused_leaves_copies_as_fresh_as_before(scene):
     scene.redis.pause()
     wait_until(lambda: is_suspect(scene.here, "k"))
     scene.redis.resume()
-    in_step(scene.here)
-    assert not is_suspect(scene.here, "k")
+    wait_until(lambda: not is_suspect(scene.here, "k"))
     assert scene.here.info()["resyncs"] == 1
 
 
@@ -372,6 +371,7 @@ def test_p3_a_server_that_was_restarted_makes_all_suspect(scene, hard):
         scene.set("k", "lost", "MODEL", "m")
         prime(scene.here, "k")
     scene.redis.restart(hard=hard)
+    wait_until(lambda: scene.here.info()["resyncs"] == 2)
     in_step(scene.here)
     assert is_suspect(scene.here, "k")
     serves(scene.here, "k", b"v")
@@ -382,6 +382,7 @@ def test_p3_a_server_that_was_restarted_without_data_has_nothing(scene):
     scene.set("k", "v")
     prime(scene.here, "k")
     scene.redis.restart(keep_data=False)
+    wait_until(lambda: scene.here.info()["resyncs"] == 2)
     in_step(scene.here, scene.there)
     serves(scene.here, "k", None)
     scene.set("k", "new")

@@ -134,9 +134,9 @@ make_history(void)
 	world_put(&world, "after the clear", "there", 5, HC_NO_EXPIRY, model, &mark);
 	world_put_str(&world, "shortened", "x");
 	world_expire(&world, "shortened", now_ms - 5, NULL);
-	world_put(&world, "prolonged", "still", 5, now_ms + 30, 0, &mark);
+	world_put(&world, "prolonged", "still", 5, now_ms + 400, 0, &mark);
 	world_expire(&world, "prolonged", HC_NO_EXPIRY, NULL);
-	sleep_ms(40);
+	sleep_ms(420);
 	world_put_str(&world, "empty", "");
 }
 

@@ -573,20 +573,20 @@ START_TEST(sweep_reclaims_within_many_small_budgets)
 {
 	struct hc_store_stats stats;
 
-	for (int i = 0; i < 4000; i++) {
+	for (int i = 0; i < 16000; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "s%d", i);
 		put_how(name, "v", NULL, i % 4 == 0 ? NOW + 5 : HC_NO_EXPIRY);
 	}
 	int calls = 0, again = 0;
-	for (; entries() > 3000; calls++) {
+	for (; entries() > 12000; calls++) {
 		again += hc_store_sweep(store, NOW + 5, 0);
 		ck_assert_int_lt(calls, 4000);
 	}
 	ck_assert_int_gt(calls, 20); /* each a small piece */
 	ck_assert_int_gt(again, calls / 2);
 	hc_store_stats(store, &stats);
-	ck_assert_uint_eq(stats.expired, 1000);
+	ck_assert_uint_eq(stats.expired, 4000);
 	for (int i = 0; i < 100; i++)
 		ck_assert(!hc_store_sweep(store, NOW + 5, 0)); /* nothing left */
 	hc_store_forget_all(store);
@@ -595,7 +595,7 @@ START_TEST(sweep_reclaims_within_many_small_budgets)
 	hc_store_sweep(store, NOW, INT32_MAX);
 	hc_store_stats(store, &stats);
 	ck_assert_uint_eq(stats.bytes, 0);
-	ck_assert_uint_eq(stats.reclaimed, 3000);
+	ck_assert_uint_eq(stats.reclaimed, 12000);
 	ck_assert_uint_lt(stats.table_bytes, before); /* the table shrinks too */
 }
 END_TEST

@@ -164,7 +164,7 @@ START_TEST(match_finds_each_tag_in_each_place)
 		for (unsigned at = 0; at < HC_BUCKET_PLACES; at++) {
 			/* Near each other: what differs in one bit must not be taken for the same. */
 			bucket.tags[at] = rng_below(&rng, 3) == 0   ? tag
-					  : rng_below(&rng, 2) == 0 ? (uint8_t)(tag ^ 1u << rng_below(&rng, 8))
+					  : rng_below(&rng, 2) == 0 ? (uint8_t)(tag ^ (1u << rng_below(&rng, 8)))
 								    : (uint8_t)rng_below(&rng, 3);
 			same |= (unsigned)(bucket.tags[at] == tag) << at;
 			nothing |= (unsigned)(bucket.tags[at] == 0) << at;
