@@ -391,6 +391,7 @@ hc_core_status(struct hc_core *core, struct hc_core_status *out)
 	out->failures = atomic_load(&core->link_failures);
 	out->timeouts = atomic_load(&core->link_timeouts);
 	out->queued_writes = hc_outage_count(core->outage);
+	out->foreign_writes = (enum hc_foreign_writes)atomic_load(&core->foreign_writes);
 	out->incarnation = atomic_load(&core->incarnation);
 	out->seq = hc_fleet_seq(core->fleet);
 	out->event_lag_us = hc_fleet_event_lag_us(core->fleet);

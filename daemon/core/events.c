@@ -1,6 +1,7 @@
 /*
  * Events: what they say is applied, be they live or replayed. Main thread.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "core/sync.h"
 
@@ -9,7 +10,7 @@
  * it was carried out after all, perhaps after its key had been fetched anew.
  */
 static void
-invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own)
+invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 {
 	struct hc_core *core = sync->core;
 
@@ -19,17 +20,20 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own)
 		if (key.len < core->prefix.len || memcmp(key.ptr, core->prefix.ptr, core->prefix.len) != 0)
 			continue; /* a sibling of another prefix */
 		key = hc_slice(key.ptr + core->prefix.len, key.len - core->prefix.len);
+		struct hc_key hashed = hc_key(key);
 		if (own)
-			hc_store_invalidate_older(core->store, hc_key(key), version);
+			hc_store_invalidate_older(core->store, hashed, version);
 		else
-			hc_store_invalidate(core->store, hc_key(key), version);
+			hc_store_invalidate(core->store, hashed, version);
+		if (live)
+			hc_sync_told_of(sync, hashed);
 	}
 	if (!own)
 		hc_stats_add(sync->stats, invalidations_in, event->nkeys);
 }
 
-static void
-doubt_everything(struct hc_sync *sync)
+void
+hc_sync_doubt_everything(struct hc_sync *sync)
 {
 	hc_doubt_all(sync->core->doubt);
 	hc_stats_count(sync->stats, resyncs);
@@ -37,7 +41,7 @@ doubt_everything(struct hc_sync *sync)
 }
 
 static void
-apply(struct hc_sync *sync, const struct hc_event *event, bool own)
+apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 {
 	struct hc_core *core = sync->core;
 	struct hc_slice name = event->model.len > 0 ? event->model : HC_SLICE("default");
@@ -47,7 +51,7 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own)
 	case HC_EVENT_SET:
 	case HC_EVENT_DEL:
 	case HC_EVENT_EXPIRE:
-		invalidate_keys(sync, event, own);
+		invalidate_keys(sync, event, own, live);
 		return;
 	case HC_EVENT_CLEAR_MODEL:
 		if (hc_models_intern(core->models, name, &id) == HC_OK)
@@ -59,7 +63,7 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own)
 		break;
 	default:
 		/* Of a later version: it may have changed anything. */
-		doubt_everything(sync);
+		hc_sync_doubt_everything(sync);
 		return;
 	}
 	if (!own)
@@ -73,7 +77,7 @@ apply_live(void *arg, const struct hc_event *event, bool own)
 
 	if (event->seq > 0)
 		(void)hc_heard_live(&sync->heard, event->seq, hc_event_last_seq(event));
-	apply(sync, event, own);
+	apply(sync, event, own, true);
 }
 
 static void
@@ -85,7 +89,7 @@ apply_replayed(void *arg, const struct hc_event *event, bool own)
 		sync->replay_broken = true;
 		return;
 	}
-	apply(sync, event, own);
+	apply(sync, event, own, false);
 }
 
 static struct hc_slice
@@ -101,6 +105,7 @@ hc_sync_on_message(struct hc_sync *sync, const redisReply *payload)
 
 	if (payload->type != REDIS_REPLY_STRING)
 		return;
+	sync->message_ms = hc_clock_mono_ms();
 	long n = hc_fleet_receive(sync->core->fleet, bytes_of(payload), apply_live, sync);
 	if (n > 0)
 		hc_stats_add(sync->stats, events_received, (uint64_t)n);
@@ -108,7 +113,7 @@ hc_sync_on_message(struct hc_sync *sync, const redisReply *payload)
 		hc_stats_count(sync->stats, events_bad);
 		if (hc_log_allow(&limit, 1000))
 			hc_log(HC_LOG_WARN, "event_malformed", "bytes=%d", (int)payload->len);
-		doubt_everything(sync); /* it may have told of anything */
+		hc_sync_doubt_everything(sync); /* it may have told of anything */
 	}
 	/* While not in step yet, the state's answer is waited for. */
 	uint64_t hole_end = hc_heard_hole_end(&sync->heard);

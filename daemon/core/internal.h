@@ -22,6 +22,7 @@
 #define HC_PREFIX_MAX 1024 /* bytes of upstream.prefix */
 
 enum hc_frame_mode { HC_FRAME_AUTO, HC_FRAME_ALWAYS, HC_FRAME_NEVER }; /* upstream.frame's choices */
+enum hc_foreign_mode { HC_FOREIGN_MODE_NO, HC_FOREIGN_MODE_YES, HC_FOREIGN_MODE_STRICT }; /* upstream.foreign_writes' */
 enum hc_down_mode { HC_DOWN_QUEUE, HC_DOWN_REFUSE };                   /* upstream.writes_when_down's */
 
 struct hc_sync;
@@ -47,6 +48,7 @@ struct hc_core {
 
 	/* atomics */
 	_Atomic bool coherent;          /* the event link misses nothing: copies may be kept as fresh */
+	_Atomic int foreign_writes;     /* enum hc_foreign_writes */
 	_Atomic uint32_t incarnation;   /* 0: not known yet */
 	_Atomic uint32_t links_up;      /* workers' links that are */
 	_Atomic uint32_t links_settled; /* … that have been up or failed once */

@@ -89,6 +89,8 @@ why_not_the_same(const struct hc_sync *sync, uint32_t incarnation, uint64_t seq)
 {
 	if (sync->life == 0)
 		return "what was heard before is not known";
+	if (sync->unwatched && sync->core->settings->upstream_foreign_writes == HC_FOREIGN_MODE_STRICT)
+		return "others may have written while nobody watched";
 	if (sync->control_life != sync->life)
 		return "the upstream is another, or was restarted";
 	if (incarnation != sync->incarnation)
@@ -117,6 +119,7 @@ take_state(struct hc_sync *sync, uint32_t incarnation, uint64_t seq)
 		hc_sync_lose(sync, seq, why);
 		hc_fleet_restart_seq(sync->core->fleet, seq);
 	}
+	sync->unwatched = false;
 	sync->life = sync->control_life;
 	sync->incarnation = incarnation;
 	atomic_store(&sync->core->incarnation, incarnation);
@@ -255,9 +258,13 @@ on_push(void *arg, struct hc_link *link, const redisReply *push)
 	const char *kind = push->element[0]->str;
 
 	(void)link;
-	if (strcmp(kind, "message") == 0 && push->elements == 3) {
+	if (push->elements != 3 || push->element[1]->type != REDIS_REPLY_STRING)
+		return;
+	if (strcmp(kind, "message") == 0 && strcmp(push->element[1]->str, HC_TRACKING_CHANNEL) == 0) {
+		hc_sync_on_invalidated(sync, push->element[2]);
+	} else if (strcmp(kind, "message") == 0) {
 		hc_sync_on_message(sync, push->element[2]);
-	} else if (strcmp(kind, "subscribe") == 0) {
+	} else if (strcmp(kind, "subscribe") == 0 && push->element[2]->integer == (long long)sync->channels) {
 		sync->subscribed = true;
 		hc_sync_get_in_step(sync);
 	}
@@ -268,11 +275,11 @@ on_events_up(void *arg, struct hc_link *link)
 {
 	struct hc_sync *sync = arg;
 	const struct hc_slice info[] = {HC_SLICE("INFO")};
-	const struct hc_slice subscribe[] = {HC_SLICE("SUBSCRIBE"), hc_fleet_channel(sync->core->fleet)};
 
-	if (hc_link_send(link, info, 1, on_events_info, sync) != HC_OK ||
-	    hc_link_send_push(link, subscribe, 2) != HC_OK)
+	if (hc_link_send(link, info, 1, on_events_info, sync) != HC_OK)
 		hc_link_reconnect(link, "out of memory");
+	else
+		hc_sync_subscribe(sync);
 }
 
 static void
@@ -281,8 +288,9 @@ on_events_down(void *arg, struct hc_link *link, const char *why)
 	struct hc_sync *sync = arg;
 
 	(void)link;
-	(void)why;
+	hc_sync_tracking_down(sync, why);
 	sync->subscribed = sync->following = false;
+	sync->unwatched = true;
 	sync->events_life = 0;
 	hc_heard_cut(&sync->heard);
 	hc_doubt_unfenced(sync->core->doubt);
@@ -443,6 +451,7 @@ go_on_from_saved(struct hc_sync *sync)
 {
 	struct hc_saved_state found = hc_saved_found(sync->core->saved);
 
+	sync->unwatched = true;
 	sync->life = found.life;
 	sync->incarnation = found.incarnation;
 	hc_heard_begin(&sync->heard, found.heard);
@@ -513,6 +522,7 @@ hc_sync_destroy(struct hc_core *core)
 	hc_link_destroy(sync->events);
 	hc_link_destroy(sync->control);
 	hc_outage_page_fini(&sync->page);
+	hc_free(sync->told);
 	core->sync = NULL;
 	hc_mailbox_destroy(sync->mailbox);
 	hc_free(sync);

@@ -7,6 +7,7 @@
  *                        another, or too much missed ───→ all is suspect
  *                     ─→ fence.c: nothing is missing ───→ doubt.c: fresh, for a lease → outage_replay.c
  *     events.c          applies what the event link brings, and what is replayed
+ *     tracking.c        subscribes, and applies what the server itself tells of keys that others write
  *
  *     each half lease:  fence.c, a heartbeat;  each quarter: PING on the event link (no pong in half a lease: it is dead)
  */
@@ -15,6 +16,10 @@
 
 #include "core/internal.h"
 #include "fleet/heard.h"
+
+#define HC_TRACKING_CHANNEL "__redis__:invalidate"
+
+struct hc_told;
 
 struct hc_fence {
 	bool asked; /* an answer is awaited */
@@ -39,6 +44,7 @@ struct hc_sync {
 	/* sync.c's */
 	bool subscribed;
 	bool asking;    /* the state script is under way */
+	bool unwatched; /* the event link was away since the state was last taken */
 	bool following; /* since it has answered: the event link brings all that is new */
 	uint64_t life;  /* of the upstream that `heard` is about; 0: there is none */
 	uint32_t incarnation;
@@ -55,6 +61,12 @@ struct hc_sync {
 	struct hc_fence fence;
 	bool fence_restarted; /* since it last held */
 
+	/* tracking.c's */
+	size_t channels;       /* asked to be subscribed to */
+	bool tracking_refused; /* by an access list */
+	struct hc_told *told;  /* owned; NULL: not wanted, or no memory for it */
+	int64_t message_ms;    /* monotonic: when the present message of events came */
+
 	/* outage_replay.c's */
 	bool making_up;
 	struct hc_outage_page page; /* being made up for */
@@ -66,7 +78,19 @@ void hc_sync_get_in_step(struct hc_sync *sync);
 /* What was missed up to `seq` cannot be made up for. */
 void hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why);
 
+/* tracking.c */
+/* On a new connection of the event link. */
+void hc_sync_subscribe(struct hc_sync *sync);
+/* That connection is lost. */
+void hc_sync_tracking_down(struct hc_sync *sync, const char *why);
+/* An event told of the key. */
+void hc_sync_told_of(struct hc_sync *sync, struct hc_key key);
+/* The server tells that these keys, or with nil all, have changed. */
+void hc_sync_on_invalidated(struct hc_sync *sync, const redisReply *keys);
+
 /* events.c */
+/* Anything may have changed, and nothing will tell what. */
+void hc_sync_doubt_everything(struct hc_sync *sync);
 void hc_sync_on_message(struct hc_sync *sync, const redisReply *payload);
 /* An entry of the journal; false: there is a hole before it, or it makes no sense. */
 bool hc_sync_on_replayed(struct hc_sync *sync, const redisReply *payload);
