@@ -84,25 +84,29 @@ hc_core_entry_from_stored(
     struct hc_core_worker *worker, struct hc_key key, struct hc_slice stored, struct hc_entry **out)
 {
 	struct hc_frame frame;
+	struct hc_entry *entry;
 	enum hc_status status;
 
 	switch (hc_frame_decode(stored, &frame)) {
 	case HC_FRAME_OK:
-		status = entry_from_frame(worker, key, &frame, out);
+		status = entry_from_frame(worker, key, &frame, &entry);
 		break;
 	case HC_FRAME_RAW:
-		status = entry_from_raw(worker, key, stored, out);
+		status = entry_from_raw(worker, key, stored, &entry);
 		break;
 	default:
 		hc_stats_count(worker->stats, frames_bad);
 		return HC_MISS;
 	}
-	if (status == HC_OK && !hc_outage_empty(worker->core->outage) &&
-	    hc_outage_has_model(worker->core->outage, hc_entry_model(*out))) {
-		hc_entry_unref(*out);
+	if (status != HC_OK)
+		return status;
+	if (!hc_outage_empty(worker->core->outage) &&
+	    hc_outage_has_model(worker->core->outage, hc_entry_model(entry))) {
+		hc_entry_unref(entry);
 		return HC_MISS;
 	}
-	return status;
+	*out = entry;
+	return HC_OK;
 }
 
 /* ---- the replies ---- */
