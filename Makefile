@@ -82,7 +82,8 @@ SIM_BIN := $(patsubst tests/sim/%.c,$(BUILD)/%,$(SIM_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind fuzz fuzz-programs \
+.PHONY: all tests sim storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind \
+	fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad

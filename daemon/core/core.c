@@ -191,6 +191,7 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	bool busy = fit_process(core);
 	busy = hc_store_sweep(core->store, now_ms, SWEEP_BUDGET_US) || busy;
+	hc_tier_kick(core->tier);
 	(void)schedule_sweep(core, busy ? SWEEP_INTERVAL_MS : rest_ms(core, now_ms));
 }
 

@@ -33,8 +33,8 @@ struct hc_core {
 	struct hc_store *store;
 	struct hc_models *models;
 	struct hc_key_models *key_models;
-	struct hc_tier *tier; /* NULL without files */
-	struct hc_warm *warm; /* NULL: nothing to be read back */
+	struct hc_tier *tier;   /* NULL without files */
+	struct hc_warm *warm;   /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */
 	struct hc_outage *outage;
 	struct hc_saved *saved;

@@ -168,8 +168,8 @@ keep_from_file(struct hc_fetch *fetch)
 
 	if (!has_earned_it(fetch))
 		return;
-	if (hc_store_fill_end(worker->core->store, fetch->key, &fetch->ticket, fetch->entry, HC_FILL_FILED,
-		worker->now_ms) == HC_OK)
+	if (hc_store_fill_end(
+		worker->core->store, fetch->key, &fetch->ticket, fetch->entry, HC_FILL_FILED, worker->now_ms) == HC_OK)
 		hc_stats_count(worker->stats, file_promoted);
 	else
 		hc_stats_count(worker->stats, fills_not_kept);
@@ -223,6 +223,7 @@ hc_fetch_finish(struct hc_fetch *fetch, int64_t pttl)
 	if (!hc_fetch_is_answered(fetch->status))
 		hc_fetch_fall_back(fetch);
 	keep(fetch, pttl);
+	hc_tier_kick(fetch->worker->core->tier);
 	/* From here on nobody joins: what a waiter does next may ask for the key anew. */
 	unlink_fetch(fetch);
 	while (waiter != NULL) {
@@ -246,7 +247,8 @@ fetch_create(struct hc_core_worker *worker, struct hc_key key)
 	struct hc_fetch *fetch = hc_malloc(sizeof(*fetch) + key.len);
 	if (fetch == NULL)
 		return NULL;
-	*fetch = (struct hc_fetch){.worker = worker, .status = HC_PENDING, .tier = HC_TIER_UPSTREAM, .sent_ms = worker->now_ms};
+	*fetch = (struct hc_fetch){
+	    .worker = worker, .status = HC_PENDING, .tier = HC_TIER_UPSTREAM, .sent_ms = worker->now_ms};
 	fetch->waiters_end = &fetch->waiters;
 	memcpy(fetch + 1, key.ptr, key.len);
 	fetch->key = (struct hc_key){(const char *)(fetch + 1), key.len, key.hash};

@@ -168,4 +168,5 @@ hc_sync_on_invalidated(struct hc_sync *sync, const redisReply *keys)
 	}
 	for (size_t i = 0; keys->type == REDIS_REPLY_ARRAY && i < keys->elements; i++)
 		take_key(sync, keys->element[i]);
+	hc_tier_kick(sync->core->tier);
 }

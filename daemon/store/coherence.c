@@ -34,8 +34,8 @@ keep(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct h
 		hc_entry_set_generation(entry, ticket->generation);
 	struct hc_entry *present = hc_shard_find(store, shard, key, now_ms, &place, garbage);
 	hc_entry_ref(entry);
-	enum hc_status status =
-	    hc_shard_put(store, shard, key.hash, &place, present, entry, hc_entry_footprint(entry), kind, now_ms, garbage);
+	enum hc_status status = hc_shard_put(
+	    store, shard, key.hash, &place, present, entry, hc_entry_footprint(entry), kind, now_ms, garbage);
 	if (status != HC_OK)
 		hc_entry_unref(entry);
 	return status;

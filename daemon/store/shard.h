@@ -71,8 +71,8 @@ struct hc_store {
 	/* atomic; every operation reads them, hardly any writes them */
 	_Atomic uint64_t belief; /* see belief.h */
 	_Atomic uint64_t max_bytes;
-	_Atomic uint64_t reserved_bytes; /* of them, not for entries: lost between them */
-	_Atomic uint64_t untold_max;     /* bytes that a shard keeps to itself at most */
+	_Atomic uint64_t reserved_bytes;    /* of them, not for entries: lost between them */
+	_Atomic uint64_t untold_max;        /* bytes that a shard keeps to itself at most */
 	bool versions;                      /* constant after creation */
 	const struct hc_store_below *below; /* or NULL; constant once there are entries */
 	/* atomic; written whenever a shard tells of what has come and gone */

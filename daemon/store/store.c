@@ -384,8 +384,8 @@ hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, 
 		if (how->keep_ttl && present != NULL)
 			hc_entry_set_expire_ms(entry, hc_entry_expire_ms(present));
 		hc_shard_stamp(shard, key)->stamp++;
-		status = hc_shard_put(store, shard, key.hash, &place, present, entry, footprint, HC_PUT_WRITTEN, now_ms,
-		    &garbage);
+		status = hc_shard_put(
+		    store, shard, key.hash, &place, present, entry, footprint, HC_PUT_WRITTEN, now_ms, &garbage);
 		kept = status == HC_OK;
 	}
 	hc_shard_unlock(store, shard);

@@ -10,7 +10,7 @@
 #define AHEAD 2       /* steps by which buckets are fetched before entries, and entries before they are looked at */
 #define HOLD 64       /* places looked at in one hold of a lock by who scans … */
 #define UPKEEP 256    /* … and by upkeep, which reads ahead */
-#define SPARSE 10     /* a scan that finds little looks at up to so many times as many places */
+#define SPARSE 20     /* a scan that finds little looks at up to so many times as many places */
 #define LIST_MIN 16   /* items of a list, to begin with */
 #define WORTHWHILE 10 /* the sweep goes on when more than one in so many entries was reclaimed, … */
 #define PROBE 5       /* … else it stops after this part of its time: one fifth */

@@ -104,6 +104,80 @@ START_TEST(get_binary_and_empty_keys_hits)
 }
 END_TEST
 
+/* One of ours stays, to look at it. */
+static void
+check_given(struct hc_store_put how, const char *key, int64_t expire_ms, size_t value_len, enum hc_status expected,
+    uint32_t refs)
+{
+	struct hc_entry *entry = hc_entry_create(store, key_str(key), value_len, HC_MODEL_DEFAULT);
+
+	memset(hc_entry_value_ptr(entry), 'v', value_len);
+	hc_entry_set_expire_ms(entry, expire_ms);
+	hc_entry_ref(entry);
+	how.give = true;
+	ck_assert_int_eq(hc_store_put(store, key_str(key), entry, &how, NOW, NULL), expected);
+	ck_assert_uint_eq(atomic_load(&entry->refs), refs);
+	hc_entry_unref(entry);
+}
+
+START_TEST(put_given_reference_is_the_stores_whatever_happens)
+{
+	put("there", "v");
+	check_given((struct hc_store_put){.condition = HC_STORE_ANY}, "new", HC_NO_EXPIRY, 1, HC_OK, 2);
+	check_given((struct hc_store_put){.condition = HC_STORE_ANY}, "there", HC_NO_EXPIRY, 1, HC_OK, 2);
+	check_given((struct hc_store_put){.condition = HC_STORE_ABSENT}, "there", HC_NO_EXPIRY, 1, HC_MISS, 1);
+	check_given((struct hc_store_put){.condition = HC_STORE_SAME}, "there", HC_NO_EXPIRY, 1, HC_CONFLICT, 1);
+	check_given((struct hc_store_put){.condition = HC_STORE_ANY}, "there", NOW - 1, 1, HC_OK, 1);
+	ck_assert(holds("there", NULL));
+	check_given((struct hc_store_put){.condition = HC_STORE_ANY}, "new", HC_NO_EXPIRY, 1 << 20, HC_LIMIT, 1);
+	ck_assert(holds("new", NULL));
+}
+END_TEST
+
+START_TEST(models_are_told_of_what_shards_keep_to_themselves)
+{
+	struct hc_store *large = store_of((uint64_t)1 << 40, 4);
+	struct hc_model_info info;
+	struct hc_store_stats stats;
+	uint32_t model;
+
+	ck_assert_int_eq(hc_models_intern(hc_store_models(large), HC_SLICE("m"), &model), HC_OK);
+	for (int i = 0; i < 300; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "k%d", i % 200);
+		struct hc_entry *entry = entry_of_model(large, name, name, i % 3 == 0 ? model : HC_MODEL_DEFAULT);
+		ck_assert_int_eq(hc_store_put(large, key_str(name), entry, NULL, NOW, NULL), HC_OK);
+		hc_entry_unref(entry);
+	}
+	hc_store_tell_models(large);
+	hc_models_info(hc_store_models(large), model, &info);
+	/* Of the first 100 keys what was put last counts: i from 200 on. */
+	ck_assert_uint_eq(info.entries, 33 + 33);
+	uint64_t of_model = info.bytes;
+	hc_models_info(hc_store_models(large), HC_MODEL_DEFAULT, &info);
+	ck_assert_uint_eq(info.entries, 200 - 66);
+	hc_store_stats(large, &stats);
+	ck_assert_uint_eq(stats.bytes, of_model + info.bytes);
+	hc_store_destroy(large);
+}
+END_TEST
+
+START_TEST(soonest_expiry_is_never_after_the_first)
+{
+	ck_assert_int_eq(hc_store_soonest_expiry_ms(store), HC_NO_EXPIRY);
+	put("stays", "v");
+	ck_assert_int_eq(hc_store_soonest_expiry_ms(store), HC_NO_EXPIRY);
+	put_how("goes", "v", NULL, NOW + 500);
+	put_how("later", "v", NULL, NOW + 900);
+	ck_assert_int_eq(hc_store_soonest_expiry_ms(store), NOW + 500);
+	hc_store_sweep(store, NOW + 500, INT32_MAX);
+	ck_assert_int_eq(hc_store_soonest_expiry_ms(store), NOW + 900);
+	hc_store_sweep(store, NOW + 900, INT32_MAX);
+	ck_assert_int_eq(hc_store_soonest_expiry_ms(store), HC_NO_EXPIRY);
+	ck_assert_uint_eq(entries(), 1);
+}
+END_TEST
+
 START_TEST(get_hit_counts_and_peek_does_not)
 {
 	struct hc_entry *entry;
@@ -630,6 +704,9 @@ main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, create_odd_shards_is_invalid);
 	tcase_add_test(tcase, get_binary_and_empty_keys_hits);
+	tcase_add_test(tcase, put_given_reference_is_the_stores_whatever_happens);
+	tcase_add_test(tcase, models_are_told_of_what_shards_keep_to_themselves);
+	tcase_add_test(tcase, soonest_expiry_is_never_after_the_first);
 	tcase_add_test(tcase, get_hit_counts_and_peek_does_not);
 	tcase_add_test(tcase, get_expired_entry_misses_and_reclaims);
 	tcase_add_test(tcase, get_cleared_model_misses_other_stays);
