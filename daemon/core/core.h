@@ -82,9 +82,9 @@ struct hc_core_status {
 	int64_t upstream_for_ms;           /* it has been so for */
 	enum hc_upstream_state event_link; /* up: events are received, nothing is missed */
 	int64_t event_link_for_ms;
-	int64_t fence_age_ms; /* since the last proof that no event was missed was asked for; -1: never */
-	uint64_t lapses;      /* leases that ended without another */
-	const char *upstream_shown;            /* the URL without secrets, "" when embedded */
+	int64_t fence_age_ms;       /* since the last proof that no event was missed was asked for; -1: never */
+	uint64_t lapses;            /* leases that ended without another */
+	const char *upstream_shown; /* the URL without secrets, "" when embedded */
 	uint64_t connects, failures, timeouts; /* of all links */
 	enum hc_foreign_writes foreign_writes;
 	uint64_t queued_writes;

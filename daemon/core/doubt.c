@@ -30,9 +30,9 @@ struct hc_doubt {
 	_Atomic uint64_t lapses;
 
 	pthread_mutex_t lock;
-	bool lapsed;              /* what follows says how to undo it */
-	uint32_t fresh_since;     /* generation of the store */
-	uint64_t filed_since;     /* position in the files */
+	bool lapsed;          /* what follows says how to undo it */
+	uint32_t fresh_since; /* generation of the store */
+	uint64_t filed_since; /* position in the files */
 	struct history memory, files;
 };
 

@@ -2,12 +2,12 @@
  * How far what is kept here is believed: the lease, and what becomes suspect when it ends. Fleet only.
  *
  *     fenced ─────── lease ───────→ lapse: all is suspect     (nothing of it need be wrong)
- *        ↑                             └─ fenced again, with all that was missed made up for: what was fresh is fresh again
- *     all() : all is suspect, for good: what was missed cannot be made up for
+ *        ↑                             └─ fenced again, with all that was missed made up for: what was fresh is fresh
+ * again all() : all is suspect, for good: what was missed cannot be made up for
  *
- * A proof that nothing has been missed (fence.c) holds for fleet.lease from the moment at which it was asked for, by this
- * machine's own monotonic clock. Whoever comes first, a worker before it answers its clients or the main thread's timer,
- * ends the lease; so not even a main thread that hangs makes a copy be served as fresh for longer.
+ * A proof that nothing has been missed (fence.c) holds for fleet.lease from the moment at which it was asked for, by
+ * this machine's own monotonic clock. Whoever comes first, a worker before it answers its clients or the main thread's
+ * timer, ends the lease; so not even a main thread that hangs makes a copy be served as fresh for longer.
  *
  * Suspect is not gone: it is compared with what the upstream has when it is read (read_suspect.c), and served as it is
  * while the upstream is down, if and for as long as the settings allow.
@@ -34,8 +34,8 @@ enum hc_status hc_doubt_create(struct hc_core *core, uint64_t trusted_from, int6
 void hc_doubt_destroy(struct hc_doubt *doubt); /* NULL is fine */
 
 /*
- * Nothing that happened before `asked_ms` (monotonic) was missed: copies may be kept, the lease begins. False: it is over
- * already.
+ * Nothing that happened before `asked_ms` (monotonic) was missed: copies may be kept, the lease begins. False: it is
+ * over already.
  */
 bool hc_doubt_fenced(struct hc_doubt *doubt, int64_t asked_ms);
 /* Something may be missed from now on, or was: nothing is kept as fresh until it is fenced again. The lease goes on. */

@@ -4,8 +4,8 @@
  *     control link: HMGET state inc seq, INFO replication ─→ answered: up to `seq` all has been published
  *     event link:   PING ─→ PONG: all that was published before it was sent has come ─→ has `seq` been heard?
  *
- * It holds from the moment at which the first question was sent. Silence proves nothing: a connection cut without a word,
- * a server that hangs, a link that leads elsewhere, all of them end in a lease that is not renewed.
+ * It holds from the moment at which the first question was sent. Silence proves nothing: a connection cut without a
+ * word, a server that hangs, a link that leads elsewhere, all of them end in a lease that is not renewed.
  */
 #include <inttypes.h>
 #include "base/clock.h"
@@ -48,7 +48,8 @@ on_pong(void *arg, enum hc_status status, const redisReply *reply)
 	if (status != HC_OK || !sync->following || sync->replaying)
 		return;
 	if (sync->heard.upto < fence->seq) {
-		hc_log(HC_LOG_WARN, "fleet_events_missing", "heard=%" PRIu64 " seq=%" PRIu64, sync->heard.upto, fence->seq);
+		hc_log(HC_LOG_WARN, "fleet_events_missing", "heard=%" PRIu64 " seq=%" PRIu64, sync->heard.upto,
+		    fence->seq);
 		hc_sync_replay(sync, fence->seq);
 		return;
 	}
@@ -59,8 +60,8 @@ on_pong(void *arg, enum hc_status status, const redisReply *reply)
 	arm_lease_end(sync);
 	if (was)
 		return;
-	hc_log(HC_LOG_INFO, "fleet_in_step", "incarnation=%" PRIu32 " heard=%" PRIu64 " queued=%" PRIu64, sync->incarnation,
-	    sync->heard.upto, hc_outage_count(sync->core->outage));
+	hc_log(HC_LOG_INFO, "fleet_in_step", "incarnation=%" PRIu32 " heard=%" PRIu64 " queued=%" PRIu64,
+	    sync->incarnation, sync->heard.upto, hc_outage_count(sync->core->outage));
 	hc_sync_make_up(sync);
 }
 

@@ -7,7 +7,8 @@
  *        │            └ not, or no longer ┼→ upstream, if there is one ─────────────────→ finish: kept
  *        └ suspect in memory ─────────────┴→ upstream: is it that still? ─ yes ─────────→ finish: renewed
  *                                                   │                  └ no → upstream, as above
- *                                                   └ no answer ────────────────────────→ finish: served as it is, or a miss
+ *                                                   └ no answer ────────────────────────→ finish: served as it is, or a
+ * miss
  *
  * One thread: the worker's; but while it is in the file tier's hands (read_file.c), it is a reader thread's.
  */
@@ -34,10 +35,10 @@ struct hc_fetch {
 	struct hc_entry *suspect; /* what may be out of date, with a reference, or NULL */
 	bool suspect_filed;       /* it was read from a file, from `position` */
 	uint64_t position;
-	bool is_same; /* the upstream has that still */
-	bool renewed; /* `entry` is it */
+	bool is_same;  /* the upstream has that still */
+	bool renewed;  /* `entry` is it */
 	bool in_place; /* `entry` is where it was found: there is nothing to keep */
-	bool stale;   /* … and nobody knows whether it is out of date */
+	bool stale;    /* … and nobody knows whether it is out of date */
 	/* read_upstream.c's */
 	bool half;          /* PTTL could not be sent: GET's answer ends it */
 	bool overtaken;     /* a write was held when it was sent: it came before that */

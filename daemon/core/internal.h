@@ -21,9 +21,9 @@
 
 #define HC_PREFIX_MAX 1024 /* bytes of upstream.prefix */
 
-enum hc_frame_mode { HC_FRAME_AUTO, HC_FRAME_ALWAYS, HC_FRAME_NEVER }; /* upstream.frame's choices */
+enum hc_frame_mode { HC_FRAME_AUTO, HC_FRAME_ALWAYS, HC_FRAME_NEVER };                    /* upstream.frame's choices */
 enum hc_foreign_mode { HC_FOREIGN_MODE_NO, HC_FOREIGN_MODE_YES, HC_FOREIGN_MODE_STRICT }; /* upstream.foreign_writes' */
-enum hc_down_mode { HC_DOWN_QUEUE, HC_DOWN_REFUSE };                   /* upstream.writes_when_down's */
+enum hc_down_mode { HC_DOWN_QUEUE, HC_DOWN_REFUSE }; /* upstream.writes_when_down's */
 
 struct hc_sync;
 
@@ -115,7 +115,8 @@ bool hc_core_caps_ttl(const struct hc_core *core);
 enum hc_status hc_core_look_upstream(struct hc_core_worker *worker, struct hc_key key);
 
 /* read_suspect.c */
-/* A suspect entry was met in memory: HC_OK: it may be served as it is; HC_PENDING, HC_MISS: *entry has been given back. */
+/* A suspect entry was met in memory: HC_OK: it may be served as it is; HC_PENDING, HC_MISS: *entry has been given back.
+ */
 enum hc_status hc_core_meet_suspect(struct hc_core_worker *worker, struct hc_key key, struct hc_entry **entry);
 /* The same of what lies in a file at that position; HC_PENDING: it is to be fetched. */
 enum hc_status hc_core_meet_suspect_file(struct hc_core_worker *worker, struct hc_key key, uint64_t position);

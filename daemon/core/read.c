@@ -141,9 +141,8 @@ keep_from_upstream(struct hc_fetch *fetch, int64_t pttl)
 					      : fetch->exact            ? HC_NO_EXPIRY
 							     : hc_core_local_expiry(core, pttl, fetch->sent_ms));
 	}
-	enum hc_status status =
-	    hc_store_fill_end(core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL,
-		fill, fetch->worker->now_ms);
+	enum hc_status status = hc_store_fill_end(
+	    core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL, fill, fetch->worker->now_ms);
 	if (status == HC_STALE && answered)
 		drop_older_copy(fetch);
 	if (entry != NULL && (!keepable || status != HC_OK))

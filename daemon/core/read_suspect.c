@@ -200,7 +200,8 @@ may_be_served(const struct hc_fetch *fetch, const struct hc_entry *entry)
 {
 	struct hc_doubt *doubt = fetch->worker->core->doubt;
 
-	return fetch->suspect_filed ? hc_doubt_serves_file(doubt, fetch->position) : hc_doubt_serves_entry(doubt, entry);
+	return fetch->suspect_filed ? hc_doubt_serves_file(doubt, fetch->position)
+				    : hc_doubt_serves_entry(doubt, entry);
 }
 
 void

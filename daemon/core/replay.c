@@ -1,11 +1,11 @@
 /*
  * Replay: what was missed, from the journal. Main thread.
  *
- *     heard up to n ─→ XRANGE journal n+1 … , page by page ─→ applied as events are ─→ no hole, up to `replay_to` ─→ fence
- *                                 └ trimmed past that, or gone ─→ all is suspect ─→ fence
+ *     heard up to n ─→ XRANGE journal n+1 … , page by page ─→ applied as events are ─→ no hole, up to `replay_to` ─→
+ * fence └ trimmed past that, or gone ─→ all is suspect ─→ fence
  *
- * Live events go on being applied meanwhile. That an event is applied twice, or before one that came earlier, does no harm:
- * versions, epochs and stamps only grow.
+ * Live events go on being applied meanwhile. That an event is applied twice, or before one that came earlier, does no
+ * harm: versions, epochs and stamps only grow.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,7 +21,8 @@ end(struct hc_sync *sync)
 {
 	sync->replaying = false;
 	if (sync->replayed > 0)
-		hc_log(HC_LOG_INFO, "fleet_replayed", "changes=%" PRIu64 " heard=%" PRIu64, sync->replayed, sync->heard.upto);
+		hc_log(HC_LOG_INFO, "fleet_replayed", "changes=%" PRIu64 " heard=%" PRIu64, sync->replayed,
+		    sync->heard.upto);
 	hc_sync_fence(sync);
 }
 
@@ -36,8 +37,8 @@ give_up(struct hc_sync *sync, const char *why)
 static const redisReply *
 message_of(const redisReply *entry)
 {
-	if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 ||
-	    entry->element[1]->type != REDIS_REPLY_ARRAY || entry->element[1]->elements < 2)
+	if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || entry->element[1]->type != REDIS_REPLY_ARRAY ||
+	    entry->element[1]->elements < 2)
 		return NULL;
 	return entry->element[1]->element[1];
 }
@@ -87,8 +88,8 @@ next_page(struct hc_sync *sync)
 {
 	char from[32];
 	int len = snprintf(from, sizeof(from), "%" PRIu64 "-0", sync->heard.upto + 1);
-	const struct hc_slice argv[] = {HC_SLICE("XRANGE"), hc_fleet_journal_key(sync->core->fleet), hc_slice(from, (size_t)len),
-	    HC_SLICE("+"), HC_SLICE("COUNT"), HC_SLICE(PAGE)};
+	const struct hc_slice argv[] = {HC_SLICE("XRANGE"), hc_fleet_journal_key(sync->core->fleet),
+	    hc_slice(from, (size_t)len), HC_SLICE("+"), HC_SLICE("COUNT"), HC_SLICE(PAGE)};
 
 	if (hc_link_send(sync->control, argv, sizeof(argv) / sizeof(argv[0]), on_page, sync) != HC_OK)
 		sync->replaying = false;

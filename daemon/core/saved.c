@@ -40,7 +40,8 @@ read_state(struct hc_file *file)
 	memcpy(&record, bytes, sizeof(record));
 	if (record.magic != MAGIC)
 		return (struct hc_saved_state){0};
-	return (struct hc_saved_state){record.life, record.incarnation, record.heard, record.trusted_from, record.at_ms};
+	return (struct hc_saved_state){
+	    record.life, record.incarnation, record.heard, record.trusted_from, record.at_ms};
 }
 
 enum hc_status

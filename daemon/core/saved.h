@@ -3,9 +3,9 @@
  * what was missed can be replayed and the rest is as good as before. Without files there is nothing, and all calls do
  * nothing.
  *
- * What is said to have been heard must be in the log already: "everything up to change 7 is taken into account" may only be
- * found where the deletion that change 7 asked for is found too. So what is told here is written down once the log has
- * been written up to where it was then.
+ * What is said to have been heard must be in the log already: "everything up to change 7 is taken into account" may
+ * only be found where the deletion that change 7 asked for is found too. So what is told here is written down once the
+ * log has been written up to where it was then.
  *
  * Main thread, but for hc_saved_forget(): any.
  */

@@ -2,8 +2,9 @@
  * Keeping in step with the fleet: the two links, what is asked once both are there, the tick. sync.h has the drawing.
  * Main thread, but for what says otherwise.
  *
- * What happened while the event link was away is replayed from the journal; if that cannot be, nothing that was kept from
- * before is believed until the upstream has been asked. While the upstream is away altogether, copies go on being served.
+ * What happened while the event link was away is replayed from the journal; if that cannot be, nothing that was kept
+ * from before is believed until the upstream has been asked. While the upstream is away altogether, copies go on being
+ * served.
  */
 #include "core/sync.h"
 
@@ -76,8 +77,8 @@ take_epochs(struct hc_core *core, const redisReply *state)
 void
 hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why)
 {
-	hc_log(HC_LOG_INFO, "fleet_copies_suspect", "heard=%" PRIu64 " seq=%" PRIu64 " reason=\"%s\"", sync->heard.upto, seq,
-	    why);
+	hc_log(HC_LOG_INFO, "fleet_copies_suspect", "heard=%" PRIu64 " seq=%" PRIu64 " reason=\"%s\"", sync->heard.upto,
+	    seq, why);
 	hc_doubt_all(sync->core->doubt);
 	hc_heard_begin(&sync->heard, seq);
 	hc_stats_count(sync->stats, resyncs);
@@ -428,8 +429,8 @@ create_timers(struct hc_sync *sync)
 	sync->tick = event_new(sync->base, -1, EV_PERSIST, on_tick, sync);
 	sync->save = event_new(sync->base, -1, EV_PERSIST, on_save, sync);
 	sync->lease_end = event_new(sync->base, -1, 0, on_lease_end, sync);
-	if (sync->tick == NULL || sync->save == NULL || sync->lease_end == NULL || event_add(sync->tick, &period) != 0 ||
-	    event_add(sync->save, &second) != 0)
+	if (sync->tick == NULL || sync->save == NULL || sync->lease_end == NULL ||
+	    event_add(sync->tick, &period) != 0 || event_add(sync->save, &second) != 0)
 		return HC_NOMEM;
 	return HC_OK;
 }

@@ -9,7 +9,8 @@
  *     events.c          applies what the event link brings, and what is replayed
  *     tracking.c        subscribes, and applies what the server itself tells of keys that others write
  *
- *     each half lease:  fence.c, a heartbeat;  each quarter: PING on the event link (no pong in half a lease: it is dead)
+ *     each half lease:  fence.c, a heartbeat;  each quarter: PING on the event link (no pong in half a lease: it is
+ * dead)
  */
 #ifndef HC_CORE_SYNC_H
 #define HC_CORE_SYNC_H

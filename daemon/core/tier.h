@@ -52,7 +52,8 @@ unsigned hc_tier_count_read(struct hc_tier *tier, struct hc_key key, int64_t now
 void hc_tier_clear_model(struct hc_tier *tier, uint32_t model, uint32_t epoch);
 /* Everything was: after hc_store_forget_all(). */
 void hc_tier_clear_all(struct hc_tier *tier);
-/* What is there may be outdated, by changes nobody told us of: all of it is suspect. Returns from where on it was not. */
+/* What is there may be outdated, by changes nobody told us of: all of it is suspect. Returns from where on it was not.
+ */
 uint64_t hc_tier_suspect(struct hc_tier *tier);
 /* What is there from that position on is fresh. */
 void hc_tier_trust(struct hc_tier *tier, uint64_t position);

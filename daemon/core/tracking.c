@@ -8,8 +8,8 @@
  *        └ null ───→ FLUSHALL: all is suspect
  *
  * The server tells of every change of a key, ours included; of ours by the event first, since that is published by the
- * script and the push leaves at the end of the server's turn. One push stands for all changes of the key within that turn:
- * a foreign write in the same turn as, and behind, a harcad's of the same key is not told apart from it.
+ * script and the push leaves at the end of the server's turn. One push stands for all changes of the key within that
+ * turn: a foreign write in the same turn as, and behind, a harcad's of the same key is not told apart from it.
  *
  * Keys that expire or are evicted upstream are pushed too. What was written while the connection was away is in no
  * journal: see upstream.foreign_writes = strict.
@@ -38,7 +38,8 @@ set_state(struct hc_sync *sync, enum hc_foreign_writes state)
 	enum hc_foreign_writes was = (enum hc_foreign_writes)atomic_exchange(&sync->core->foreign_writes, (int)state);
 
 	if (was != state && state == HC_FOREIGN_UNSUPPORTED)
-		hc_log(HC_LOG_WARN, "foreign_writes_unnoticed", "reason=\"the upstream does not offer CLIENT TRACKING with BCAST\"");
+		hc_log(HC_LOG_WARN, "foreign_writes_unnoticed",
+		    "reason=\"the upstream does not offer CLIENT TRACKING with BCAST\"");
 }
 
 static void

@@ -32,8 +32,8 @@ void hc_fleet_set_lease(struct hc_fleet *fleet, int64_t lease_ms);
 
 /* Identity: constant, NUL-terminated too. */
 struct hc_slice hc_fleet_instance(const struct hc_fleet *fleet);
-struct hc_slice hc_fleet_channel(const struct hc_fleet *fleet);   /* of events */
-struct hc_slice hc_fleet_state_key(const struct hc_fleet *fleet); /* the hash of seq, incarnation, epochs */
+struct hc_slice hc_fleet_channel(const struct hc_fleet *fleet);     /* of events */
+struct hc_slice hc_fleet_state_key(const struct hc_fleet *fleet);   /* the hash of seq, incarnation, epochs */
 struct hc_slice hc_fleet_journal_key(const struct hc_fleet *fleet); /* the stream of the events published last */
 
 /*

@@ -417,8 +417,8 @@ enum hc_status hc_store_fill_end(struct hc_store *store, struct hc_key key, cons
     struct hc_entry *entry, enum hc_store_fill fill, int64_t now_ms);
 
 /*
- * A suspect `entry` was found to be what the upstream has: fresh again, if it is what the store has still and the ticket
- * is good: HC_OK; else HC_STALE. It expires then. With HC_FILL_DOUBTED it stays suspect. Stamps as above.
+ * A suspect `entry` was found to be what the upstream has: fresh again, if it is what the store has still and the
+ * ticket is good: HC_OK; else HC_STALE. It expires then. With HC_FILL_DOUBTED it stays suspect. Stamps as above.
  */
 enum hc_status hc_store_renew(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
     struct hc_entry *entry, int64_t expire_ms, enum hc_store_fill fill);
@@ -453,7 +453,8 @@ void hc_store_forget_all(struct hc_store *store);
  * was fresh until now, for hc_store_trust().
  */
 uint32_t hc_store_suspect_all(struct hc_store *store);
-/* What is of that generation or a later one is fresh again, but for what was made suspect alone or is forgotten. O(1). */
+/* What is of that generation or a later one is fresh again, but for what was made suspect alone or is forgotten. O(1).
+ */
 void hc_store_trust(struct hc_store *store, uint32_t generation);
 /* One key: its copy is suspect, until it is renewed or replaced. What is on its way is not kept. */
 void hc_store_suspect(struct hc_store *store, struct hc_key key);

@@ -77,8 +77,8 @@ START_TEST(a_later_beginning_takes_the_run_along)
 END_TEST
 
 /*
- * 12 changes; some are lost on the live way; replay reads the journal, from where we are, at any moments. Never may more
- * be called heard than has come, and once the replay has read all, all is.
+ * 12 changes; some are lost on the live way; replay reads the journal, from where we are, at any moments. Never may
+ * more be called heard than has come, and once the replay has read all, all is.
  */
 START_TEST(whatever_the_order_nothing_is_called_heard_that_has_not_come)
 {
@@ -99,7 +99,8 @@ START_TEST(whatever_the_order_nothing_is_called_heard_that_has_not_come)
 				}
 				for (uint64_t i = 1; i <= heard.upto; i++) {
 					if ((come >> (i - 1) & 1) == 0)
-						ck_abort_msg("lost %x pace %u: %u was not heard", lost, pace, (unsigned)i);
+						ck_abort_msg(
+						    "lost %x pace %u: %u was not heard", lost, pace, (unsigned)i);
 				}
 			}
 			while (heard.upto < 12)

@@ -300,12 +300,12 @@ START_TEST(any_sequence_of_these_agrees_with_a_model)
 				model[k].there = false;
 			break;
 		default: {
-			enum hc_status want = !model[k].there                                 ? HC_MISS
+			enum hc_status want = !model[k].there                             ? HC_MISS
 					      : model[k].alone || model[k].born < trusted ? HC_SUSPECT
 											  : HC_OK;
 			enum hc_status is = look(name);
-			must_msg(is == want, "step %d: %s is %s, not %s", i, name, hc_status_name(is),
-			    hc_status_name(want));
+			must_msg(
+			    is == want, "step %d: %s is %s, not %s", i, name, hc_status_name(is), hc_status_name(want));
 		}
 		}
 	}
