@@ -195,43 +195,45 @@ hc_fetch_revalidate(struct hc_fetch *fetch)
 
 /* ---- no answer ---- */
 
+/* Whether it is what there is still; else something has happened to the key meanwhile, which came after the question.
+ */
 static bool
-may_be_served(const struct hc_fetch *fetch, const struct hc_entry *entry)
+is_there_still(const struct hc_fetch *fetch)
+{
+	const struct hc_core_worker *worker = fetch->worker;
+	struct hc_core *core = worker->core;
+	struct hc_entry *entry = NULL;
+
+	enum hc_status status = hc_store_peek(core->store, fetch->key, worker->now_ms, &entry);
+	hc_entry_unref(entry);
+	if (!fetch->suspect_filed)
+		return entry == fetch->suspect;
+	return status == HC_MISS && hc_tier_lies_at(core->tier, fetch->key, worker->now_ms, fetch->position);
+}
+
+static bool
+may_be_served(const struct hc_fetch *fetch)
 {
 	struct hc_doubt *doubt = fetch->worker->core->doubt;
 
 	return fetch->suspect_filed ? hc_doubt_serves_file(doubt, fetch->position)
-				    : hc_doubt_serves_entry(doubt, entry);
+				    : hc_doubt_serves_entry(doubt, fetch->suspect);
 }
 
 void
 hc_fetch_fall_back(struct hc_fetch *fetch)
 {
-	struct hc_core_worker *worker = fetch->worker;
-	struct hc_core *core = worker->core;
-	struct hc_entry *entry = fetch->suspect;
-	enum hc_status found = HC_SUSPECT;
+	bool own;
 
-	if (core->fleet == NULL)
+	if (fetch->suspect == NULL || !is_there_still(fetch))
 		return;
-	/* Something happened to the key meanwhile: what there is now is newer. */
-	if (entry == NULL || !hc_store_ticket_good(core->store, fetch->key, &fetch->ticket)) {
-		hc_entry_unref(entry);
-		fetch->suspect = entry = NULL;
-		fetch->suspect_filed = false;
-		found = hc_store_peek(core->store, fetch->key, worker->now_ms, &entry);
-		if (found == HC_MISS)
-			return;
-	}
+	own = is_of_outage(fetch->worker->core, fetch->key);
+	if (!own && !may_be_served(fetch))
+		return;
+	fetch->entry = fetch->suspect;
 	fetch->suspect = NULL;
-	fetch->stale = found == HC_SUSPECT && !is_of_outage(core, fetch->key);
-	if (fetch->stale && !may_be_served(fetch, entry)) {
-		hc_entry_unref(entry);
-		fetch->stale = false;
-		return;
-	}
-	fetch->entry = entry;
 	fetch->in_place = true;
+	fetch->stale = !own;
 	fetch->status = HC_OK;
 	fetch->tier = fetch->suspect_filed ? HC_TIER_FILE : HC_TIER_MEMORY;
 }

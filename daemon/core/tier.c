@@ -194,6 +194,15 @@ hc_tier_trusted_from(const struct hc_tier *tier)
 }
 
 bool
+hc_tier_lies_at(struct hc_tier *tier, struct hc_key key, int64_t now_ms, uint64_t position)
+{
+	struct hc_file_item item;
+
+	return hc_file_find(tier->file, hc_slice(key.ptr, key.len), now_ms, &item) == HC_OK &&
+	       item.position == position;
+}
+
+bool
 hc_tier_has(struct hc_tier *tier, struct hc_key key, int64_t now_ms)
 {
 	return hc_file_find(tier->file, hc_slice(key.ptr, key.len), now_ms, NULL) == HC_OK;

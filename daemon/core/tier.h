@@ -39,6 +39,8 @@ bool hc_tier_writes_through(const struct hc_tier *tier);
 
 /* Whether a value is worth being read for. */
 bool hc_tier_has(struct hc_tier *tier, struct hc_key key, int64_t now_ms);
+/* Whether it lies there still. */
+bool hc_tier_lies_at(struct hc_tier *tier, struct hc_key key, int64_t now_ms, uint64_t position);
 /* Whether what lies there is fresh; what is not is suspect. */
 bool hc_tier_trusts(const struct hc_tier *tier, uint64_t position);
 uint64_t hc_tier_trusted_from(const struct hc_tier *tier); /* 0 without a tier */
