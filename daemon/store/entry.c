@@ -192,14 +192,6 @@ hc_entry_hash(const struct hc_entry *entry)
 	return hc_hash(key.ptr, key.len);
 }
 
-uint32_t
-hc_entry_generation(const struct hc_entry *entry, uint32_t present)
-{
-	uint64_t life = atomic_load_explicit(&entry->life, memory_order_relaxed);
-
-	return present - (uint16_t)((uint16_t)present - (uint16_t)life);
-}
-
 /* ---- references ---- */
 
 __attribute__((noinline)) void
