@@ -235,8 +235,8 @@ hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 	return HC_OK;
 }
 
-static uint32_t
-new_incarnation(void)
+uint32_t
+hc_script_new_incarnation(void)
 {
 	uint32_t candidate = 0;
 
@@ -253,7 +253,7 @@ hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const cha
 
 	snprintf(call->count, sizeof(call->count), "%zu", call->n + 1);
 	snprintf(call->time, sizeof(call->time), "%" PRId64, hc_clock_wall_ms());
-	snprintf(call->incarnation, sizeof(call->incarnation), "%" PRIu32, new_incarnation());
+	snprintf(call->incarnation, sizeof(call->incarnation), "%" PRIu32, hc_script_new_incarnation());
 	call->args[0] = hc_fleet_channel(core->fleet);
 	call->args[1] = hc_fleet_instance(core->fleet);
 	call->args[2] = hc_slice_str(call->time);

@@ -138,15 +138,19 @@ write_upstream(struct hc_core_worker *worker, struct hc_op_group *group)
 	return group->left == 0 ? HC_OK : HC_PENDING;
 }
 
-/* With an empty prefix an application could name the fleet's own keys. */
-static bool
-names_reserved(const struct hc_core *core, const struct hc_op_group *group)
+bool
+hc_core_is_reserved(const struct hc_core *core, struct hc_slice key)
 {
 	struct hc_slice reserved = core->reserved;
 
-	for (size_t i = 0; reserved.len > 0 && i < group->n; i++) {
-		const struct hc_key *key = &group->ops[i].key;
-		if (key->len >= reserved.len && memcmp(key->ptr, reserved.ptr, reserved.len) == 0)
+	return reserved.len > 0 && key.len >= reserved.len && memcmp(key.ptr, reserved.ptr, reserved.len) == 0;
+}
+
+static bool
+names_reserved(const struct hc_core *core, const struct hc_op_group *group)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		if (hc_core_is_reserved(core, hc_slice(group->ops[i].key.ptr, group->ops[i].key.len)))
 			return true;
 	}
 	return false;
