@@ -2,11 +2,13 @@
  * Commands of the upstream that are none of ours: passed on, and answered as it answers. Worker threads only.
  *
  *     pass_on → hc_core_pass → … → on_passed: its reply, in the words of the client's protocol
+ *        └ inside MULTI ──────→ … → on_checked: queued, or refused; EXEC runs it as above
  */
 #include "core/pass.h"
 
 #include <ctype.h>
 #include "command/handlers.h"
+#include "command/multi.h"
 #include "command/req.h"
 #include "command/run.h"
 #include "command/text.h"
@@ -103,6 +105,35 @@ on_passed(struct hc_pass *pass, enum hc_status status, const redisReply *reply)
 	hc_req_resume(req);
 }
 
+/* Inside MULTI: what would not be passed on shall not be queued. */
+static void
+queue(struct hc_req *req, const struct hc_pass *pass, enum hc_status status)
+{
+	if (req->session == NULL) /* the client is gone */
+		return;
+	if (status == HC_OK) {
+		hc_multi_queue(req);
+		return;
+	}
+	req->session->multi.failed = true;
+	reply_failure(req, pass, status);
+}
+
+static void
+on_checked(struct hc_pass *pass, enum hc_status status, const redisReply *reply)
+{
+	struct hc_req *req = pass->arg;
+
+	if (status == HC_OK && reply != NULL) { /* an error, instead of what was to be known */
+		reply_as(req, reply, 0);
+		if (req->session != NULL)
+			req->session->multi.failed = true;
+	} else {
+		queue(req, pass, status);
+	}
+	hc_req_resume(req);
+}
+
 static void
 pass_on(struct hc_req *req)
 {
@@ -112,11 +143,14 @@ pass_on(struct hc_req *req)
 		return;
 	pass->argv = req->argv;
 	pass->argc = req->argc;
-	pass->fn = on_passed;
+	pass->only_check = req->parent == NULL && req->session->multi.active;
+	pass->fn = pass->only_check ? on_checked : on_passed;
 	pass->arg = req;
 	enum hc_status status = hc_core_pass(req->worker->core, pass);
 	if (status == HC_PENDING)
 		hc_req_wait(req, replied);
+	else if (pass->only_check)
+		queue(req, pass, status);
 	else
 		reply_failure(req, pass, status);
 }
@@ -125,7 +159,7 @@ const struct hc_command hc_command_passed = {
     .name = "upstream",
     .fn = pass_on,
     .arity = -1,
-    .flags = HC_CMD_WRITE, /* for all that is known here */
+    .flags = HC_CMD_WRITE | HC_CMD_NOMULTI, /* it may write, for all that is known here; it queues itself */
     .group = "upstream",
     .since = "0.1",
     .syntax = "",

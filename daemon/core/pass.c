@@ -60,7 +60,7 @@ finish(struct hc_pass *pass, enum hc_status status, const redisReply *reply)
 	pass->fn(pass, status, reply);
 }
 
-/* After a step that was answered: on with the next, or the end. */
+/* After a step that was answered: on with the next, or the end. (HC_OK: all that was wanted was a check.) */
 static void
 follow(struct hc_pass *pass, enum hc_status status)
 {
@@ -354,7 +354,7 @@ send_command(struct hc_pass *pass)
 	struct hc_core_worker *worker = pass->worker;
 
 	enum hc_status status = list_keys(pass);
-	if (status != HC_OK)
+	if (status != HC_OK || pass->only_check)
 		return status;
 	if (is_behind(pass))
 		return HC_DOWN;

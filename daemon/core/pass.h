@@ -49,6 +49,7 @@ struct hc_pass {
 	size_t argc;
 	hc_pass_fn *fn;
 	void *arg;
+	bool only_check; /* HC_OK without a reply: it would be passed on */
 	/* answered */
 	enum hc_pass_reason reason;
 	/* under way */
