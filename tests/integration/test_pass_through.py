@@ -172,6 +172,49 @@ def test_P1_P3_a_change_is_shown_at_once_here_and_soon_by_the_others(fleet, redi
         wait_until(lambda: get(other, "k") == shown)
 
 
+WRITE_NEW = ("EVAL", "return redis.call('SET', KEYS[1], 'new')", "1", "k")
+
+
+@pytest.fixture
+def held(make_harcad, make_link_proxy, redis_server):
+    """A daemon whose links can be held, with what it has to know of EVAL; `k` is `old`."""
+    proxy = make_link_proxy(redis_server.address)
+    # What is held must not look like a failure.
+    node, = start_fleet(make_harcad, proxy.url, 1, {"upstream.timeout": "60s", "fleet.lease": "60s"})
+    with node.raw() as conn:
+        assert conn.command("EVAL", "return 1", "1", "other") == 1
+        assert conn.command("SET", "k", "old") == "OK"
+    yield node, proxy
+    proxy.let_go()
+
+
+def test_P1_the_own_copy_is_gone_before_the_own_event_comes(held):
+    node, proxy = held
+    prime(node, "k")
+    proxy.hold("events")
+    with node.raw() as conn:
+        assert conn.command(*WRITE_NEW) == "OK"
+        assert conn.command("GET", "k") == b"new"
+
+
+def test_P1_P2_a_fill_in_flight_is_not_kept(held, redis_server):
+    node, proxy = held
+    with node.raw() as reader, node.raw() as writer, redis_server.client() as behind:
+        assert writer.command("DEL", "k") == 1
+        behind.set(PREFIX + b"k", "old")
+        proxy.hold("events")
+        proxy.hold("worker")
+        reader.send(reader.encode("GET", "k"))
+        proxy.wait_held("worker")  # Redis has answered
+        writer.send(writer.encode(*WRITE_NEW) + writer.encode("GET", "k"))
+        wait_until(lambda: behind.get(PREFIX + b"k") == b"new")
+        proxy.let_go("worker")
+        assert reader.read_reply() in (b"old", b"new")
+        assert writer.read_reply() == "OK" and writer.read_reply() == b"new"
+        for conn in (reader, writer):
+            assert conn.command("GET", "k") == b"new"
+
+
 def test_P3_siblings_hear_of_a_change_whose_reply_was_lost(make_harcad, redis_server):
     hasty = make_harcad({**PATIENT, "upstream.timeout": "300ms"}, upstream=redis_server)
     other, = start_fleet(make_harcad, redis_server, 1)
