@@ -11,6 +11,7 @@
 #include "core/catalog.h"
 #include "core/core.h"
 #include "core/key_model.h"
+#include "core/late.h"
 #include "core/outage.h"
 #include "core/tier.h"
 #include "core/warm.h"
@@ -31,6 +32,7 @@ struct hc_core {
 	struct hc_store *store;
 	struct hc_models *models;
 	struct hc_key_models *key_models;
+	struct hc_late *late;
 	struct hc_tier *tier; /* NULL without files */
 	struct hc_warm *warm; /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */
