@@ -10,7 +10,8 @@
 #include "core/internal.h"
 
 #define SWEEP_INTERVAL_MS 100
-#define REST_INTERVAL_MS 1000 /* while there is nothing to sweep: to notice when there is */
+#define REST_INTERVAL_MS 1000 /* while nothing happens */
+#define REST_BYTES 65536      /* by which the process may grow or shrink meanwhile */
 #define TRIM_SWEEPS 20        /* from one return of free pages to the next, at least */
 #define SWEEP_BUDGET_US 5000  /* a twentieth of a core at most */
 
@@ -123,28 +124,45 @@ hc_core_destroy(struct hc_core *core)
 	hc_free(core);
 }
 
-/* Keeps what the process has grown by within memory.max_bytes, whatever the allocator makes of it. */
-static void
+/*
+ * Keeps what the process has grown by within memory.max_bytes, whatever the allocator makes of it. Returns whether that
+ * is to be watched.
+ */
+static bool
 fit_process(struct hc_core *core)
 {
-	size_t resident = hc_mem_resident();
+	size_t resident = hc_mem_resident(), before = core->resident_before;
 	size_t grown = resident > core->resident_at_start ? resident - core->resident_at_start : 0;
 
 	if (!core->settings->memory_enabled || resident == 0)
-		return;
+		return false;
+	core->resident_before = resident;
 	if (grown > (size_t)core->settings->memory_max_bytes && ++core->sweeps_untrimmed >= TRIM_SWEEPS) {
 		core->sweeps_untrimmed = 0;
 		hc_mem_trim();
 	}
 	hc_store_fit_process(core->store, grown);
+	return resident + REST_BYTES < before || before + REST_BYTES < resident ||
+	       grown > (size_t)core->settings->memory_max_bytes;
 }
 
-static enum hc_status
-sweep_after(struct hc_core *core, int64_t wait_ms)
+/* Until the next sweep, when this one has found little: at rest not before something expires. */
+static int64_t
+rest_ms(struct hc_core *core, int64_t now_ms)
 {
-	struct timeval wait = {wait_ms / 1000, (wait_ms % 1000) * 1000};
+	int64_t soonest_ms = hc_store_soonest_expiry_ms(core->store);
 
-	return event_add(core->sweep_timer, &wait) == 0 ? HC_OK : HC_NOMEM;
+	if (soonest_ms <= now_ms || soonest_ms >= now_ms + REST_INTERVAL_MS)
+		return REST_INTERVAL_MS;
+	return soonest_ms > now_ms + SWEEP_INTERVAL_MS ? soonest_ms - now_ms + 1 : SWEEP_INTERVAL_MS;
+}
+
+static int
+schedule_sweep(struct hc_core *core, int64_t in_ms)
+{
+	struct timeval interval = {in_ms / 1000, (in_ms % 1000) * 1000};
+
+	return event_add(core->sweep_timer, &interval);
 }
 
 static void
@@ -155,12 +173,10 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	fit_process(core);
-	(void)hc_store_sweep(core->store, now_ms, SWEEP_BUDGET_US);
-	int64_t rest_ms = hc_store_sweep_due(core->store, now_ms) - now_ms;
-	if (rest_ms > REST_INTERVAL_MS)
-		rest_ms = REST_INTERVAL_MS;
-	(void)sweep_after(core, rest_ms > SWEEP_INTERVAL_MS ? rest_ms : SWEEP_INTERVAL_MS);
+	bool busy = fit_process(core);
+	busy = hc_store_sweep(core->store, now_ms, SWEEP_BUDGET_US) || busy;
+	hc_tier_kick(core->tier);
+	(void)schedule_sweep(core, busy ? SWEEP_INTERVAL_MS : rest_ms(core, now_ms));
 }
 
 enum hc_status
@@ -168,7 +184,7 @@ hc_core_start(struct hc_core *core, struct event_base *base, struct hc_stats *st
 {
 	core->base = base;
 	core->sweep_timer = event_new(base, -1, 0, on_sweep, core);
-	if (core->sweep_timer == NULL || sweep_after(core, SWEEP_INTERVAL_MS) != HC_OK)
+	if (core->sweep_timer == NULL || schedule_sweep(core, SWEEP_INTERVAL_MS) != 0)
 		return HC_NOMEM;
 	if (core->fleet != NULL)
 		return hc_sync_create(core, base, stats);
@@ -198,7 +214,7 @@ hc_core_apply_settings(struct hc_core *core)
 		hc_store_set_limit(core->store, (uint64_t)core->settings->memory_max_bytes);
 	hc_store_set_weigh_bytes(core->store, core->settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES);
 	if (core->sweep_timer != NULL)
-		(void)sweep_after(core, SWEEP_INTERVAL_MS); /* a lowered limit is the sweep's to reach */
+		(void)schedule_sweep(core, SWEEP_INTERVAL_MS); /* a lowered limit is the sweep's to reach */
 	if (core->sync != NULL)
 		hc_sync_apply_settings(core);
 }

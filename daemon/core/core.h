@@ -128,8 +128,8 @@ enum hc_status hc_core_lookup(
     struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry);
 
 /*
- * What is in a file that the system has in memory: HC_OK, *entry has a reference. HC_PENDING: it would have to be waited
- * for. HC_MISS: it is not in a file; HC_NOMEM, HC_ERROR. In any case but HC_OK hc_core_fetch() is next.
+ * What is in a file that the system has in memory: HC_OK, *entry has a reference. HC_PENDING: it would have to be
+ * waited for. HC_MISS: it is not in a file; HC_NOMEM, HC_ERROR. In any case but HC_OK hc_core_fetch() is next.
  */
 enum hc_status hc_core_read_file(
     struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry);

@@ -19,8 +19,8 @@ struct hc_fetch {
 	struct hc_ticket ticket;
 	struct hc_waiter *waiters, **waiters_end;
 	struct hc_entry *entry;
-	enum hc_status status; /* HC_PENDING until it is known what there is */
-	enum hc_tier_name tier;     /* where it was found */
+	enum hc_status status;  /* HC_PENDING until it is known what there is */
+	enum hc_tier_name tier; /* where it was found */
 	int64_t sent_ms;
 	unsigned flags; /* HC_READ_*, of all who wait */
 	bool exact;     /* asked for the key's own expiry: shared with nobody, not kept */
@@ -48,7 +48,8 @@ hc_fetch_is_answered(enum hc_status status)
 	return status == HC_OK || status == HC_MISS || status == HC_WRONGTYPE;
 }
 
-/* `status`, `entry` and `tier` are set: the entry is kept if it may be, all who wait are answered, the fetch is freed. */
+/* `status`, `entry` and `tier` are set: the entry is kept if it may be, all who wait are answered, the fetch is freed.
+ */
 void hc_fetch_finish(struct hc_fetch *fetch, int64_t pttl);
 
 #endif

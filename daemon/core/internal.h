@@ -33,8 +33,8 @@ struct hc_core {
 	struct hc_models *models;
 	struct hc_key_models *key_models;
 	struct hc_late *late;
-	struct hc_tier *tier; /* NULL without files */
-	struct hc_warm *warm; /* NULL: nothing to be read back */
+	struct hc_tier *tier;   /* NULL without files */
+	struct hc_warm *warm;   /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */
 	struct hc_outage *outage;
 	struct hc_sync *sync;
@@ -55,8 +55,10 @@ struct hc_core {
 	/* main thread */
 	struct event *sweep_timer;
 	_Atomic int64_t end_by_ms; /* monotonic: when a shutdown is to be over; 0: there is none */
-	/* main thread only: what the process takes without the store, sweeps since free pages were given back */
+	/* main thread only: what the process takes without the store and took at the last sweep, sweeps since free
+	 * pages were given back */
 	size_t resident_at_start;
+	size_t resident_before;
 	unsigned sweeps_untrimmed;
 	struct event_base *base;
 };
@@ -83,11 +85,11 @@ struct hc_core_worker {
 	struct hc_batch *batch;    /* ops of this turn */
 	struct event *flush;       /* runs at the end of the turn in which it was made active */
 	struct hc_catalog *catalog;
-	char write_sha[41];        /* of the write script, as the server gave it; "" not yet */
-	unsigned calls_by_sha;     /* of it, under way */
-	uint32_t noscripts;        /* calls that found it forgotten */
-	bool batch_held;           /* until those that were sent before it are in order again */
-	uint64_t timeouts_seen;    /* of the link, added to the core's count already */
+	char write_sha[41];     /* of the write script, as the server gave it; "" not yet */
+	unsigned calls_by_sha;  /* of it, under way */
+	uint32_t noscripts;     /* calls that found it forgotten */
+	bool batch_held;        /* until those that were sent before it are in order again */
+	uint64_t timeouts_seen; /* of the link, added to the core's count already */
 	bool was_up;
 	bool settled;
 };

@@ -133,9 +133,8 @@ keep_from_upstream(struct hc_fetch *fetch, int64_t pttl)
 					      : fetch->exact            ? HC_NO_EXPIRY
 							     : hc_core_local_expiry(core, pttl, fetch->sent_ms));
 	}
-	enum hc_status status =
-	    hc_store_fill_end(core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL,
-		HC_FILL_NEW, fetch->worker->now_ms);
+	enum hc_status status = hc_store_fill_end(
+	    core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL, HC_FILL_NEW, fetch->worker->now_ms);
 	if (status == HC_STALE && hc_fetch_is_answered(fetch->status))
 		drop_older_copy(fetch);
 	if (entry != NULL && (!keepable || status != HC_OK))
@@ -160,8 +159,8 @@ keep_from_file(struct hc_fetch *fetch)
 
 	if (!has_earned_it(fetch))
 		return;
-	if (hc_store_fill_end(worker->core->store, fetch->key, &fetch->ticket, fetch->entry, HC_FILL_FILED,
-		worker->now_ms) == HC_OK)
+	if (hc_store_fill_end(
+		worker->core->store, fetch->key, &fetch->ticket, fetch->entry, HC_FILL_FILED, worker->now_ms) == HC_OK)
 		hc_stats_count(worker->stats, file_promoted);
 	else
 		hc_stats_count(worker->stats, fills_not_kept);
@@ -176,6 +175,7 @@ hc_fetch_finish(struct hc_fetch *fetch, int64_t pttl)
 		keep_from_file(fetch);
 	else
 		keep_from_upstream(fetch, pttl);
+	hc_tier_kick(fetch->worker->core->tier);
 	/* From here on nobody joins: what a waiter does next may ask for the key anew. */
 	unlink_fetch(fetch);
 	while (waiter != NULL) {
@@ -196,7 +196,8 @@ fetch_create(struct hc_core_worker *worker, struct hc_key key)
 	struct hc_fetch *fetch = hc_malloc(sizeof(*fetch) + key.len);
 	if (fetch == NULL)
 		return NULL;
-	*fetch = (struct hc_fetch){.worker = worker, .status = HC_PENDING, .tier = HC_TIER_UPSTREAM, .sent_ms = worker->now_ms};
+	*fetch = (struct hc_fetch){
+	    .worker = worker, .status = HC_PENDING, .tier = HC_TIER_UPSTREAM, .sent_ms = worker->now_ms};
 	fetch->waiters_end = &fetch->waiters;
 	memcpy(fetch + 1, key.ptr, key.len);
 	fetch->key = (struct hc_key){(const char *)(fetch + 1), key.len, key.hash};

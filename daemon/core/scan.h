@@ -4,7 +4,8 @@
 
 #include "core/internal.h"
 
-/* Whether the walk is to give the key (should matching take too long, scan->status says so); whether it wants strings at all, which is what everything here is. */
+/* Whether the walk is to give the key (should matching take too long, scan->status says so); whether it wants strings
+ * at all, which is what everything here is. */
 bool hc_scan_wants(struct hc_scan *scan, struct hc_slice key);
 bool hc_scan_takes_strings(const struct hc_scan *scan);
 /* Adds a copy, or counts it. False: no memory. */

@@ -16,9 +16,9 @@
 
 #define IN_FILES ((uint64_t)1 << 50) /* clients that keep cursors as floating-point numbers have 53 bits */
 #define FILE_CURSOR (((uint64_t)1 << 40) - 1)
-#define AT_A_TIME 64                 /* items of a step, or a few more */
-#define STEP_US 1000                 /* for looking for them where they are few */
-#define COUNT_STEP 500               /* entries of memory looked at in a step of counting */
+#define AT_A_TIME 64   /* items of a step, or a few more */
+#define STEP_US 1000   /* for looking for them where they are few */
+#define COUNT_STEP 500 /* entries of memory looked at in a step of counting */
 
 struct item {
 	struct hc_file_read read;

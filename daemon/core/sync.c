@@ -368,6 +368,7 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own)
 	}
 	if (!own)
 		hc_stats_add(sync->stats, invalidations_in, event->nkeys);
+	hc_tier_kick(core->tier);
 }
 
 static void

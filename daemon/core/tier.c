@@ -26,7 +26,8 @@ struct hc_tier {
 	bool through;
 	bool waited_for; /* a client is told only what the log has */
 	uint32_t reads_mask;
-	/* by key: 16 bits of its hash, 8 of when, in halves of the window, 8 how often. A lost update only loses a read */
+	/* by key: 16 bits of its hash, 8 of when, in halves of the window, 8 how often. A lost update only loses a read
+	 */
 	_Atomic uint32_t *reads;
 	/* atomics */
 	_Atomic uint64_t trusted_from;
@@ -34,6 +35,7 @@ struct hc_tier {
 };
 
 static _Thread_local uint64_t last_mark;
+static _Thread_local bool appended; /* something, since the writer was last woken by this thread */
 
 uint64_t
 hc_tier_mark(void)
@@ -55,6 +57,7 @@ append(struct hc_tier *tier, const struct hc_file_record *record, struct hc_entr
 		hc_entry_unref(owner); /* not the last: it is in memory still */
 	if (mark > last_mark && tier->waited_for)
 		last_mark = mark;
+	appended = true;
 	return status;
 }
 
@@ -91,7 +94,8 @@ on_written(void *arg, struct hc_entry *entry)
 	struct hc_tier *tier = arg;
 
 	if (tier->through)
-		(void)append_value(tier, entry, false); /* when it is not taken, what was there is deleted all the same */
+		(void)append_value(
+		    tier, entry, false); /* when it is not taken, what was there is deleted all the same */
 	else
 		append_delete(tier, hc_entry_key(entry));
 }
@@ -133,6 +137,15 @@ on_evicted(void *arg, struct hc_entry *entry)
 		hc_file_touch(tier->file, hc_entry_key(entry));
 	else if (append_value(tier, entry, true) == HC_OK)
 		atomic_fetch_add_explicit(&tier->demoted, 1, memory_order_relaxed);
+}
+
+void
+hc_tier_kick(struct hc_tier *tier)
+{
+	if (!appended || tier == NULL)
+		return;
+	appended = false;
+	hc_file_kick(tier->file);
 }
 
 /* ---- clearing ---- */

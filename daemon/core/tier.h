@@ -28,8 +28,8 @@ struct hc_tier;
 /* Opens the directory. On failure a sentence for the operator is in `why`. */
 enum hc_status hc_tier_create(struct hc_core *core, struct hc_tier **out, char *why, size_t why_cap);
 /*
- * After all workers: appends what memory holds, when it is to be, until `until_ms` (monotonic) at the latest; writes the
- * list for warming; closes the log. NULL is fine.
+ * After all workers: appends what memory holds, when it is to be, until `until_ms` (monotonic) at the latest; writes
+ * the list for warming; closes the log. NULL is fine.
  */
 void hc_tier_destroy(struct hc_tier *tier, int64_t until_ms);
 
@@ -58,6 +58,9 @@ void hc_tier_distrust(struct hc_tier *tier);
 enum hc_status hc_tier_append(struct hc_tier *tier, struct hc_entry *entry);
 /* Entries that went from memory to the log. */
 uint64_t hc_tier_demoted(const struct hc_tier *tier);
+
+/* Without locks, after what may have appended: lets the log's writer know, if it did. */
+void hc_tier_kick(struct hc_tier *tier);
 
 /* What the calling thread's changes have to wait for: the last mark, 0 when there was none. */
 uint64_t hc_tier_mark(void);

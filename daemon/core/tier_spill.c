@@ -30,7 +30,8 @@ on_room(struct hc_file_waiter *waiter)
 static void
 wait_for_room(struct hc_file *file)
 {
-	struct room room = {.waiter = {.fn = on_room}, .lock = PTHREAD_MUTEX_INITIALIZER, .come = PTHREAD_COND_INITIALIZER};
+	struct room room = {
+	    .waiter = {.fn = on_room}, .lock = PTHREAD_MUTEX_INITIALIZER, .come = PTHREAD_COND_INITIALIZER};
 
 	if (hc_file_wait_room(file, &room.waiter) != HC_PENDING)
 		return;

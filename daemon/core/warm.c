@@ -51,7 +51,8 @@ end(struct hc_warm *warm)
 		return;
 	set_state(warm, HC_WARM_DONE);
 	event_del(warm->tick);
-	hc_log(HC_LOG_INFO, "warmed", "keys=%" PRIu64 " tried=%" PRIu64 " loaded=%" PRIu64 " bytes=%" PRIu64 " ms=%" PRId64,
+	hc_log(HC_LOG_INFO, "warmed",
+	    "keys=%" PRIu64 " tried=%" PRIu64 " loaded=%" PRIu64 " bytes=%" PRIu64 " ms=%" PRId64,
 	    atomic_load(&warm->keys), atomic_load(&warm->tried), atomic_load(&warm->loaded), atomic_load(&warm->bytes),
 	    hc_clock_mono_ms() - warm->started_ms);
 	for (unsigned i = 0; i < 2; i++)
@@ -184,7 +185,8 @@ hc_warm_create(struct hc_core *core, const char *dir, struct hc_warm **out)
 
 	*out = NULL;
 	hc_settings_string(core->settings, HC_SETTING_ID_warmup_keys_file, keys_file, sizeof(keys_file));
-	if (!core->settings->memory_enabled || (keys_file[0] == '\0' && (dir == NULL || !core->settings->warmup_enabled)))
+	if (!core->settings->memory_enabled ||
+	    (keys_file[0] == '\0' && (dir == NULL || !core->settings->warmup_enabled)))
 		return HC_OK;
 	struct hc_warm *warm = hc_calloc(1, sizeof(*warm));
 	if (warm == NULL)

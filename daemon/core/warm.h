@@ -26,8 +26,8 @@ struct hc_warm_status {
 };
 
 /*
- * Reads the lists; `dir` may be NULL. Before the workers run. *out is NULL when there is nothing to do. HC_NOMEM. A file
- * that cannot be read is logged and counts as empty.
+ * Reads the lists; `dir` may be NULL. Before the workers run. *out is NULL when there is nothing to do. HC_NOMEM. A
+ * file that cannot be read is logged and counts as empty.
  */
 enum hc_status hc_warm_create(struct hc_core *core, const char *dir, struct hc_warm **out);
 void hc_warm_destroy(struct hc_warm *warm);

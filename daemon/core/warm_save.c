@@ -121,8 +121,8 @@ hc_warm_save(struct hc_core *core, const char *dir)
 
 	enum hc_status status = rank_all(core, &ranking);
 	if (status == HC_OK)
-		status = write_file(
-		    &ranking, dir, (uint64_t)(settings->memory_max_bytes / 100 * settings->warmup_share));
+		status =
+		    write_file(&ranking, dir, (uint64_t)(settings->memory_max_bytes / 100 * settings->warmup_share));
 	for (size_t i = 0; i < ranking.n; i++)
 		hc_entry_unref(ranking.items[i].entry);
 	hc_free(ranking.items);

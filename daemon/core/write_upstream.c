@@ -221,6 +221,7 @@ on_reply(void *arg, enum hc_status status, const redisReply *reply)
 		for (size_t i = 0; i < batch->n; i++)
 			lose_op(worker, batch->ops[i]);
 	}
+	hc_tier_kick(worker->core->tier);
 	answer_all(batch);
 }
 

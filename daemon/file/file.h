@@ -137,7 +137,8 @@ struct hc_file_record {
  * Only a value has an owner, and only for it key and value must stay.
  *
  * The writer is not woken by this (that would be a system call under the caller's lock): call hc_file_kick() when no
- * lock is held, or hc_file_wait(), which does. Without either it looks every few milliseconds.
+ * lock is held, or hc_file_wait(), which does. Without either it looks every few milliseconds while there is something
+ * to do, and after seconds when there was nothing for long.
  */
 enum hc_status hc_file_append(struct hc_file *file, const struct hc_file_record *record, void *owner, uint64_t *mark);
 void hc_file_kick(struct hc_file *file);

@@ -263,12 +263,15 @@ struct hc_file {
 		pthread_mutex_t lock;
 		pthread_cond_t wake;
 		bool nudged;
+		_Atomic bool resting; /* for long */
 		_Atomic bool stop;
 		pthread_t thread;
 		uint64_t sweep_cursor;
 		int64_t sweep_next_ms;
 		int64_t sync_next_ms;
 		int64_t look_next_ms;
+		uint64_t seen_written; /* and since when it has been that */
+		int64_t written_ms;
 	} keeper;
 	pthread_t writer_thread;
 };
@@ -454,6 +457,8 @@ void hc_readers_stop(struct hc_file *file);
 
 void *hc_keeper_main(void *arg);
 void hc_keeper_nudge(struct hc_file *file);
+/* So many ms from now, for pthread_cond_timedwait() by the monotonic clock. */
+struct timespec hc_file_clock_in(long ms);
 /* Keeper thread: what is to be done now. True: there is more. */
 bool hc_keeper_duties(struct hc_file *file);
 /* Syncs all that was written and not synced. Keeper thread, or when it has ended. */

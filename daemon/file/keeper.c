@@ -7,6 +7,7 @@
 #include "file/internal.h"
 
 #define IDLE_MS 200
+#define REST_MS 10000 /* while nothing is written */
 #define SYNC_MS 1000
 #define LOOK_MS 1000
 #define SWEEP_MS 30000
@@ -21,22 +22,49 @@ hc_keeper_nudge(struct hc_file *file)
 	pthread_mutex_unlock(&file->keeper.lock);
 }
 
+struct timespec
+hc_file_clock_in(long ms)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	at.tv_sec += ms / 1000;
+	at.tv_nsec += ms % 1000 * 1000000L;
+	if (at.tv_nsec >= 1000000000L) {
+		at.tv_nsec -= 1000000000L;
+		at.tv_sec++;
+	}
+	return at;
+}
+
 static void
 rest(struct hc_file *file, long ms)
 {
-	struct timespec until;
+	struct timespec until = hc_file_clock_in(ms);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += ms * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
 	pthread_mutex_lock(&file->keeper.lock);
+	atomic_store_explicit(&file->keeper.resting, ms >= REST_MS, memory_order_relaxed);
 	if (!file->keeper.nudged && !atomic_load_explicit(&file->keeper.stop, memory_order_relaxed))
 		pthread_cond_timedwait(&file->keeper.wake, &file->keeper.lock, &until);
 	file->keeper.nudged = false;
+	atomic_store_explicit(&file->keeper.resting, false, memory_order_relaxed);
 	pthread_mutex_unlock(&file->keeper.lock);
+}
+
+/* Until the duties are looked at again. Longer only when nothing has been written through a whole round of syncing. */
+static long
+pause_ms(struct hc_file *file, bool more)
+{
+	uint64_t written = hc_file_written(file);
+	int64_t now_ms = hc_clock_mono_ms();
+
+	if (written != file->keeper.seen_written) {
+		file->keeper.seen_written = written;
+		file->keeper.written_ms = now_ms;
+	}
+	if (more)
+		return 1;
+	return now_ms - file->keeper.written_ms < 2 * SYNC_MS ? IDLE_MS : REST_MS;
 }
 
 /* ---- syncing ---- */
@@ -142,8 +170,9 @@ hc_keeper_main(void *arg)
 {
 	struct hc_file *file = arg;
 
+	(void)pthread_setname_np(pthread_self(), "file-keeper");
 	hc_load_run(file);
 	while (!atomic_load_explicit(&file->keeper.stop, memory_order_relaxed))
-		rest(file, hc_keeper_duties(file) ? 1 : IDLE_MS);
+		rest(file, pause_ms(file, hc_keeper_duties(file)));
 	return NULL;
 }

@@ -240,6 +240,7 @@ reader_main(void *arg)
 	struct hc_file *file = arg;
 	struct buffer buffer = {0};
 
+	(void)pthread_setname_np(pthread_self(), "file-reader");
 	pthread_mutex_lock(&file->reads.lock);
 	for (;;) {
 		struct hc_file_read *read = file->reads.first;

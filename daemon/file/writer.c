@@ -9,7 +9,9 @@
 #include "base/mem.h"
 #include "file/internal.h"
 
-#define IDLE_MS 20
+#define IDLE_MS 20    /* from one look to the next, while something has come lately */
+#define LATELY 50     /* looks */
+#define REST_MS 10000 /* … and else: who appends is to call hc_file_kick() */
 
 /* ---- what is over ---- */
 
@@ -20,6 +22,8 @@ hc_writer_set_written(struct hc_file *file, uint64_t position)
 		return;
 	atomic_store_explicit(&file->written, position, memory_order_release);
 	hc_waiters_run(file);
+	if (atomic_load_explicit(&file->keeper.resting, memory_order_relaxed))
+		hc_keeper_nudge(file); /* there will be something to sync */
 }
 
 void
@@ -144,19 +148,13 @@ struct taken {
 };
 
 static void
-take(struct hc_file *file, struct taken *taken)
+take(struct hc_file *file, struct taken *taken, long patience_ms)
 {
 	struct hc_log *log = &file->log;
-	struct timespec until;
 
 	pthread_mutex_lock(&log->lock);
 	if (log->first == NULL && !log->stop && log->fault == 0) {
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += IDLE_MS * 1000000L;
-		if (until.tv_nsec >= 1000000000L) {
-			until.tv_nsec -= 1000000000L;
-			until.tv_sec++;
-		}
+		struct timespec until = hc_file_clock_in(patience_ms);
 		atomic_store_explicit(&log->asleep, true, memory_order_relaxed);
 		pthread_cond_timedwait(&log->wake, &log->lock, &until);
 		atomic_store_explicit(&log->asleep, false, memory_order_relaxed);
@@ -193,11 +191,15 @@ hc_writer_main(void *arg)
 {
 	struct hc_file *file = arg;
 	struct taken taken;
+	unsigned idle = 0;
 
+	(void)pthread_setname_np(pthread_self(), "file-writer");
 	do {
-		if (is_off(file))
+		bool off = is_off(file);
+		if (off)
 			hc_off_return(file);
-		take(file, &taken);
+		take(file, &taken, off || idle < LATELY ? IDLE_MS : REST_MS);
+		idle = taken.blocks != NULL ? 0 : idle + 1;
 		work(file, &taken);
 	} while (!taken.stop || taken.blocks != NULL);
 	if (!is_off(file))

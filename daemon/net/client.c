@@ -290,8 +290,8 @@ settle(struct hc_client *client)
 	show_buffers(client);
 	if (session->wants_room)
 		enlist(client, HC_CLIENT_LOGGED);
-	/* What was left goes on as soon as the socket is writable, which it is when all has been written; or when the log
-	 * has been. */
+	/* What was left goes on as soon as the socket is writable, which it is when all has been written; or when the
+	 * log has been. */
 	want_write(client, (session->out.bytes > 0 || more) && !client->links[HC_CLIENT_LOGGED].in);
 	want_read(client, client->held == NULL && !client->eof && !client->bad && !more &&
 			      !session->close_after_reply && !hc_client_output_waits(client) &&

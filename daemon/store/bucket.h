@@ -104,6 +104,14 @@ hc_bucket_free(const struct hc_bucket *bucket)
 	return hc_bucket_match(bucket, 0) & (bucket->more ? (1u << HC_BUCKET_LINK) - 1 : (1u << HC_BUCKET_PLACES) - 1);
 }
 
+/* Inlined in any case: gcc leaves out calls of a function that does nothing but prefetch. */
+static inline __attribute__((always_inline)) void
+hc_bucket_prefetch_entries(const struct hc_bucket *bucket)
+{
+	for (unsigned used = hc_bucket_used(bucket); used != 0; used &= used - 1)
+		__builtin_prefetch(hc_bucket_entry(bucket, (unsigned)__builtin_ctz(used)));
+}
+
 static inline void
 hc_bucket_set(struct hc_bucket *bucket, unsigned place, uint8_t tag, const struct hc_entry *entry)
 {

@@ -30,8 +30,8 @@ keep(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct h
 	hc_entry_set_generation(entry, ticket->generation);
 	struct hc_entry *present = hc_shard_find(store, shard, key, now_ms, &place, garbage);
 	hc_entry_ref(entry);
-	enum hc_status status =
-	    hc_shard_put(store, shard, key.hash, &place, present, entry, hc_entry_footprint(entry), kind, now_ms, garbage);
+	enum hc_status status = hc_shard_put(
+	    store, shard, key.hash, &place, present, entry, hc_entry_footprint(entry), kind, now_ms, garbage);
 	if (status != HC_OK)
 		hc_entry_unref(entry);
 	return status;
@@ -119,7 +119,8 @@ hc_store_write_end(
 	stamp->writers--;
 	hc_shard_drop(store, shard, key, &garbage);
 	if (ticket_good(store, stamp, ticket) && stamp->writers == 0)
-		status = entry == NULL ? HC_OK : keep(store, shard, key, entry, ticket, HC_PUT_WRITTEN, now_ms, &garbage);
+		status =
+		    entry == NULL ? HC_OK : keep(store, shard, key, entry, ticket, HC_PUT_WRITTEN, now_ms, &garbage);
 	/* Fills asked for while it was under way may have read what it has replaced. */
 	stamp->stamp++;
 	hc_shard_unlock(store, shard);

@@ -316,6 +316,18 @@ search_oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
 	}
 }
 
+/* The next items' turn comes soon: the bucket of the one after the next is fetched, and the entry of the next. */
+static inline __attribute__((always_inline)) void
+look_ahead(const struct hc_evict *evict, const struct hc_evict_chunk *chunk)
+{
+	const struct hc_table *table = evict->table;
+
+	if (chunk->first + 1 < chunk->end)
+		hc_table_prefetch_slot(table, chunk->hashes[chunk->first + 1]);
+	if (chunk->first < chunk->end)
+		hc_table_prefetch_entry(table, chunk->hashes[chunk->first]);
+}
+
 static struct hc_entry *
 oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
 {
@@ -329,6 +341,7 @@ oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
 		}
 		unsigned at = chunk->first++;
 		queue->items--;
+		look_ahead(evict, chunk);
 		uint64_t hash;
 		struct hc_entry *entry = find_entry(evict, queue, chunk->hashes[at], chunk->stamps[at], &hash);
 		if (entry != NULL)

@@ -141,11 +141,13 @@ hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garba
 {
 	if (__builtin_expect(hc_table_fits(&shard->table), 1))
 		return;
-	void **segment = hc_table_adapt(&shard->table, steps);
-	if (segment != NULL) {
-		*segment = garbage->segments;
-		garbage->segments = segment;
-	}
+	void **segments = hc_table_adapt(&shard->table, steps), **last = segments;
+	if (segments == NULL)
+		return;
+	while (*last != NULL)
+		last = *last;
+	*last = garbage->segments;
+	garbage->segments = segments;
 }
 
 __attribute__((noinline, cold)) void

@@ -75,8 +75,8 @@ struct hc_store {
 	/* atomic; every operation reads them, hardly any writes them */
 	_Atomic uint32_t generation;
 	_Atomic uint64_t max_bytes;
-	_Atomic uint64_t reserved_bytes; /* of them, not for entries: lost between them */
-	_Atomic uint64_t untold_max;     /* bytes that a shard keeps to itself at most */
+	_Atomic uint64_t reserved_bytes;    /* of them, not for entries: lost between them */
+	_Atomic uint64_t untold_max;        /* bytes that a shard keeps to itself at most */
 	bool versions;                      /* constant after creation */
 	const struct hc_store_below *below; /* or NULL; constant once there are entries */
 	/* atomic; written whenever a shard tells of what has come and gone */
@@ -92,7 +92,6 @@ struct hc_store {
 	uint32_t sweep_generation;
 	uint64_t sweep_cursor;
 	uint32_t sweep_shard;
-	uint64_t sweep_bytes; /* `bytes` when hc_store_sweep_due() looked last */
 	/* the thread's that has the store to itself */
 	struct hc_garbage deferred;
 };

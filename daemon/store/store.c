@@ -305,7 +305,7 @@ hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		struct hc_shard *shard = hc_shard_of(store, keys[i]);
 		hc_shard_lock(store, shard);
-		hc_table_prefetch_bucket(&shard->table, keys[i].hash);
+		hc_table_prefetch_slot(&shard->table, keys[i].hash);
 		hc_shard_unlock(store, shard);
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -368,8 +368,8 @@ hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, 
 		if (how->keep_ttl && present != NULL)
 			hc_entry_set_expire_ms(entry, hc_entry_expire_ms(present));
 		hc_shard_stamp(shard, key)->stamp++;
-		status = hc_shard_put(store, shard, key.hash, &place, present, entry, footprint, HC_PUT_WRITTEN, now_ms,
-		    &garbage);
+		status = hc_shard_put(
+		    store, shard, key.hash, &place, present, entry, footprint, HC_PUT_WRITTEN, now_ms, &garbage);
 		kept = status == HC_OK;
 	}
 	hc_shard_unlock(store, shard);

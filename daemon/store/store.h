@@ -453,15 +453,11 @@ void hc_entry_list_fini(struct hc_entry_list *list);
 uint64_t hc_store_count(struct hc_store *store, int64_t now_ms);
 
 /*
- * Reclaims what is not valid, for about `budget_us`. One thread at a time. Returns true when it
- * stopped for the time and another call is worth while at once.
+ * Reclaims what is not valid, for about `budget_us`, or a fifth of that when little is found. One thread
+ * at a time. Returns true when it stopped for the time and another call is worth while at once.
  */
 bool hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
-/*
- * When the sweep has something to do next, as things stand: now_ms when there is something left, or when the store has
- * changed in size since the last call; else when the next entry expires; HC_NO_EXPIRY when none does. The sweeping
- * thread's.
- */
-int64_t hc_store_sweep_due(struct hc_store *store, int64_t now_ms);
+/* Wall ms before which nothing expires, HC_NO_EXPIRY when nothing does; it may be long past. */
+int64_t hc_store_soonest_expiry_ms(struct hc_store *store);
 
 #endif

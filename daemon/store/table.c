@@ -265,7 +265,7 @@ add_segment(struct hc_table *table, uint32_t index)
  * What the next step will touch, and of what comes after it the buckets: they are all over memory,
  * and fetched while other things are done.
  */
-static void
+static inline __attribute__((always_inline)) void
 look_ahead(const struct hc_table *table, uint32_t group, unsigned n, int by)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -273,11 +273,8 @@ look_ahead(const struct hc_table *table, uint32_t group, unsigned n, int by)
 		uint32_t after = i * groups_of(table) + ((group + 2 * (uint32_t)by) & table->mask);
 		if (after < table->buckets)
 			__builtin_prefetch(hc_table_bucket(table, after));
-		if (next >= table->buckets)
-			continue;
-		const struct hc_bucket *bucket = hc_table_bucket(table, next);
-		for (unsigned used = hc_bucket_used(bucket); used != 0; used &= used - 1)
-			__builtin_prefetch(hc_bucket_entry(bucket, (unsigned)__builtin_ctz(used)));
+		if (next < table->buckets)
+			hc_bucket_prefetch_entries(hc_table_bucket(table, next));
 	}
 }
 
@@ -381,9 +378,29 @@ shrink(struct hc_table *table)
 	return enough;
 }
 
+/* Nothing is in it: all segments but the first, linked by their first words. */
+static void *
+start_anew(struct hc_table *table)
+{
+	void *segments = NULL;
+
+	while (table->nsegments > 1) {
+		struct hc_bucket *segment = table->segments[--table->nsegments];
+		memcpy(segment, &segments, sizeof(segments));
+		segments = segment;
+	}
+	table->mask = HC_TABLE_MIN_GROUPS - 1;
+	table->wide = 2;
+	table->split = 0;
+	count_buckets(table);
+	return segments;
+}
+
 void *
 hc_table_adapt(struct hc_table *table, unsigned steps)
 {
+	if (table->count == 0 && table->nmore == 0 && steps > 0)
+		return start_anew(table);
 	for (; steps > 0; steps--) {
 		if (table->count > table->grow_above) {
 			if (!grow(table))
@@ -391,8 +408,11 @@ hc_table_adapt(struct hc_table *table, unsigned steps)
 		} else if (table->count < table->shrink_below) {
 			if (!shrink(table))
 				break;
-			if ((table->buckets & (HC_TABLE_SEGMENT - 1)) == 0)
-				return table->segments[--table->nsegments];
+			if ((table->buckets & (HC_TABLE_SEGMENT - 1)) == 0) {
+				struct hc_bucket *segment = table->segments[--table->nsegments];
+				memset(segment, 0, sizeof(*segment));
+				return segment;
+			}
 		} else {
 			break;
 		}

@@ -153,11 +153,11 @@ hc_table_find(const struct hc_table *table, struct hc_key key, struct hc_place *
 }
 
 /*
- * The two steps of a look-up ahead of it: the bucket, and, once that is there, what has the key's tag in it. Inlined in
- * any case: gcc leaves out calls of a function that does nothing but prefetch.
+ * The two steps of a look-up ahead of it: the bucket, and, once that is there, the entry. Inlined in any
+ * case: gcc leaves out calls of a function that does nothing but prefetch.
  */
 static inline __attribute__((always_inline)) void
-hc_table_prefetch_bucket(const struct hc_table *table, uint64_t hash)
+hc_table_prefetch_slot(const struct hc_table *table, uint64_t hash)
 {
 	__builtin_prefetch(hc_table_bucket(table, hc_table_index(table, (uint32_t)hash)));
 }
@@ -166,14 +166,15 @@ static inline __attribute__((always_inline)) void
 hc_table_prefetch_entry(const struct hc_table *table, uint64_t hash)
 {
 	const struct hc_bucket *bucket = hc_table_bucket(table, hc_table_index(table, (uint32_t)hash));
+	unsigned match = hc_bucket_match(bucket, hc_bucket_tag((uint32_t)hash));
 
-	for (unsigned match = hc_bucket_match(bucket, hc_bucket_tag((uint32_t)hash)); match != 0; match &= match - 1) {
-		const char *entry = (const char *)hc_bucket_entry(bucket, (unsigned)__builtin_ctz(match));
-		/* A small one whole: it lies in two or three lines. */
-		__builtin_prefetch(entry);
-		__builtin_prefetch(entry + 64);
-		__builtin_prefetch(entry + 96);
-	}
+	if (match == 0)
+		return;
+	/* A small one whole: it lies in two or three lines. */
+	const char *entry = (const char *)hc_bucket_entry(bucket, (unsigned)__builtin_ctz(match));
+	__builtin_prefetch(entry);
+	__builtin_prefetch(entry + 64);
+	__builtin_prefetch(entry + 96);
 }
 
 /* The place of an entry known to be in the table. */
@@ -195,9 +196,9 @@ void hc_table_remove(struct hc_table *table, const struct hc_place *place);
 
 /*
  * Brings the number of buckets nearer to what the entries need, by `steps` buckets at most: one for
- * each insertion or removal keeps up. Returns a segment that is not used any more, for the caller to
- * hc_free(), or NULL: then it is done, or has used up its steps. Without memory it does not change;
- * buckets are followed by more.
+ * each insertion or removal keeps up; an empty table is the smallest at once. Returns segments that
+ * are not used any more, linked by their first words, for the caller to hc_free(), or NULL: then it
+ * is done, or has used up its steps. Without memory it does not change; buckets are followed by more.
  */
 void *hc_table_adapt(struct hc_table *table, unsigned steps);
 

@@ -8,11 +8,13 @@
 #include "store/shard.h"
 
 #define AHEAD 2       /* steps by which buckets are fetched before entries, and entries before they are looked at */
-#define HOLD 64       /* places looked at in one hold of a lock */
-#define SPARSE 10     /* a scan that finds little looks at up to so many times as many places */
+#define HOLD 64       /* places looked at in one hold of a lock by who scans … */
+#define UPKEEP 256    /* … and by upkeep, which reads ahead */
+#define SPARSE 20     /* a scan that finds little looks at up to so many times as many places */
 #define LIST_MIN 16   /* items of a list, to begin with */
-#define WORTHWHILE 10 /* sweep again at once when one in so many entries was reclaimed */
-#define ADAPT 8       /* buckets the sweep adds or removes in each hold */
+#define WORTHWHILE 10 /* the sweep goes on when more than one in so many entries was reclaimed, … */
+#define PROBE 5       /* … else it stops after this part of its time: one fifth */
+#define ADAPT 64      /* buckets added or removed in one hold, when a shard's walk is over */
 
 /* What is seen of one shard in one hold of its lock. */
 struct view {
@@ -93,13 +95,6 @@ struct lookahead {
 };
 
 static void
-fetch_entries(const struct hc_bucket *bucket)
-{
-	for (unsigned used = hc_bucket_used(bucket); used != 0; used &= used - 1)
-		__builtin_prefetch(hc_bucket_entry(bucket, (unsigned)__builtin_ctz(used)));
-}
-
-static void
 look_ahead(const struct hc_table *table, struct lookahead *ahead, bool entries)
 {
 	struct hc_bucket *buckets[HC_TABLE_GROUP_MAX];
@@ -112,7 +107,7 @@ look_ahead(const struct hc_table *table, struct lookahead *ahead, bool entries)
 		return;
 	n = hc_table_group(table, ahead->entries, buckets);
 	for (unsigned i = 0; i < n; i++)
-		fetch_entries(buckets[i]);
+		hc_bucket_prefetch_entries(buckets[i]);
 	ahead->entries = hc_table_walk_next(table, ahead->entries);
 }
 
@@ -133,8 +128,20 @@ see_some(struct view *view, uint64_t *cursor, size_t places)
 		look_ahead(&view->shard->table, &ahead, true);
 		need = see_step(view, cursor);
 	} while (need == 0 && *cursor != 0 && view->places < places);
-	hc_shard_settle(view->shard, ADAPT, &view->garbage);
 	return need;
+}
+
+/*
+ * Under the lock, at the end of a shard's walk: not before, since what is about to be reclaimed is not worth moving.
+ * Returns whether there is more to do.
+ */
+static bool
+settle_some(struct view *view)
+{
+	uint32_t buckets = view->shard->table.buckets;
+
+	hc_shard_settle(view->shard, ADAPT, &view->garbage);
+	return view->shard->table.buckets != buckets && !hc_table_fits(&view->shard->table);
 }
 
 /* ---- scan ---- */
@@ -207,6 +214,21 @@ hc_entry_list_fini(struct hc_entry_list *list)
 
 /* ---- count ---- */
 
+/* The table catches up with what the walk has reclaimed. */
+static void
+settle_shard(struct hc_store *store, struct hc_shard *shard)
+{
+	bool more;
+
+	do {
+		struct view view = {.store = store, .shard = shard};
+		hc_shard_lock(store, shard);
+		more = settle_some(&view);
+		hc_shard_unlock(store, shard);
+		hc_garbage_free(store, &view.garbage);
+	} while (more);
+}
+
 static uint64_t
 count_by_walking(struct hc_store *store, struct hc_shard *shard, int64_t now_ms)
 {
@@ -215,11 +237,12 @@ count_by_walking(struct hc_store *store, struct hc_shard *shard, int64_t now_ms)
 	do {
 		struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
 		hc_shard_lock(store, shard);
-		see_some(&view, &place, HOLD);
+		see_some(&view, &place, UPKEEP);
 		hc_shard_unlock(store, shard);
 		hc_garbage_free(store, &view.garbage);
 		n += view.valid;
 	} while (place != 0);
+	settle_shard(store, shard);
 	return n;
 }
 
@@ -292,15 +315,13 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_relaxed) == hc_store_changes(store);
 	hc_shard_lock(store, shard);
 	if (store->sweep_cursor == 0 && clean && shard->soonest_ms > now_ms) {
-		hc_shard_settle(shard, ADAPT, &view.garbage);
 		hc_shard_unlock(store, shard);
-		hc_garbage_free(store, &view.garbage);
 		sweep_next_shard(store);
 		return true;
 	}
 	if (store->sweep_cursor == 0)
 		shard->sweep_soonest_ms = HC_NO_EXPIRY;
-	see_some(&view, &store->sweep_cursor, HOLD);
+	see_some(&view, &store->sweep_cursor, UPKEEP);
 	hc_shard_expires(shard, view.soonest_ms);
 	if (store->sweep_cursor == 0)
 		sweep_leave_shard(shard);
@@ -310,47 +331,43 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	*reclaimed += view.reclaimed;
 	if (store->sweep_cursor != 0)
 		return false;
+	settle_shard(store, shard);
 	sweep_next_shard(store);
 	return true;
-}
-
-int64_t
-hc_store_sweep_due(struct hc_store *store, int64_t now_ms)
-{
-	uint64_t bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed);
-	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_relaxed) == hc_store_changes(store);
-	int64_t due_ms = HC_NO_EXPIRY;
-
-	if (bytes != store->sweep_bytes || !clean || store->sweep_cursor != 0 || hc_budget_exceeded(store)) {
-		store->sweep_bytes = bytes;
-		return now_ms;
-	}
-	for (uint32_t i = 0; i < store->nshards; i++) {
-		struct hc_shard *shard = &store->shards[i];
-		hc_shard_lock(store, shard);
-		if (shard->soonest_ms < due_ms)
-			due_ms = shard->soonest_ms;
-		hc_shard_unlock(store, shard);
-	}
-	return due_ms;
 }
 
 bool
 hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 {
-	int64_t end_us = hc_clock_mono_us() + budget_us;
+	int64_t begin_us = hc_clock_mono_us();
 	size_t seen = 0, reclaimed = 0;
 
 	while (hc_budget_step(store)) {
-		if (hc_clock_mono_us() >= end_us)
+		if (hc_clock_mono_us() - begin_us >= budget_us)
 			return hc_budget_exceeded(store);
 	}
 	/* Once round, from where the last call stopped. */
 	for (size_t shards = store->nshards + (store->sweep_cursor != 0); shards > 0;) {
 		if (sweep_some(store, now_ms, &seen, &reclaimed))
 			shards--;
-		if (hc_clock_mono_us() >= end_us)
-			return reclaimed * WORTHWHILE > seen;
+		bool worthwhile = reclaimed * WORTHWHILE > seen;
+		if (hc_clock_mono_us() - begin_us >= (worthwhile ? budget_us : budget_us / PROBE))
+			return worthwhile;
 	}
 	return false;
+}
+
+int64_t
+hc_store_soonest_expiry_ms(struct hc_store *store)
+{
+	int64_t soonest_ms = HC_NO_EXPIRY;
+
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		hc_shard_lock(store, shard);
+		if (shard->soonest_ms < soonest_ms)
+			soonest_ms = shard->soonest_ms;
+		hc_shard_unlock(store, shard);
+	}
+	return soonest_ms;
 }

@@ -31,7 +31,7 @@ def victim(request):
     """One daemon for all: what one attack breaks, the next sees. With one worker, everybody shares a thread with the
     attacker."""
     redis = Redis().start() if request.param == "fleet" else None
-    settings = {"memory.max_bytes": "32M", "client.output_max": "8M", "client.request_max": "40M"}
+    settings = {"memory.max_bytes": "32M", "client.output_max": "8M", "client.request_max": "40M", "upstream.timeout": "5s"}
     harcad = Harcad(settings, upstream=redis)
     try:
         harcad.start()

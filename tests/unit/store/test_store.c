@@ -104,6 +104,80 @@ START_TEST(get_binary_and_empty_keys_hits)
 }
 END_TEST
 
+/* One of ours stays, to look at it. */
+static void
+check_given(struct hc_store_put how, const char *key, int64_t expire_ms, size_t value_len, enum hc_status expected,
+    uint32_t refs)
+{
+	struct hc_entry *entry = hc_entry_create(store, key_str(key), value_len, HC_MODEL_DEFAULT);
+
+	memset(hc_entry_value_ptr(entry), 'v', value_len);
+	hc_entry_set_expire_ms(entry, expire_ms);
+	hc_entry_ref(entry);
+	how.give = true;
+	ck_assert_int_eq(hc_store_put(store, key_str(key), entry, &how, NOW, NULL), expected);
+	ck_assert_uint_eq(atomic_load(&entry->refs), refs);
+	hc_entry_unref(entry);
+}
+
+START_TEST(put_given_reference_is_the_stores_whatever_happens)
+{
+	put("there", "v");
+	check_given((struct hc_store_put){.condition = HC_STORE_ANY}, "new", HC_NO_EXPIRY, 1, HC_OK, 2);
+	check_given((struct hc_store_put){.condition = HC_STORE_ANY}, "there", HC_NO_EXPIRY, 1, HC_OK, 2);
+	check_given((struct hc_store_put){.condition = HC_STORE_ABSENT}, "there", HC_NO_EXPIRY, 1, HC_MISS, 1);
+	check_given((struct hc_store_put){.condition = HC_STORE_SAME}, "there", HC_NO_EXPIRY, 1, HC_CONFLICT, 1);
+	check_given((struct hc_store_put){.condition = HC_STORE_ANY}, "there", NOW - 1, 1, HC_OK, 1);
+	ck_assert(holds("there", NULL));
+	check_given((struct hc_store_put){.condition = HC_STORE_ANY}, "new", HC_NO_EXPIRY, 1 << 20, HC_LIMIT, 1);
+	ck_assert(holds("new", NULL));
+}
+END_TEST
+
+START_TEST(models_are_told_of_what_shards_keep_to_themselves)
+{
+	struct hc_store *large = store_of((uint64_t)1 << 40, 4);
+	struct hc_model_info info;
+	struct hc_store_stats stats;
+	uint32_t model;
+
+	ck_assert_int_eq(hc_models_intern(hc_store_models(large), HC_SLICE("m"), &model), HC_OK);
+	for (int i = 0; i < 300; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "k%d", i % 200);
+		struct hc_entry *entry = entry_of_model(large, name, name, i % 3 == 0 ? model : HC_MODEL_DEFAULT);
+		ck_assert_int_eq(hc_store_put(large, key_str(name), entry, NULL, NOW, NULL), HC_OK);
+		hc_entry_unref(entry);
+	}
+	hc_store_tell_models(large);
+	hc_models_info(hc_store_models(large), model, &info);
+	/* Of the first 100 keys what was put last counts: i from 200 on. */
+	ck_assert_uint_eq(info.entries, 33 + 33);
+	uint64_t of_model = info.bytes;
+	hc_models_info(hc_store_models(large), HC_MODEL_DEFAULT, &info);
+	ck_assert_uint_eq(info.entries, 200 - 66);
+	hc_store_stats(large, &stats);
+	ck_assert_uint_eq(stats.bytes, of_model + info.bytes);
+	hc_store_destroy(large);
+}
+END_TEST
+
+START_TEST(soonest_expiry_is_never_after_the_first)
+{
+	ck_assert_int_eq(hc_store_soonest_expiry_ms(store), HC_NO_EXPIRY);
+	put("stays", "v");
+	ck_assert_int_eq(hc_store_soonest_expiry_ms(store), HC_NO_EXPIRY);
+	put_how("goes", "v", NULL, NOW + 500);
+	put_how("later", "v", NULL, NOW + 900);
+	ck_assert_int_eq(hc_store_soonest_expiry_ms(store), NOW + 500);
+	hc_store_sweep(store, NOW + 500, INT32_MAX);
+	ck_assert_int_eq(hc_store_soonest_expiry_ms(store), NOW + 900);
+	hc_store_sweep(store, NOW + 900, INT32_MAX);
+	ck_assert_int_eq(hc_store_soonest_expiry_ms(store), HC_NO_EXPIRY);
+	ck_assert_uint_eq(entries(), 1);
+}
+END_TEST
+
 START_TEST(get_hit_counts_and_peek_does_not)
 {
 	struct hc_entry *entry;
@@ -573,20 +647,20 @@ START_TEST(sweep_reclaims_within_many_small_budgets)
 {
 	struct hc_store_stats stats;
 
-	for (int i = 0; i < 4000; i++) {
+	for (int i = 0; i < 16000; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "s%d", i);
 		put_how(name, "v", NULL, i % 4 == 0 ? NOW + 5 : HC_NO_EXPIRY);
 	}
 	int calls = 0, again = 0;
-	for (; entries() > 3000; calls++) {
+	for (; entries() > 12000; calls++) {
 		again += hc_store_sweep(store, NOW + 5, 0);
 		ck_assert_int_lt(calls, 4000);
 	}
 	ck_assert_int_gt(calls, 20); /* each a small piece */
 	ck_assert_int_gt(again, calls / 2);
 	hc_store_stats(store, &stats);
-	ck_assert_uint_eq(stats.expired, 1000);
+	ck_assert_uint_eq(stats.expired, 4000);
 	for (int i = 0; i < 100; i++)
 		ck_assert(!hc_store_sweep(store, NOW + 5, 0)); /* nothing left */
 	hc_store_forget_all(store);
@@ -595,42 +669,8 @@ START_TEST(sweep_reclaims_within_many_small_budgets)
 	hc_store_sweep(store, NOW, INT32_MAX);
 	hc_store_stats(store, &stats);
 	ck_assert_uint_eq(stats.bytes, 0);
-	ck_assert_uint_eq(stats.reclaimed, 3000);
+	ck_assert_uint_eq(stats.reclaimed, 12000);
 	ck_assert_uint_lt(stats.table_bytes, before); /* the table shrinks too */
-}
-END_TEST
-
-/* The sweep has been round, and nothing has changed since. */
-static void
-come_to_rest(int64_t now_ms)
-{
-	for (int i = 0; i < 3; i++) {
-		hc_store_sweep(store, now_ms, INT32_MAX);
-		(void)hc_store_sweep_due(store, now_ms);
-	}
-}
-
-START_TEST(sweep_due_says_when_there_is_something_to_do)
-{
-	put("a", "v");
-	ck_assert_int_eq(hc_store_sweep_due(store, NOW), NOW); /* it has changed */
-	come_to_rest(NOW);
-	ck_assert_int_eq(hc_store_sweep_due(store, NOW), HC_NO_EXPIRY);
-	put_how("b", "v", NULL, NOW + 700);
-	put_how("c", "v", NULL, NOW + 500);
-	put_how("d", "v", NULL, NOW + 900);
-	come_to_rest(NOW);
-	ck_assert_int_eq(hc_store_sweep_due(store, NOW), NOW + 500);
-	come_to_rest(NOW + 500);
-	ck_assert_int_eq(hc_store_sweep_due(store, NOW + 500), NOW + 700);
-	hc_store_forget_all(store); /* no byte less, but much to reclaim */
-	ck_assert_int_eq(hc_store_sweep_due(store, NOW + 500), NOW + 500);
-	come_to_rest(NOW + 500);
-	ck_assert_int_eq(hc_store_sweep_due(store, NOW + 500), HC_NO_EXPIRY);
-	put("a", "v");
-	come_to_rest(NOW + 500);
-	hc_store_set_limit(store, 1);
-	ck_assert_int_eq(hc_store_sweep_due(store, NOW + 500), NOW + 500);
 }
 END_TEST
 
@@ -664,6 +704,9 @@ main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, create_odd_shards_is_invalid);
 	tcase_add_test(tcase, get_binary_and_empty_keys_hits);
+	tcase_add_test(tcase, put_given_reference_is_the_stores_whatever_happens);
+	tcase_add_test(tcase, models_are_told_of_what_shards_keep_to_themselves);
+	tcase_add_test(tcase, soonest_expiry_is_never_after_the_first);
 	tcase_add_test(tcase, get_hit_counts_and_peek_does_not);
 	tcase_add_test(tcase, get_expired_entry_misses_and_reclaims);
 	tcase_add_test(tcase, get_cleared_model_misses_other_stays);
@@ -690,7 +733,6 @@ main(void)
 	tcase_add_test(tcase, exclusive_own_calls_do_not_block);
 	tcase_add_test(tcase, count_is_exact_with_expired_and_cleared);
 	tcase_add_test(tcase, sweep_reclaims_within_many_small_budgets);
-	tcase_add_test(tcase, sweep_due_says_when_there_is_something_to_do);
 	tcase_add_test(tcase, scan_small_store_ends_in_few_calls);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);

@@ -277,6 +277,131 @@ START_TEST(threads_exclusive_loses_no_update)
 }
 END_TEST
 
+/* ---- a table that grows and shrinks all the time ---- */
+
+#define STAYING 500
+#define WAVE 4000 /* keys each writer puts and deletes again, a few times */
+#define WAVES 10
+
+static _Atomic int writers;
+
+static struct hc_key
+wave_key(uint32_t writer, uint32_t i, char name[24])
+{
+	snprintf(name, 24, "w%u:%u", writer, i);
+	return key_str(name);
+}
+
+static void *
+write_waves(void *arg)
+{
+	uint32_t id = *(uint32_t *)arg;
+	const struct hc_store_put give = {.give = true};
+	char name[24];
+
+	for (unsigned wave = 0; wave < WAVES; wave++) {
+		for (uint32_t i = 0; i < WAVE; i++) {
+			struct hc_key key = wave_key(id, i, name);
+			struct hc_entry *entry = hc_entry_create(store, key, i % 50, models[(wave + i) % 3]);
+			wrong_if(hc_store_put(store, key, entry, i % 2 == 0 ? &give : NULL, NOW, NULL) != HC_OK);
+			if (i % 2 != 0)
+				hc_entry_unref(entry);
+		}
+		for (uint32_t i = 0; i < WAVE; i++)
+			wrong_if(hc_store_del(store, wave_key(id, i, name), NOW, NULL) != HC_OK);
+	}
+	atomic_fetch_sub(&writers, 1);
+	return NULL;
+}
+
+/* Whole scans, one after the other: each must meet all that stays. */
+static void *
+scan_all(void *arg)
+{
+	unsigned *scans = arg;
+
+	while (atomic_load(&writers) > 0) {
+		struct hc_entry_list list = {0};
+		bool met[STAYING] = {false};
+		uint64_t cursor = 0;
+		do
+			wrong_if(hc_store_scan(store, &cursor, 50, NOW, &list) != HC_OK);
+		while (cursor != 0);
+		for (size_t n = 0; n < list.n; n++) {
+			struct hc_slice key = hc_entry_key(list.items[n]);
+			char name[24] = {0};
+			memcpy(name, key.ptr, key.len);
+			if (name[0] == 't')
+				met[atoi(name + 1)] = true;
+		}
+		for (unsigned i = 0; i < STAYING; i++)
+			wrong_if(!met[i]);
+		hc_entry_list_fini(&list);
+		++*scans;
+	}
+	return NULL;
+}
+
+static void *
+read_staying(void *arg)
+{
+	struct rng rng = {.state = *(uint32_t *)arg};
+
+	while (atomic_load(&writers) > 0) {
+		struct hc_entry *entry;
+		char name[16];
+		struct hc_key key = make_key(rng_below(&rng, STAYING), name);
+		if (hc_store_get(store, key, NOW, &entry) != HC_OK) {
+			wrong_if(true);
+			continue;
+		}
+		wrong_if(!hc_slice_eq(hc_entry_key(entry), hc_slice(key.ptr, key.len)));
+		hc_entry_unref(entry);
+	}
+	return NULL;
+}
+
+START_TEST(threads_growing_and_shrinking_lose_nothing_that_stays)
+{
+	uint32_t ids[2] = {0, 1};
+	pthread_t threads[4];
+	struct hc_store_stats stats;
+	unsigned scans = 0;
+
+	store = store_of((uint64_t)1 << 30, 2);
+	for (int m = 0; m < 3; m++) {
+		char name[2] = {(char)('a' + m), 0};
+		hc_models_intern(hc_store_models(store), hc_slice_str(name), &models[m]);
+	}
+	for (uint32_t i = 0; i < STAYING; i++) {
+		char name[16];
+		make_key(i, name);
+		struct hc_entry *entry = entry_str(store, name, name);
+		ck_assert_int_eq(hc_store_put(store, key_str(name), entry, NULL, NOW, NULL), HC_OK);
+		hc_entry_unref(entry);
+	}
+	atomic_store(&writers, 2);
+	pthread_create(&threads[0], NULL, write_waves, &ids[0]);
+	pthread_create(&threads[1], NULL, write_waves, &ids[1]);
+	pthread_create(&threads[2], NULL, scan_all, &scans);
+	pthread_create(&threads[3], NULL, read_staying, &ids[1]);
+	for (int t = 0; t < 4; t++)
+		pthread_join(threads[t], NULL);
+	ck_assert_int_eq(atomic_load(&failures), 0);
+	ck_assert_uint_gt(scans, 0);
+	hc_store_stats(store, &stats);
+	ck_assert_uint_eq(stats.entries, STAYING);
+	hc_store_tell_models(store);
+	for (int m = 0; m < 3; m++) {
+		struct hc_model_info info;
+		hc_models_info(hc_store_models(store), models[m], &info);
+		ck_assert_uint_eq(info.entries, 0);
+		ck_assert_uint_eq(info.bytes, 0);
+	}
+	hc_store_destroy(store);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -286,6 +411,7 @@ main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, threads_doing_everything_see_whole_values);
 	tcase_add_test(tcase, threads_exclusive_loses_no_update);
+	tcase_add_test(tcase, threads_growing_and_shrinking_lose_nothing_that_stays);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
 }

@@ -261,7 +261,8 @@ START_TEST(fill_overtaken_by_each_change_is_stale)
 			hc_store_fill_end(store, key, &ticket, NULL, HC_FILL_NEW, NOW);
 		else if (change == 5)
 			put_another();
-		must(hc_store_fill_end(store, key, &ticket, entry, HC_FILL_NEW, NOW) == (change == 6 ? HC_OK : HC_STALE));
+		must(hc_store_fill_end(store, key, &ticket, entry, HC_FILL_NEW, NOW) ==
+		     (change == 6 ? HC_OK : HC_STALE));
 		hc_entry_unref(entry);
 		hc_entry_unref(other);
 	}

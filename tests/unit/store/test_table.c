@@ -163,9 +163,8 @@ START_TEST(match_finds_each_tag_in_each_place)
 		bucket.more = 0;
 		for (unsigned at = 0; at < HC_BUCKET_PLACES; at++) {
 			/* Near each other: what differs in one bit must not be taken for the same. */
-			bucket.tags[at] = rng_below(&rng, 3) == 0   ? tag
-					  : rng_below(&rng, 2) == 0 ? (uint8_t)(tag ^ 1u << rng_below(&rng, 8))
-								    : (uint8_t)rng_below(&rng, 3);
+			unsigned near = tag ^ (1u << rng_below(&rng, 8)), kind = rng_below(&rng, 3);
+			bucket.tags[at] = kind == 0 ? tag : (uint8_t)(kind == 1 ? near : rng_below(&rng, 3));
 			same |= (unsigned)(bucket.tags[at] == tag) << at;
 			nothing |= (unsigned)(bucket.tags[at] == 0) << at;
 		}
