@@ -231,7 +231,7 @@ void hc_scan_fini(struct hc_scan *scan);
  */
 #define HC_FORWARD_ARGS_MAX 16
 typedef void hc_forward_fn(void *arg, enum hc_status status, const redisReply *reply);
-enum hc_status hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc,
-    size_t key, hc_forward_fn *fn, void *arg);
+enum hc_status hc_core_forward(
+    struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, size_t key, hc_forward_fn *fn, void *arg);
 
 #endif

@@ -71,9 +71,10 @@ expect_keys(struct hc_catalog *catalog, const char *line, enum hc_status expecte
 #define PAIR_S(name, nlen, value, vlen) S(name, nlen) S(value, vlen)
 #define INFO(name, arity, flags, first, last, step) \
 	name ":" #arity "\r\n" flags ":" #first "\r\n:" #last "\r\n:" #step "\r\n*0\r\n*0\r\n"
-#define INDEX(at)                                                                                                     \
-	S("begin_search", 12) "*4\r\n" PAIR_S("type", 4, "index", 5) S("spec", 4) "*2\r\n" S("index", 5) ":" #at "\r" \
-														 "\n"
+#define INDEX(at)                                                                               \
+	S("begin_search", 12)                                                                   \
+	"*4\r\n" PAIR_S("type", 4, "index", 5) S("spec", 4) "*2\r\n" S("index", 5) ":" #at "\r" \
+										   "\n"
 #define WORD(word, len, from)                                                                       \
 	S("begin_search", 12)                                                                       \
 	"*4\r\n" PAIR_S("type", 4, "keyword", 7) S("spec", 4) "*4\r\n" S("keyword", 7) S(word, len) \
