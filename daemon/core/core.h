@@ -160,6 +160,9 @@ enum hc_status hc_core_fetch(
 /* HC_OK: it is in memory; HC_PENDING: it will be, if it is there at all; HC_LIMIT: too many are on their way; … */
 enum hc_status hc_core_prefetch(struct hc_core_worker *worker, struct hc_key key);
 
+/* A client was told that there is no value, and may be about to compute one: see core/late.h. */
+void hc_core_missed(struct hc_core_worker *worker, struct hc_key key);
+
 /* There is (all but certainly) a value in a file. */
 bool hc_core_in_file(struct hc_core_worker *worker, struct hc_key key);
 
@@ -228,11 +231,13 @@ void hc_scan_fini(struct hc_scan *scan);
 /* ---- anything else ---- */
 
 /*
- * Sends a command on as it stands, but for the arguments at `keys` (indices, ascending), which get the prefix.
+ * Sends a command that reads on as it stands, but for the argument `key`, which gets the prefix.
  * HC_PENDING: fn will be called with the upstream's answer (see hc_link_reply_fn). HC_DOWN, HC_NOMEM.
+ * Commands that nobody knows here: core/pass.h.
  */
+#define HC_FORWARD_ARGS_MAX 16
 typedef void hc_forward_fn(void *arg, enum hc_status status, const redisReply *reply);
-enum hc_status hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc,
-    const size_t *keys, size_t n_keys, hc_forward_fn *fn, void *arg);
+enum hc_status hc_core_forward(
+    struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, size_t key, hc_forward_fn *fn, void *arg);
 
 #endif

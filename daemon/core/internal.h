@@ -8,9 +8,11 @@
 #include <stdatomic.h>
 #include "base/mailbox.h"
 #include "base/out.h"
+#include "core/catalog.h"
 #include "core/core.h"
 #include "core/doubt.h"
 #include "core/key_model.h"
+#include "core/late.h"
 #include "core/outage.h"
 #include "core/saved.h"
 #include "core/tier.h"
@@ -33,6 +35,7 @@ struct hc_core {
 	struct hc_store *store;
 	struct hc_models *models;
 	struct hc_key_models *key_models;
+	struct hc_late *late;
 	struct hc_tier *tier;   /* NULL without files */
 	struct hc_warm *warm;   /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */
@@ -86,11 +89,12 @@ struct hc_core_worker {
 	struct hc_fetch **fetches; /* table of those under way, chained, by hash */
 	struct hc_batch *batch;    /* ops of this turn */
 	struct event *flush;       /* runs at the end of the turn in which it was made active */
-	char write_sha[41];        /* of the write script, as the server gave it; "" not yet */
-	unsigned calls_by_sha;     /* of it, under way */
-	uint32_t noscripts;        /* calls that found it forgotten */
-	bool batch_held;           /* until those that were sent before it are in order again */
-	uint64_t timeouts_seen;    /* of the link, added to the core's count already */
+	struct hc_catalog *catalog;
+	char write_sha[41];     /* of the write script, as the server gave it; "" not yet */
+	unsigned calls_by_sha;  /* of it, under way */
+	uint32_t noscripts;     /* calls that found it forgotten */
+	bool batch_held;        /* until those that were sent before it are in order again */
+	uint64_t timeouts_seen; /* of the link, added to the core's count already */
 	bool was_up;
 	bool settled;
 };
@@ -107,6 +111,13 @@ int64_t hc_core_expiry_after(int64_t from_ms, int64_t ttl_ms);
 int64_t hc_core_local_expiry(const struct hc_core *core, int64_t pttl, int64_t from_ms);
 /* True when what is kept here may live shorter than the key. */
 bool hc_core_caps_ttl(const struct hc_core *core);
+
+/* worker.c: a copy of the arguments, the keys among them prefixed; to be freed as one. NULL: no memory. */
+struct hc_slice *hc_core_prefixed_args(
+    const struct hc_core *core, const struct hc_slice *argv, size_t argc, const bool *is_key);
+
+/* write.c: with an empty prefix an application could name the fleet's own keys. */
+bool hc_core_is_reserved(const struct hc_core *core, struct hc_slice key);
 
 /* read.c */
 /* Whether the upstream is to be asked: HC_PENDING; or HC_MISS. */
@@ -167,6 +178,9 @@ enum hc_status hc_script_call_add(struct hc_script_call *call, const struct hc_o
 /* Sends it by the script's SHA, or with the script itself when that is "". */
 enum hc_status hc_script_call_send(
     struct hc_script_call *call, struct hc_link *link, const char *sha, hc_link_reply_fn *fn, void *arg);
+
+/* A number for another life of the upstream's data, in case it has none. */
+uint32_t hc_script_new_incarnation(void);
 
 /* What the script answered for one op. */
 struct hc_script_result {

@@ -19,7 +19,7 @@
 
 /* What an op's arguments need of their own memory. */
 struct op_text {
-	char flags[12];
+	char flags[24];
 	char expiry[24];
 	char length[24];
 	char sum[16];
@@ -155,6 +155,9 @@ put_flags(const struct hc_core *core, const struct hc_op *op, uint32_t raw_model
 	if (op->want_old)
 		*dst++ = 'g';
 	*dst = '\0';
+	/* One that is known to be late has seen an epoch before the present one. */
+	if (op->kind == HC_OP_SET && (op->late || op->has_seen))
+		sprintf(dst, "l%" PRIu32, op->late && op->seen > 0 ? op->seen - 1 : op->seen);
 }
 
 static void
@@ -237,8 +240,8 @@ hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 	return HC_OK;
 }
 
-static uint32_t
-new_incarnation(void)
+uint32_t
+hc_script_new_incarnation(void)
 {
 	uint32_t candidate = 0;
 
@@ -255,7 +258,7 @@ hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const cha
 
 	snprintf(call->count, sizeof(call->count), "%zu", call->n + KEYS_HEAD);
 	snprintf(call->time, sizeof(call->time), "%" PRId64, hc_clock_wall_ms());
-	snprintf(call->incarnation, sizeof(call->incarnation), "%" PRIu32, new_incarnation());
+	snprintf(call->incarnation, sizeof(call->incarnation), "%" PRIu32, hc_script_new_incarnation());
 	snprintf(call->journal_len, sizeof(call->journal_len), "%" PRId64, core->settings->fleet_journal_len);
 	call->args[0] = hc_fleet_channel(core->fleet);
 	call->args[1] = hc_fleet_instance(core->fleet);
