@@ -85,7 +85,7 @@ SIM_BIN := $(patsubst tests/sim/%.c,$(BUILD)/%,$(SIM_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind \
+.PHONY: all tests sim churn storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind \
 	check-kills check-history check-mutants fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
@@ -264,6 +264,9 @@ docs-check: all ## fails when those pages are stale
 
 sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=64000000, or BYTES=10% of its footprint
 	gzip -dcf $(TRACE) | $(BUILD)/sim '$(BYTES)'
+
+churn: $(BUILD)/churn ## memory taken beside memory kept, while sizes change: make churn BYTES=67108864 OPS=1000000 SEED=1
+	$(BUILD)/churn $(or $(BYTES),268435456) $(or $(OPS),3000000) $(or $(SEED),1)
 
 storebench: $(BUILD)/storebench ## what the memory tier costs by itself, with one thread and two
 	$(BUILD)/storebench $(ARGS)

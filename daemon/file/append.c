@@ -296,6 +296,15 @@ hc_file_set_state(struct hc_file *file, const void *ptr, size_t len)
 	return mark;
 }
 
+uint64_t
+hc_file_head(struct hc_file *file)
+{
+	pthread_mutex_lock(&file->log.lock);
+	uint64_t head = hc_log_head(file);
+	pthread_mutex_unlock(&file->log.lock);
+	return head;
+}
+
 size_t
 hc_file_state(struct hc_file *file, void *buf)
 {

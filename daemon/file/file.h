@@ -71,6 +71,8 @@ struct hc_file_config {
 	uint32_t (*model_epoch)(void *arg, uint32_t id);
 	/* The present generation, which clearing all moves on; NULL: there is none. */
 	uint32_t (*generation)(void *arg);
+	/* What lies before is not carried over when its segment is reclaimed; NULL: 0. */
+	uint64_t (*carry_from)(void *arg);
 	/* These two by hc_file_open() and while loading, without locks. HC_LIMIT, HC_NOMEM: the model's records are
 	 * left out. */
 	enum hc_status (*model_intern)(void *arg, struct hc_slice name, uint32_t *id);
@@ -174,6 +176,8 @@ enum hc_status hc_file_wait(struct hc_file *file, uint64_t mark, struct hc_file_
 /* State of the caller's own, up to HC_FILE_STATE_MAX bytes: kept with the log from here on, found again by the next
  * hc_file_open(). No lock of the caller's. Returns the mark. */
 uint64_t hc_file_set_state(struct hc_file *file, const void *ptr, size_t len);
+/* The position that the next record gets, or a later one. */
+uint64_t hc_file_head(struct hc_file *file);
 /* What was found at open or set since; returns its length (0: none). `buf` has HC_FILE_STATE_MAX bytes. */
 size_t hc_file_state(struct hc_file *file, void *buf);
 

@@ -132,6 +132,16 @@ read_record(const struct victim *victim, const struct hc_entry_line *line, uint3
 	return NULL;
 }
 
+/* Its new place must not make it look newer than it is. */
+static bool
+may_move(const struct victim *victim, uint32_t offset)
+{
+	const struct hc_file_config *config = &victim->file->config;
+
+	return config->carry_from == NULL ||
+	       hc_position(victim->segment->seq, offset) >= config->carry_from(config->arg);
+}
+
 static bool
 carry(struct victim *victim, const struct hc_entry_line *line, uint32_t bytes)
 {
@@ -140,7 +150,7 @@ carry(struct victim *victim, const struct hc_entry_line *line, uint32_t bytes)
 	struct hc_record record;
 	uint8_t *block;
 
-	if (!victim->carrying || bytes > victim->budget ||
+	if (!victim->carrying || bytes > victim->budget || !may_move(victim, line->offset) ||
 	    atomic_load_explicit(&file->segments.wanted, memory_order_relaxed) || !live_item(victim, line, &item) ||
 	    item.hot < victim->least)
 		return false;

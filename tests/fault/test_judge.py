@@ -323,7 +323,14 @@ def test_p9_a_miss_that_waits_longer_than_the_timeout_is_found():
 
 @pytest.mark.parametrize("read, verdict", [(3, []), (9, ["TTL"])])
 def test_what_has_expired_is_found(read, verdict):
-    assert broken([write(1, 2, 1, ttl_ms=200), get(read, read + 0.1, 1)], [has(1.5, 1)]) == verdict
+    assert broken([write(1, 2, 1, ttl_ms=200), get(read, read + 0.1, 1)], [has(1.5, 1, expires=0.35)]) == verdict
+
+
+def test_a_later_expiry_counts_instead():
+    ops = [write(1, 2, 1, ttl_ms=200), op("expire", 2.5, 2.6, ttl_ms=5000), get(9, 9.1, 1)]
+    assert broken(ops, [has(1.5, 1, expires=5.2)]) == []
+    ops[1].daemon = 1
+    assert broken(ops, [has(1.5, 1, expires=5.2)]) == []
 
 
 def test_bytes_that_nobody_wrote_and_values_of_other_keys_are_found():

@@ -7,8 +7,8 @@ from checker.register import Register
 from test_judge import clear, get, op, write
 
 
-def broken(*ops, keeps=True, promises=Promises()):
-    register = Register(sorted(ops, key=lambda o: o.sent), {1: 1.0}, promises, keeps=keeps, slack_s=0.1)
+def broken(*ops, keeps=True, promises=Promises(), loaded=None):
+    register = Register(sorted(ops, key=lambda o: o.sent), {1: 1.0}, promises, keeps=keeps, slack_s=0.1, loaded=loaded)
     return sorted({violation.promise for violation in register.verdicts()})
 
 
@@ -62,6 +62,12 @@ def test_a_lost_value_is_found_where_it_is_kept():
     assert broken(write(1, None, 1), get(12, 13, None, life=2)) == []
 
 
+def test_until_all_is_loaded_a_value_may_be_missing():
+    ops = [write(1, 2, 1), get(12, 13, None, life=2)]
+    assert broken(*ops, loaded={1: 0.0, 2: 1.25}) == broken(*ops, loaded={1: 0.0}) == []
+    assert broken(*ops, loaded={1: 0.0, 2: 1.15}) == ["P6"]
+
+
 def test_nil_is_well_when_something_may_have_taken_it_away():
     for other in (op("del", 3, 4), op("del", 3, None), clear(3, 4), clear(3, None), op("flush", 3, 4),
                   write(3, 4, 2, ttl_ms=500), op("getdel", 3, 4, seen=1)):
@@ -73,6 +79,19 @@ def test_nil_is_well_when_something_may_have_taken_it_away():
 def test_what_has_expired_is_found():
     assert broken(write(1, 2, 1, ttl_ms=300), get(12, 13, 1, life=2)) == ["TTL"]
     assert broken(write(1, 2, 1, ttl_ms=300), get(4, 4.5, 1)) == []
+
+
+def test_an_expiry_given_later_counts_instead():
+    def expire(sent, done, ttl_ms):
+        return op("expire", sent, done, ttl_ms=ttl_ms)
+
+    assert broken(write(1, 2, 1), expire(3, 4, 300), get(12, 13, 1, life=2)) == ["TTL"]
+    assert broken(write(1, 2, 1), expire(3, 4, 300), expire(5, 6, 9000), get(12, 13, 1, life=2)) == []
+    assert broken(write(1, 2, 1), expire(3, 6, 300), expire(5, 6, 9000), get(12, 13, 1, life=2)) == []
+    assert broken(write(1, 2, 1), expire(3, None, 300), get(12, 13, 1, life=2)) == []
+    assert broken(write(1, 2, 1, ttl_ms=300), expire(3, 4, 9000), get(12, 13, 1, life=2)) == []
+    assert broken(write(1, 2, 1), expire(3, 4, 300), get(12, 13, None, life=2)) == []
+    assert broken(write(1, 2, 1), expire(3, 4, 9000), get(12, 13, None, life=2)) == ["P6"]
 
 
 def test_broken_bytes_are_found():

@@ -4,8 +4,10 @@ was gone may come back all the same.
 """
 
 import dataclasses
+import datetime
 import os
 import random
+import re
 import threading
 import time
 
@@ -18,6 +20,8 @@ from checker.register import Register
 from checker.run import OUT, Config, Stalls
 
 SLACK_S = 0.4 * SLOW
+LOADED = re.compile(r"^(\S+)Z \w+ file_loaded ", re.M)
+LOG_ROUNDING_S = 0.002
 
 # Of the file tier, where there is one: name -> (settings, whether an acknowledged value must be there afterwards).
 TIERS = {
@@ -36,12 +40,23 @@ class Lone:
 
     def __init__(self, settings):
         self.life = 0
+        self.starts = {}  # life -> when it began
         self.ends = {}  # life -> when it was over
         self.daemon = Harcad(settings)
 
     def start(self):
         self.life += 1
+        self.starts[self.life] = time.monotonic()
         self.daemon.start()
+
+    def loaded(self):
+        """life -> when it knew all that its files held, by its log."""
+        offset, found = time.monotonic() - time.time(), {}
+        for stamp in LOADED.findall(self.daemon.log(tail=10 << 20)):
+            at = datetime.datetime.fromisoformat(stamp + "+00:00").timestamp() + offset + LOG_ROUNDING_S
+            life = max((life for life, since in self.starts.items() if since <= at), default=0)
+            found[life] = at
+        return found
 
     def kill(self):
         self.daemon.kill()
@@ -101,9 +116,9 @@ def run(seed, kills):
         trouble = [str(error)]
     finally:
         quiet.set()
-        log = node.daemon.log()
+        log, loaded = node.daemon.log(1 << 20), node.loaded() if tier else None
         node.daemon.close()
-    return conclude(seed, kills, tier, keeps, node, history, trouble, stalls.longest, log)
+    return conclude(seed, kills, tier, keeps, node, history, trouble, stalls.longest, log, loaded)
 
 
 def restart_again_and_again(stage, node, rng, kills):
@@ -117,9 +132,10 @@ def restart_again_and_again(stage, node, rng, kills):
     stage.over.wait(0.2)
 
 
-def conclude(seed, kills, tier, keeps, node, history, trouble, stall_s, log):
+def conclude(seed, kills, tier, keeps, node, history, trouble, stall_s, log, loaded):
     ops = history.ops()
-    register = Register(ops, node.ends, promises.made_by(Harcad.binary()), keeps=keeps, slack_s=SLACK_S + 2 * stall_s)
+    register = Register(ops, node.ends, promises.made_by(Harcad.binary()), keeps=keeps, slack_s=SLACK_S + 2 * stall_s,
+                        loaded=loaded)
     # Without a file tier, or with all that it needs of memory, nothing is lost while the process lives.
     violations = [v for v in register.verdicts() if v.promise != "P6" or keeps or tier is None]
     told = f"{tier or 'memory only'}, {kills} ends, {len(ops)} ops, longest stall {stall_s * 1000:.0f} ms"

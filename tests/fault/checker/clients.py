@@ -12,7 +12,7 @@ ANSWER_WITHIN_S = 5.0 * SLOW
 SIZES = (0, 0, 0, 10, 300, 20000)  # the last is more than a reply copies
 
 # verb: weight
-MIX = {"get": 46, "mget": 8, "set": 20, "mset": 3, "setnx": 3, "getset": 3, "del": 4, "getdel": 3, "clear": 0.4, "flush": 0.01,
+MIX = {"get": 46, "mget": 8, "set": 20, "mset": 3, "setnx": 3, "getset": 3, "del": 4, "getdel": 3, "expire": 2, "clear": 0.4, "flush": 0.01,
        "burst": 7, "miss": 2}
 CHANGES = frozenset(MIX) - {"get", "mget"}
 
@@ -81,6 +81,9 @@ class Client(threading.Thread):
             return [verb, *keys], [self.op(verb, key=key) for key in keys]
         if verb == "mget":
             return ["mget", *keys], [self.op("get", key=key) for key in keys]
+        if verb == "expire":
+            ttl_ms = rng.choice([30, 200, 1000000])
+            return ["pexpire", *keys, ttl_ms], [self.op("expire", key=keys[0], ttl_ms=ttl_ms)]
         if verb == "clear":
             model = rng.choice(self.scene.config.models + (self.scene.config.cold_model,))
             return ["clear", "model", model], [self.op("clear", model=model)]
@@ -184,7 +187,7 @@ class Client(threading.Thread):
             op.text = repr(answer[:60]) if op.seen == -1 else ""
         elif op.verb == "set":
             op.outcome = DONE if answer == "OK" else NOT_DONE
-        elif op.verb == "del":
+        elif op.verb in ("del", "expire"):
             op.outcome = DONE if answer else NOT_DONE
         else:
             op.outcome = DONE

@@ -24,7 +24,7 @@ class Op:
     daemon: int
     life: int  # how often that daemon had been started
     conn: str
-    verb: str  # get set getset del getdel clear flush
+    verb: str  # get set getset del getdel expire clear flush
     key: str = None
     model: str = None  # of the value written, or the one cleared
     value: int = None  # the number of the value written

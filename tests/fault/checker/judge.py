@@ -76,7 +76,7 @@ class Judge:
 
     def _place(self):
         for op in self.ops:
-            if op.verb in ("set", "getset", "del", "getdel"):
+            if op.verb in ("set", "getset", "del", "getdel", "expire"):
                 self.changing[op.daemon, op.key].append(op)
             if op.done is None:
                 continue
@@ -339,14 +339,19 @@ class Judge:
         """Nothing is served beyond its time, whatever the daemons' clocks say."""
         for op in self.reads:
             writer = self.writers.get(op.seen)
-            if writer is None or writer.ttl_ms is None:
-                continue
             change = self.timeline.latest(op.seen, op.done + EPS_S, restored=False)
+            over = change.expires if change is not None else 0.0
+            if writer is None or writer.ttl_ms is None or over is None or self._expiry_changed_here(op, writer):
+                continue
             # What was acknowledged without the upstream began then.
-            since = max(change.at if change else 0.0, writer.done or op.sent)
+            over = max(over, (writer.done or op.sent) + writer.ttl_ms / 1000)
             self.checked["expiry"] += 1
-            if op.sent > since + writer.ttl_ms / 1000 + self.slack_s / 2:
-                yield Violation("TTL", f"served {op.sent - since:.3f} s after it was set", (writer, op))
+            if op.sent > over + self.slack_s / 2:
+                yield Violation("TTL", f"served {op.sent - over:.3f} s after its time", (writer, op))
+
+    def _expiry_changed_here(self, op, writer):
+        return any(other.verb == "expire" and other.sent < op.done and (other.done is None or other.done > writer.sent)
+                   for other in self.changing[op.daemon, op.key])
 
     def p9_time(self):
         """While the upstream hangs, hits do not wait, and a miss no longer than upstream.timeout."""

@@ -21,9 +21,11 @@ REMOVING = frozenset({"del", "getdel"})
 
 
 class Register:
-    def __init__(self, ops, ends, promises, *, keeps, slack_s):
+    def __init__(self, ops, ends, promises, *, keeps, slack_s, loaded=None):
         """`ends`: when each life ended, by its number. `keeps`: what is acknowledged outlives the process; without that
-        only what was acknowledged in the same life must be there."""
+        only what was acknowledged in the same life must be there. `loaded`: from when on each life knows all that the
+        former ones left, by its number; until then what it has not met yet may be missing."""
+        self.loaded = loaded
         self.ends, self.promises, self.keeps, self.slack_s = ends, promises, keeps, slack_s
         self.reads = [op for op in ops if op.reads and op.done is not None]
         self.writers = {op.value: op for op in ops if op.value is not None}
@@ -111,6 +113,8 @@ class Register:
     def _lost(self, op):
         if op.seen is not None or op.verb != "get":
             return None
+        if self.loaded is not None and op.sent < self.loaded.get(op.life, NEVER):
+            return None
         acknowledged = [w for w in self._of_key[op.key] if w.writes and op.follows(w) and (self.keeps or w.life == op.life)]
         if not acknowledged:
             return None
@@ -128,15 +132,23 @@ class Register:
             return True
         if other.verb == "clear":
             return any(w.verb in REPLACING and w.model == other.model for w in since)
-        # A value with a time to live that may be over by then.
-        return other.verb in REPLACING and other.ttl_ms is not None and \
+        # A time to live that may be over by then.
+        return other.ttl_ms is not None and \
             other.sent + other.ttl_ms / 1000 < op.done + self.slack_s
 
     def _expired(self, op):
+        """Its own time to live is over, or one that it was given later."""
         writer = self.writers.get(op.seen)
-        if writer is None or writer.ttl_ms is None:
+        if writer is None:
+            return None
+        given = [o for o in self._since(op, writer.sent) if o.verb == "expire" and o.outcome != NOT_DONE]
+        surely = [o for o in given if o.outcome == DONE and op.follows(o) and self._after(o, writer)]
+        latest = max(surely, key=lambda o: o.sent, default=writer)
+        maybe = [latest] + [o for o in given if o is not latest and not latest.follows(o)]
+        if any(o.ttl_ms is None for o in maybe):
             return None
         self.checked["expired"] += 1
-        if op.sent > self._end(writer) + writer.ttl_ms / 1000 + self.slack_s:
-            return Violation("TTL", f"served {op.sent - self._end(writer):.3f} s after it was set", (writer, op))
+        over = max(self._end(o) + o.ttl_ms / 1000 for o in maybe)
+        if op.sent > over + self.slack_s:
+            return Violation("TTL", f"served {op.sent - over:.3f} s after its time", (writer, latest, op))
         return None

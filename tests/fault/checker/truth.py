@@ -153,6 +153,11 @@ class Timeline:
             expires = self._at + int(words[4]) / 1000
         self.had(pos, self._at, key, words[2], expires, self._caller)
 
+    def _on_pexpire(self, _, words):
+        key = self._key(words[1])
+        if key is not None and self.changes[key]:
+            self.changes[key][-1].expires = self._at + int(words[2]) / 1000
+
     def _on_del(self, pos, words):
         for word in words[1:]:
             if (key := self._key(word)) is not None:
