@@ -3,6 +3,7 @@
 #   proto/lua/*.lua ─→ build/gen/proto/lua_scripts.{c,h}
 #   proto/*.c daemon/*/*.c ─→ BUILD/libharcad.a ─┬─ daemon/main.c ─→ BUILD/harcad
 #                                                ├─ tests/unit/*/test_*.c ─→ BUILD/unit/*/test_*
+#                                                ├─ tests/sim/*.c ─→ BUILD/*, programs that measure
 #                                                └─ tests/fuzz/fuzz_*.c ─→ BUILD/replay_*, build/fuzz/fuzz_*
 #
 # Variables:
@@ -12,11 +13,15 @@
 #   V=1                                   whole command lines
 #   PREFIX, DESTDIR, SYSCONFDIR           for install
 #   FUZZ_SECONDS=60                       how long `make fuzz` runs each target
+#   HISTORY_RUNS=200                      how many runs `make check-history` makes
+#   ARGS=…                                options for scripts/bench, as in `make bench ARGS='--write'`
 
 VARIANT ?= release
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 FUZZ_SECONDS ?= 60
+KILLS ?= 320
+HISTORY_RUNS ?= 200
 
 BUILD := $(if $(filter release,$(VARIANT)),build,build/$(VARIANT))
 GEN := build/gen
@@ -65,26 +70,28 @@ LUA := $(sort $(wildcard proto/lua/*.lua))
 LIB_SRC := $(sort $(wildcard proto/*.c daemon/*/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+SIM_SRC := $(sort $(wildcard tests/sim/*.c))
 SUPPORT_SRC := $(sort $(wildcard tests/support/*.c))
 C_FILES := $(sort $(LIB_SRC) $(wildcard daemon/main.c) $(UNIT_SRC) $(SUPPORT_SRC) $(wildcard tests/fuzz/*.c tests/sim/*.c))
 H_FILES := $(sort $(wildcard proto/*.h daemon/*.h daemon/*/*.h tests/*/*.h))
-SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo) tests/clients/npm/install .ci/run
+SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo scripts/check-history scripts/check-mutants) tests/clients/npm/install .ci/run
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/lua_scripts.o
 UNIT_BIN := $(patsubst tests/%.c,$(BUILD)/%,$(UNIT_SRC))
 REPLAY_BIN := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/replay_%,$(FUZZ_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
+SIM_BIN := $(patsubst tests/sim/%.c,$(BUILD)/%,$(SIM_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim storebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind \
-	fuzz fuzz-programs \
+.PHONY: all tests sim churn storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind \
+	check-kills check-history check-mutants fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
 
-tests: all $(UNIT_BIN) $(REPLAY_BIN) ## all the test programs, without running them
+tests: all $(UNIT_BIN) $(REPLAY_BIN) $(SIM_BIN) ## all the test programs, without running them
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
@@ -134,7 +141,7 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call obj,$(SUPPORT_SRC)) $(BUILD)
 	$(call tell,LINK)
 	$(Q)$(LINK) $^ $(CHECK_LIBS) $(HC_LIBS)
 
-$(BUILD)/sim $(BUILD)/storebench: $(BUILD)/%: $(BUILD)/obj/tests/sim/%.o $(BUILD)/libharcad.a
+$(SIM_BIN): $(BUILD)/%: $(BUILD)/obj/tests/sim/%.o $(BUILD)/libharcad.a
 	$(call tell,LINK)
 	$(Q)$(LINK) $^ $(HC_LIBS)
 
@@ -192,8 +199,19 @@ check-asan: ## unit and integration tests under AddressSanitizer and UBSan
 check-tsan: ## unit tests and the integration tests marked tsan under ThreadSanitizer
 	$(TEST) tsan
 
+check-kills: all ## kill -9 at random moments, $(KILLS) times in each way of writing files, and every byte of a segment damaged
+	HARCAD_KILLS=$(KILLS) HARCAD_EVERY_BYTE=yes PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -p no:cacheprovider -q -n 4 \
+		tests/integration/test_file_kills.py tests/integration/test_file_faults.py
+
 check-valgrind: ## unit tests under valgrind
 	$(TEST) valgrind
+
+check-history: all ## HISTORY_RUNS fleets under random faults, and 300 kills of a lone daemon, histories checked (for the night)
+	HARCAD_BIN=$(CURDIR)/$(BUILD)/harcad scripts/check-history --runs $(HISTORY_RUNS)
+	HARCAD_BIN=$(CURDIR)/$(BUILD)/harcad scripts/check-history --runs 12 --kills 30
+
+check-mutants: ## plants the bugs of tests/fault/mutants/ one by one; the checker must find each
+	env -u MAKEFLAGS -u MAKELEVEL scripts/check-mutants
 
 fuzz: ## each fuzz target for FUZZ_SECONDS with clang, on a copy of its corpus
 	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz-programs
@@ -216,7 +234,7 @@ lint: compile_commands ## clang-format, clang-tidy, cppcheck, shellcheck, pyflak
 		--suppress=missingIncludeSystem --suppress=uninitvar --suppress=ctuuninitvar -D_GNU_SOURCE -I. -Idaemon -I$(GEN) $(LIB_SRC) $(wildcard daemon/main.c)
 	printf '%s\0' $(C_FILES) | xargs -0 -n 4 -P 2 clang-tidy --quiet -p .
 	shellcheck -x $(SCRIPTS)
-	if command -v pyflakes3 >/dev/null; then pyflakes3 $(sort $(wildcard tests/*/*.py scripts/*.py scripts/*/*.py)); fi
+	if command -v pyflakes3 >/dev/null; then pyflakes3 $(sort $(wildcard tests/*/*.py tests/*/*/*.py scripts/*.py scripts/*/*.py)); fi
 
 format: ## clang-format -i on all C files
 	clang-format -i $(C_FILES) $(H_FILES)
@@ -247,11 +265,20 @@ docs-check: all ## fails when those pages are stale
 sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=64000000, or BYTES=10% of its footprint
 	gzip -dcf $(TRACE) | $(BUILD)/sim '$(BYTES)'
 
+churn: $(BUILD)/churn ## memory taken beside memory kept, while sizes change: make churn BYTES=67108864 OPS=1000000 SEED=1
+	$(BUILD)/churn $(or $(BYTES),268435456) $(or $(OPS),3000000) $(or $(SEED),1)
+
 storebench: $(BUILD)/storebench ## what the memory tier costs by itself, with one thread and two
 	$(BUILD)/storebench $(ARGS)
 
-bench: all ## latency and throughput
-	scripts/bench
+filebench: $(BUILD)/filebench ## what the file tier's log costs: make filebench [DIR=…] [N=1000000], N times 4 KiB of disk
+	$(BUILD)/filebench '$(or $(DIR),$(BUILD)/filebench.dir)' '$(or $(N),1000000)'
+
+.PHONY: sim-programs
+sim-programs: $(SIM_BIN)
+
+bench: all sim-programs ## costs and sizes beside redis-server and memcached, with targets; ARGS=--help tells more
+	scripts/bench $(ARGS)
 
 demo: all ## a small fleet on this machine; DIR=… holds vectors to load
 	scripts/demo $(DIR)

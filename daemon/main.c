@@ -18,6 +18,7 @@
 #include "command/command.h"
 #include "core/core.h"
 #include "core/key_model.h"
+#include "file/inspect.h"
 #include "net/server.h"
 #include "upstream/url.h"
 
@@ -29,6 +30,7 @@ struct options {
 	size_t n_overrides;
 	bool check_only;
 	const char *describe; /* "text", "settings", "commands", "ini" */
+	const char *inspect;  /* a directory of the file tier */
 };
 
 struct daemon {
@@ -49,11 +51,13 @@ print_usage(FILE *to)
 {
 	fprintf(to, "usage: harcad [-c FILE] [--set section.key=value]... [-t]\n"
 		    "       harcad --describe[=text|settings|commands|ini]\n"
+		    "       harcad --inspect DIR\n"
 		    "       harcad --version | --help\n\n"
 		    "  -c, --config FILE    read settings from FILE (ini)\n"
 		    "      --set NAME=VALUE one setting; wins over the file and the environment\n"
 		    "  -t, --test           check the settings and exit\n"
-		    "      --describe       print all settings and what they mean\n");
+		    "      --describe       print all settings and what they mean\n"
+		    "      --inspect DIR    list what the file tier has in DIR and verify it, changing nothing\n");
 }
 
 /* Returns -1 to go on, else the exit status. */
@@ -65,6 +69,7 @@ parse_options(int argc, char **argv, struct options *options)
 	    {"test", no_argument, NULL, 't'},
 	    {"set", required_argument, NULL, 's'},
 	    {"describe", optional_argument, NULL, 'd'},
+	    {"inspect", required_argument, NULL, 'i'},
 	    {"version", no_argument, NULL, 'v'},
 	    {"help", no_argument, NULL, 'h'},
 	    {0},
@@ -84,6 +89,9 @@ parse_options(int argc, char **argv, struct options *options)
 			break;
 		case 'd':
 			options->describe = optarg != NULL ? optarg : "text";
+			break;
+		case 'i':
+			options->inspect = optarg;
 			break;
 		case 'v':
 			printf("harcad %s\n", HC_VERSION);
@@ -168,6 +176,7 @@ apply_settings(void *arg)
 
 	hc_log_set_level((enum hc_log_level)daemon->settings->log_level);
 	hc_core_apply_settings(daemon->core);
+	hc_server_apply_settings(daemon->server);
 }
 
 static void
@@ -343,6 +352,8 @@ main(int argc, char **argv)
 	status = parse_options(argc, argv, &daemon.options);
 	if (status < 0 && daemon.options.describe != NULL)
 		status = describe(daemon.options.describe);
+	if (status < 0 && daemon.options.inspect != NULL)
+		status = hc_file_inspect(daemon.options.inspect, stdout);
 	if (status >= 0)
 		goto end;
 	struct hc_settings_source source = source_of(&daemon.options);

@@ -60,6 +60,12 @@ put_head(char *dst, char type, size_t n)
 	size_t len = 1;
 
 	dst[0] = type;
+	if (n < 100) { /* as most are: without a loop or a call */
+		if (n >= 10)
+			dst[len++] = (char)('0' + n / 10);
+		dst[len++] = (char)('0' + n % 10);
+		return len + put_crlf(dst + len);
+	}
 	len += hc_resp_put_udigits(dst + len, n);
 	return len + put_crlf(dst + len);
 }
@@ -78,6 +84,15 @@ size_t
 hc_resp_put_bulk_head(char *dst, size_t len)
 {
 	return put_head(dst, '$', len);
+}
+
+size_t
+hc_resp_put_bulk(char *dst, struct hc_slice text)
+{
+	size_t len = put_head(dst, '$', text.len);
+
+	len += put_text(dst + len, text);
+	return len + put_crlf(dst + len);
 }
 
 size_t

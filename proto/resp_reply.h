@@ -11,8 +11,10 @@
 
 #define HC_RESP_HEAD_MAX 32
 
-size_t hc_resp_put_int(char *dst, int64_t value);               /* :N */
-size_t hc_resp_put_bulk_head(char *dst, size_t len);            /* $N, the payload and CRLF follow */
+size_t hc_resp_put_int(char *dst, int64_t value);    /* :N */
+size_t hc_resp_put_bulk_head(char *dst, size_t len); /* $N, the payload and CRLF follow */
+/* The whole string: up to HC_RESP_HEAD_MAX bytes, its length and two more. */
+size_t hc_resp_put_bulk(char *dst, struct hc_slice text);
 size_t hc_resp_put_array_head(char *dst, size_t n);             /* *N */
 size_t hc_resp_put_map_head(char *dst, size_t pairs, int resp); /* %N, or *2N */
 size_t hc_resp_put_set_head(char *dst, size_t n, int resp);     /* ~N, or *N */

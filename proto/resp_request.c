@@ -53,12 +53,12 @@ digit(char c)
 
 /*
  * The quick way, one function in the machine's eyes: calls would cost it half as many instructions
- * more. It reads counts of up to three digits; an argument of 1000 bytes bears the price of the
+ * more. It reads numbers of up to three digits; an argument of 1000 bytes bears the price of the
  * careful way.
  */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* The shortest bulk is "$0\r\n\r\n": where an argument lies whole, a head of three digits does not
+/* The shortest bulk is "$0\r\n\r\n": where an argument lies whole, a line of three digits does not
  * leave the run. */
 #define BULK_MIN 6
 
@@ -80,35 +80,36 @@ rotate(uint32_t word)
 	return word >> 8 | word << 24;
 }
 
-/* The count of a line which differs from `zero`, "<type>0\r\n", in its digit alone; more than 9 for
- * any other line. */
+/* What the first four bytes of a line have beyond `type` and the three of `zero`. When they differ in
+ * digits alone, these, the first one lowest; else something larger. */
 ALWAYS_INLINE uint32_t
-short_count(const char *line, const char *zero)
+line_less(const char *line, char type, const char *zero)
 {
-	return rotate(load_le32(line) - load_le32(zero));
+	const char expected[] = {type, zero[0], zero[1], zero[2]};
+
+	return rotate(load_le32(line) - load_le32(expected));
 }
 
-/* Reads the head of a bulk, which may look at BULK_MIN bytes. Returns what follows it, NULL when it
- * takes care. */
+/* Reads a line of `type` and a number, which may look at BULK_MIN bytes. Returns what follows it,
+ * NULL when it takes care. */
 ALWAYS_INLINE const char *
-quick_head(const char *at, size_t *len)
+quick_line(const char *at, char type, uint32_t *number)
 {
-	*len = short_count(at, "$0\r\n");
-	if (*len <= 9)
-		return at + 4;
+	*number = line_less(at, type, "0\r\n");
+	if (*number <= 9)
+		return at + SHORT_LINE_LEN;
 
-	/* Of "$NN\r" only the digits are left. */
-	uint32_t digits = rotate(load_le32(at) - load_le32("$00\r"));
+	uint32_t digits = line_less(at, type, "00\r");
 	uint32_t first = digits & 0xff, second = digits >> 8;
 	if (second <= 9 && first - 1 <= 8 && at[4] == '\n') {
-		*len = first * 10 + second;
+		*number = first * 10 + second;
 		return at + 5;
 	}
-	digits = rotate(load_le32(at) - load_le32("$000"));
+	digits = line_less(at, type, "000");
 	first = digits & 0xff, second = digits >> 8 & 0xff;
 	uint32_t third = digits >> 16;
 	if (third <= 9 && second <= 9 && first - 1 <= 8 && is_crlf(at + 4)) {
-		*len = first * 100 + second * 10 + third;
+		*number = first * 100 + second * 10 + third;
 		return at + 6;
 	}
 	return NULL;
@@ -116,21 +117,21 @@ quick_head(const char *at, size_t *len)
 
 /*
  * Takes bulk strings from `*pos` on into [arg, stop) and moves `*pos` behind them; returns the
- * first slice left. There is at least one slice, and BULK_MIN bytes before `end`.
+ * first slice left.
  */
 ALWAYS_INLINE struct hc_slice *
 quick_bulks(const char **pos, const char *end, struct hc_slice *arg, struct hc_slice *stop)
 {
 	const char *at = *pos;
 
-	do {
-		size_t len;
-		const char *data = quick_head(at, &len);
+	while (arg != stop && end - at >= BULK_MIN) {
+		uint32_t len;
+		const char *data = quick_line(at, '$', &len);
 		if (!data || end - data - CRLF_LEN < (ptrdiff_t)len || !is_crlf(data + len))
 			break;
 		*arg++ = hc_slice(data, len);
 		at = data + len + CRLF_LEN;
-	} while (arg != stop && end - at >= BULK_MIN);
+	}
 	*pos = at;
 	return arg;
 }
@@ -145,28 +146,62 @@ quick_len(const struct hc_resp_limits *limits, size_t len)
 	return len < limits->max_bulk_bytes ? len : limits->max_bulk_bytes;
 }
 
-/* True when the whole request was there. If not, the parser stands in front of what needs care. */
+/* How far the quick way got. */
+struct quick {
+	uint32_t count;       /* of arguments; 0: not even into the first line */
+	struct hc_slice *arg; /* behind the last one found */
+	const char *at;       /* behind its bytes */
+};
+
+/* True when the whole request was there. */
 ALWAYS_INLINE bool
-quick_request(struct hc_resp_parser *p, const char *run, size_t len)
+quick_request(const struct hc_resp_limits *limits, const char *run, size_t len, struct hc_slice *argv, uint32_t cap,
+    struct quick *quick)
 {
-	len = quick_len(p->limits, len);
+	uint32_t count;
+
+	len = quick_len(limits, len);
+	quick->count = 0;
 	if (len < SHORT_LINE_LEN + BULK_MIN)
 		return false;
-	uint32_t count = short_count(run, "*0\r\n");
-	if (count - 1 > 8 || count > p->args_cap || count > p->limits->max_args)
+	quick->at = quick_line(run, '*', &count);
+	if (!quick->at || count == 0 || count > cap || count > limits->max_args)
 		return false;
-	const char *at = run + SHORT_LINE_LEN;
-	struct hc_slice *stop = p->argv + count;
-	struct hc_slice *arg = quick_bulks(&at, run + len, p->argv, stop);
-	if (arg == stop) {
-		p->argc = count;
-		p->consumed = (size_t)(at - run);
+	quick->count = count;
+	quick->arg = quick_bulks(&quick->at, run + len, argv, argv + count);
+	return quick->arg == argv + count;
+}
+
+bool
+hc_resp_take(const struct hc_resp_limits *limits, const char *run, size_t len, struct hc_slice *argv, uint32_t cap,
+    uint32_t *argc, size_t *consumed)
+{
+	struct quick quick;
+
+	if (!quick_request(limits, run, len, argv, cap, &quick))
+		return false;
+	*argc = quick.count;
+	*consumed = (size_t)(quick.at - run);
+	return true;
+}
+
+/* The same for a parser. If not all was there, it stands in front of what needs care. */
+ALWAYS_INLINE bool
+quick_start(struct hc_resp_parser *p, const char *run, size_t len)
+{
+	struct quick quick;
+
+	if (quick_request(p->limits, run, len, p->argv, p->args_cap, &quick)) {
+		p->argc = quick.count;
+		p->consumed = (size_t)(quick.at - run);
 		return true;
 	}
-	p->state = BULK_HEAD;
-	p->pos = (size_t)(at - run);
-	p->args_left = (uint32_t)(stop - arg);
-	p->args_seen = count - p->args_left;
+	if (quick.count > 0) {
+		p->state = BULK_HEAD;
+		p->pos = (size_t)(quick.at - run);
+		p->args_seen = (uint32_t)(quick.arg - p->argv);
+		p->args_left = quick.count - p->args_seen;
+	}
 	return false;
 }
 
@@ -180,7 +215,7 @@ quick_rest(struct hc_resp_parser *p, const char *run, size_t len)
 	const char *at = run + p->pos;
 
 	len = quick_len(p->limits, len);
-	if (arg == stop || len < p->pos + BULK_MIN)
+	if (len < p->pos)
 		return;
 	struct hc_slice *left = quick_bulks(&at, run + len, arg, stop);
 	p->pos = (size_t)(at - run);
@@ -435,6 +470,42 @@ step_line(struct hc_resp_parser *p, const char *run, size_t len)
 	return HC_RESP_OK;
 }
 
+static bool
+is_word(struct hc_slice word, const char *lower_case)
+{
+	size_t i = 0;
+
+	for (; i < word.len; i++) {
+		char c = word.ptr[i];
+		c = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+		if (lower_case[i] == '\0' || c != lower_case[i])
+			return false;
+	}
+	return lower_case[i] == '\0';
+}
+
+/*
+ * The words of a request of HTTP, as they come. A browser made to send one to this port must not have the lines of its
+ * body carried out; so the connection ends at the first line, or, as in Redis, at the "Host:" behind it.
+ */
+static bool
+is_http(struct hc_resp_parser *p, struct hc_slice word)
+{
+	static const char *const methods[] = {
+	    "get", "head", "put", "delete", "options", "patch", "trace", "connect", "pri"};
+	static const char version[] = "HTTP/";
+	size_t version_len = sizeof(version) - 1;
+
+	if (p->args_seen == 0) {
+		p->http_method = false;
+		for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+			p->http_method = p->http_method || is_word(word, methods[i]);
+		return is_word(word, "post") || is_word(word, "host:");
+	}
+	return p->args_seen == 2 && p->http_method && word.len > version_len &&
+	       memcmp(word.ptr, version, version_len) == 0;
+}
+
 static enum hc_resp_result
 step_words(struct hc_resp_parser *p, char *run)
 {
@@ -452,6 +523,8 @@ step_words(struct hc_resp_parser *p, char *run)
 		const char *next = take_word(run + p->pos, end, &p->argv[p->args_seen]);
 		if (!next)
 			return fail(p, "unbalanced quotes in request");
+		if (is_http(p, p->argv[p->args_seen]))
+			return fail(p, "HTTP is not spoken here");
 		p->args_seen++;
 		p->pos = (size_t)(next - run);
 	}
@@ -524,7 +597,7 @@ enum hc_resp_result
 hc_resp_parse(struct hc_resp_parser *p, char *run, size_t len)
 {
 	if (p->state == START) {
-		if (quick_request(p, run, len))
+		if (quick_start(p, run, len))
 			return HC_RESP_OK;
 		if (len == 0) {
 			p->need = 1;

@@ -43,6 +43,7 @@ struct hc_resp_parser {
 	size_t bulk_len;     /* of the argument in progress */
 	size_t scanned;      /* offset up to which the line at `pos` has been searched for its end */
 	uint8_t state;
+	bool http_method; /* the inline request in progress begins as one of HTTP does */
 
 	char error[128]; /* after ERROR: "Protocol error: …", NUL-terminated, no CR or LF in it; last, for it is cold */
 };
@@ -61,6 +62,14 @@ void hc_resp_parser_args(struct hc_resp_parser *p, struct hc_slice *argv, uint32
  * request, whose first byte is run[consumed]; after ERROR it must not be used again.
  */
 enum hc_resp_result hc_resp_parse(struct hc_resp_parser *p, char *run, size_t len);
+
+/*
+ * For looking ahead, beside a parser that is idle: takes the request at `run` if it is whole and written plainly, as
+ * nearly all are: an array of up to 999 strings of up to 999 bytes. *argc, *consumed and argv are then as
+ * hc_resp_parse() would have left them; else false, and only the parser knows why.
+ */
+bool hc_resp_take(const struct hc_resp_limits *limits, const char *run, size_t len, struct hc_slice *argv, uint32_t cap,
+    uint32_t *argc, size_t *consumed);
 
 /* True when no byte of a next request has been looked at. */
 bool hc_resp_parser_idle(const struct hc_resp_parser *p);

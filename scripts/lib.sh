@@ -10,7 +10,9 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PACKAGES_BUILD=(gcc libc6-dev make pkg-config libevent-dev libhiredis-dev libinih-dev libxxhash-dev)
 # What the tests need besides.
 PACKAGES_TEST=(check valgrind libc6-dbg python3 python3-pytest python3-pytest-xdist python3-redis redis-server redis-tools systemd
-	util-linux procps)
+	util-linux procps memcached faketime)
+# What scripts/bench compares with, and measures by.
+PACKAGES_BENCH=(python3 redis-server redis-tools memcached valgrind util-linux)
 # The clients that sessions are held with; those from npm want PACKAGES_NODE, unless a node and an npm are here already.
 PACKAGES_CLIENTS=(php-cli php-redis libredis-perl ruby-redis lua5.1 lua-redis prometheus-redis-exporter)
 PACKAGES_NODE=(nodejs npm)
@@ -53,8 +55,8 @@ as_root() {
 	fi
 }
 
-# While apt runs, no service it installs is started: ours start their own redis-server, and a machine that had
-# none on port 6379 shall have none afterwards. A policy that is there already is somebody's and stays.
+# While apt runs, no service it installs is started: ours start their own redis-server and memcached, and a machine that
+# had none on their ports shall have none afterwards. A policy that is there already is somebody's and stays.
 POLICY=/usr/sbin/policy-rc.d
 policy_is_ours=
 
@@ -103,9 +105,9 @@ install_packages() {
 		die "apt could not install ${missing[*]}: its messages are above"
 	policy_restore
 
-	# Services that came with us are for the tests alone: they are not to start at the next boot either.
+	# Services that came with us are for tests and comparisons alone: they are not to start at the next boot either.
 	local service
-	for service in redis-server prometheus-redis-exporter; do
+	for service in redis-server memcached prometheus-redis-exporter; do
 		if [[ " ${missing[*]} " == *" $service "* ]] && command -v systemctl >/dev/null; then
 			as_root systemctl disable "$service" >/dev/null 2>&1 || :
 		fi

@@ -80,6 +80,9 @@ hc_mailbox_destroy(struct hc_mailbox *mailbox)
 	if (mailbox == NULL)
 		return;
 	deliver_all(mailbox);
+	/* Who sent the last one may be waking us still. */
+	pthread_mutex_lock(&mailbox->lock);
+	pthread_mutex_unlock(&mailbox->lock);
 	event_free(mailbox->event);
 	close(mailbox->fd);
 	pthread_mutex_destroy(&mailbox->lock);
@@ -101,8 +104,9 @@ hc_mailbox_send(struct hc_mailbox *mailbox, struct hc_message *message)
 	else
 		mailbox->tail->next = message;
 	mailbox->tail = message;
-	pthread_mutex_unlock(&mailbox->lock);
+	/* Under the lock, so that the mailbox is not destroyed meanwhile by a receiver that has found the message. */
 	if (was_empty && write(mailbox->fd, &one, sizeof(one)) < 0) {
 		/* The counter is at its top: the receiver is awake already. */
 	}
+	pthread_mutex_unlock(&mailbox->lock);
 }

@@ -195,6 +195,22 @@ match_one(const struct glob *glob, size_t *at, unsigned char c)
 bool
 hc_glob(struct hc_slice pattern, struct hc_slice text, bool ignore_case)
 {
+	uint64_t steps = UINT64_MAX;
+
+	return hc_glob_within(pattern, text, ignore_case, &steps);
+}
+
+/* Takes n of the steps; false when these were the last. */
+static bool
+spend(uint64_t *steps, uint64_t n)
+{
+	*steps -= n < *steps ? n : *steps;
+	return *steps > 0;
+}
+
+bool
+hc_glob_within(struct hc_slice pattern, struct hc_slice text, bool ignore_case, uint64_t *steps)
+{
 	const struct glob glob = {(const unsigned char *)pattern.ptr, pattern.len, ignore_case};
 	size_t at = 0, i = 0;
 	size_t star_at = SIZE_MAX, star_i = 0; /* behind the last star; where what follows it was tried */
@@ -204,19 +220,19 @@ hc_glob(struct hc_slice pattern, struct hc_slice text, bool ignore_case)
 			star_at = ++at;
 			star_i = i;
 			if (at == glob.len)
-				return true;
+				return spend(steps, at);
 			continue;
 		}
 		if (at < glob.len && match_one(&glob, &at, (unsigned char)text.ptr[i])) {
 			i++;
 			continue;
 		}
-		if (star_at == SIZE_MAX)
+		if (!spend(steps, at + 1 - (star_at == SIZE_MAX ? 0 : star_at)) || star_at == SIZE_MAX)
 			return false;
 		at = star_at;
 		i = ++star_i;
 	}
 	while (at < glob.len && glob.pattern[at] == '*')
 		at++;
-	return at == glob.len;
+	return spend(steps, at + 1) && at == glob.len;
 }

@@ -24,7 +24,12 @@ size_t hc_num_put_float(char dst[static HC_NUM_FLOAT_CAP], long double value);
 /* ASCII, ignoring case. `word` is a NUL-terminated string in any case. */
 bool hc_slice_is(struct hc_slice text, const char *word);
 
-/* Redis's glob: * ? [a-z] [^a] \x. Bounded work on hostile patterns. */
+/* Redis's glob: * ? [a-z] [^a] \x. The work is at most pattern × text, also for a hostile pattern. */
 bool hc_glob(struct hc_slice pattern, struct hc_slice text, bool ignore_case);
+/*
+ * The same for at most *steps, which are counted down by the bytes of the pattern that were read: where they do not
+ * suffice, *steps is 0 afterwards, and the result means nothing.
+ */
+bool hc_glob_within(struct hc_slice pattern, struct hc_slice text, bool ignore_case, uint64_t *steps);
 
 #endif

@@ -3,7 +3,6 @@
  */
 #include "base/out.h"
 
-#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 #include "base/mem.h"
@@ -15,10 +14,9 @@
 struct hc_out_chunk {
 	struct hc_out_chunk *next;
 	const char *ptr;            /* first byte not yet sent */
-	size_t len;                 /* bytes not yet sent */
+	size_t len;                 /* bytes not yet sent; of a last chunk that grows still: as of the last seal() */
 	hc_out_release_fn *release; /* NULL: the bytes are in buf */
 	void *release_arg;
-	size_t used; /* bytes of buf taken */
 	char buf[];
 };
 
@@ -68,7 +66,6 @@ chunk_get(struct hc_out_pool *pool)
 	chunk->ptr = chunk->buf;
 	chunk->len = 0;
 	chunk->release = NULL;
-	chunk->used = 0;
 	return chunk;
 }
 
@@ -116,18 +113,37 @@ hc_out_fini(struct hc_out *out)
 		out->head = next;
 	}
 	out->tail = NULL;
+	out->room = 0;
 	out->bytes = 0;
+}
+
+/* Tells the last chunk how long it has become. */
+static void
+seal(const struct hc_out *out)
+{
+	if (out->tail != NULL && out->tail->release == NULL)
+		out->tail->len = (size_t)(out->at - out->tail->ptr);
+}
+
+static void
+fail(struct hc_out *out)
+{
+	out->failed = true;
+	out->room = 0;
 }
 
 static void
 append_chunk(struct hc_out *out, struct hc_out_chunk *chunk)
 {
+	seal(out);
 	chunk->next = NULL;
 	if (out->tail == NULL)
 		out->head = chunk;
 	else
 		out->tail->next = chunk;
 	out->tail = chunk;
+	out->at = chunk->buf;
+	out->room = chunk->release == NULL ? HC_OUT_CHUNK : 0;
 }
 
 /* Whether `n` more bytes may come. */
@@ -137,42 +153,26 @@ within_bound(struct hc_out *out, size_t n)
 	if (out->failed)
 		return false;
 	out->full = n > out->max_bytes || out->bytes > out->max_bytes - n;
-	out->failed = out->full;
+	if (out->full)
+		fail(out);
 	return !out->full;
 }
 
-static size_t
-tail_room(const struct hc_out *out)
-{
-	if (out->tail == NULL || out->tail->release != NULL)
-		return 0;
-	return HC_OUT_CHUNK - out->tail->used;
-}
-
 char *
-hc_out_reserve(struct hc_out *out, size_t n)
+hc_out_reserve_slowly(struct hc_out *out, size_t n)
 {
 	assert(n <= HC_OUT_CHUNK);
 	if (!within_bound(out, n))
 		return NULL;
-	if (out->tail == NULL || tail_room(out) < n) {
+	if (out->room < n || out->room == 0) {
 		struct hc_out_chunk *chunk = chunk_get(out->pool);
 		if (chunk == NULL) {
-			out->failed = true;
+			fail(out);
 			return NULL;
 		}
 		append_chunk(out, chunk);
 	}
-	return out->tail->buf + out->tail->used;
-}
-
-void
-hc_out_commit(struct hc_out *out, size_t n)
-{
-	assert(n <= tail_room(out));
-	out->tail->used += n;
-	out->tail->len += n;
-	out->bytes += n;
+	return out->at;
 }
 
 void
@@ -181,9 +181,7 @@ hc_out_append(struct hc_out *out, const void *ptr, size_t len)
 	const char *from = ptr;
 
 	while (len > 0) {
-		size_t room = tail_room(out);
-		if (room == 0)
-			room = HC_OUT_CHUNK;
+		size_t room = out->room > 0 ? out->room : HC_OUT_CHUNK;
 		size_t n = len < room ? len : room;
 		char *dst = hc_out_reserve(out, n);
 		if (dst == NULL)
@@ -200,7 +198,8 @@ hc_out_reference(struct hc_out *out, const void *ptr, size_t len, hc_out_release
 {
 	struct hc_out_chunk *chunk = len == 0 || !within_bound(out, len) ? NULL : ref_get(out->pool);
 	if (chunk == NULL) {
-		out->failed = out->failed || len != 0;
+		if (len != 0)
+			fail(out);
 		release(arg);
 		return;
 	}
@@ -208,7 +207,6 @@ hc_out_reference(struct hc_out *out, const void *ptr, size_t len, hc_out_release
 	chunk->len = len;
 	chunk->release = release;
 	chunk->release_arg = arg;
-	chunk->used = 0;
 	append_chunk(out, chunk);
 	out->bytes += len;
 }
@@ -219,10 +217,10 @@ splice_small(struct hc_out *to, struct hc_out *from)
 {
 	struct hc_out_chunk *chunk = from->head;
 
-	if (chunk == NULL || chunk->release != NULL || chunk->len > SPLICE_COPY_MAX || chunk->len > tail_room(to))
+	if (chunk == NULL || chunk->release != NULL || chunk->len > SPLICE_COPY_MAX || chunk->len > to->room)
 		return;
 	if (chunk->len > 0) {
-		memcpy(to->tail->buf + to->tail->used, chunk->ptr, chunk->len);
+		memcpy(to->at, chunk->ptr, chunk->len);
 		hc_out_commit(to, chunk->len);
 	}
 	hc_out_consume(from, chunk->len);
@@ -232,16 +230,21 @@ void
 hc_out_splice(struct hc_out *to, struct hc_out *from)
 {
 	assert(to->pool == from->pool);
+	seal(from);
 	splice_small(to, from);
 	if (from->head != NULL) {
+		seal(to);
 		if (to->tail == NULL)
 			to->head = from->head;
 		else
 			to->tail->next = from->head;
 		to->tail = from->tail;
+		to->at = from->at;
+		to->room = from->room;
 		to->bytes += from->bytes;
 	}
-	to->failed = to->failed || from->failed;
+	if (to->failed || from->failed)
+		fail(to);
 	to->full = to->full || from->full;
 	hc_out_init(from, from->pool);
 }
@@ -251,6 +254,7 @@ hc_out_vectors(const struct hc_out *out, struct iovec *vectors, int max)
 {
 	int n = 0;
 
+	seal(out);
 	for (struct hc_out_chunk *c = out->head; c != NULL && n < max; c = c->next) {
 		if (c->len == 0)
 			continue;
@@ -265,13 +269,16 @@ void
 hc_out_consume(struct hc_out *out, size_t n)
 {
 	assert(n <= out->bytes);
+	seal(out);
 	out->bytes -= n;
 	while (out->head != NULL && n >= out->head->len) {
 		struct hc_out_chunk *chunk = out->head;
 		n -= chunk->len;
 		out->head = chunk->next;
-		if (out->head == NULL)
+		if (out->head == NULL) {
 			out->tail = NULL;
+			out->room = 0;
+		}
 		chunk_put(out->pool, chunk);
 	}
 	if (n > 0) {

@@ -10,6 +10,7 @@
 #ifndef HC_BASE_OUT_H
 #define HC_BASE_OUT_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/uio.h>
@@ -30,6 +31,8 @@ struct hc_out {
 	struct hc_out_pool *pool;
 	struct hc_out_chunk *head;
 	struct hc_out_chunk *tail;
+	char *at;         /* in the last chunk: where the next copied byte goes */
+	size_t room;      /* … and how many fit; 0 without such a chunk, and once it has failed */
 	size_t bytes;     /* waiting, referenced ones included */
 	size_t max_bytes; /* more than that are refused; the owner sets it, none after hc_out_init() */
 	bool failed;
@@ -42,12 +45,28 @@ void hc_out_pool_fini(struct hc_out_pool *pool);
 void hc_out_init(struct hc_out *out, struct hc_out_pool *pool);
 void hc_out_fini(struct hc_out *out);
 
+char *hc_out_reserve_slowly(struct hc_out *out, size_t n);
+
 /*
  * Contiguous room for `n` <= HC_OUT_CHUNK bytes, to be confirmed by hc_out_commit() with how many were written.
  * NULL when it failed.
  */
-char *hc_out_reserve(struct hc_out *out, size_t n);
-void hc_out_commit(struct hc_out *out, size_t n);
+static inline char *
+hc_out_reserve(struct hc_out *out, size_t n)
+{
+	if (__builtin_expect(n < out->room && out->bytes + n <= out->max_bytes, 1))
+		return out->at;
+	return hc_out_reserve_slowly(out, n);
+}
+
+static inline void
+hc_out_commit(struct hc_out *out, size_t n)
+{
+	assert(n <= out->room);
+	out->at += n;
+	out->room -= n;
+	out->bytes += n;
+}
 
 void hc_out_append(struct hc_out *out, const void *ptr, size_t len);
 

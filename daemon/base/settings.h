@@ -82,6 +82,18 @@ enum hc_setting_policy_weight {
 	HC_SETTING_WEIGHT_BYTES,
 };
 
+enum hc_setting_file_write {
+	HC_SETTING_FILE_AUTO,
+	HC_SETTING_FILE_THROUGH,
+	HC_SETTING_FILE_DEMOTE,
+};
+
+enum hc_setting_file_sync {
+	HC_SETTING_SYNC_NO,
+	HC_SETTING_SYNC_EVERYSEC,
+	HC_SETTING_SYNC_ALWAYS,
+};
+
 enum hc_setting_writes_when_down {
 	HC_SETTING_WRITES_QUEUE,
 	HC_SETTING_WRITES_REFUSE,

@@ -13,6 +13,9 @@
 
 /* ---- names ---- */
 
+/* So that CLIENT LIST, which shows all of them, stays within client.output_max. */
+#define TEXT_MAX 1024
+
 /* What goes into lines of CLIENT LIST as it is. */
 static bool
 is_plain(struct hc_slice text)
@@ -27,6 +30,10 @@ is_plain(struct hc_slice text)
 static bool
 set_text(struct hc_req *req, char **field, struct hc_slice text)
 {
+	if (text.len > TEXT_MAX) {
+		hc_reply_errorf(req, "ERR names of clients have %d bytes at most", TEXT_MAX);
+		return false;
+	}
 	if (hc_session_set_text(req->session, field, text) == HC_OK)
 		return true;
 	hc_reply_nomem(req);

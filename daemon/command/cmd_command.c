@@ -282,6 +282,8 @@ hc_cmd_command_docs(struct hc_req *req)
 
 enum list_filter { LIST_ALL, LIST_NONE, LIST_CATEGORY, LIST_PATTERN };
 
+#define PATTERN_MAX 256 /* a longer one matches nothing */
+
 static bool
 list_fits(const struct hc_command *row, enum list_filter filter, struct hc_slice what)
 {
@@ -302,7 +304,7 @@ list_fits(const struct hc_command *row, enum list_filter filter, struct hc_slice
 		return false;
 	case LIST_PATTERN:
 		hc_command_full_name(row, name);
-		return hc_glob(what, hc_slice_str(name), true);
+		return what.len <= PATTERN_MAX && hc_glob(what, hc_slice_str(name), true);
 	}
 	return false;
 }

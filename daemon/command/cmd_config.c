@@ -167,12 +167,19 @@ find_name(struct hc_slice name)
 	return i;
 }
 
-/* ---- GET ---- */
+/*
+ * ---- GET ----
+ *
+ * Every name is matched with every pattern, so these are bounded in number and size.
+ */
+
+#define PATTERNS_MAX 1000
+#define PATTERN_MAX 256 /* a longer one matches nothing */
 
 static bool
 is_pattern(struct hc_slice text)
 {
-	for (size_t i = 0; i < text.len; i++) {
+	for (size_t i = 0; i < text.len && text.len <= PATTERN_MAX; i++) {
 		if (memchr("*?[", text.ptr[i], 3) != NULL)
 			return true;
 	}
@@ -202,6 +209,10 @@ hc_cmd_config_get(struct hc_req *req)
 	struct hc_slice names[N_NAMES];
 	size_t n = 0;
 
+	if (req->argc - 2 > PATTERNS_MAX) {
+		hc_reply_errorf(req, "ERR CONFIG GET takes no more than %d names", PATTERNS_MAX);
+		return;
+	}
 	for (size_t i = 0; i < N_NAMES; i++) {
 		names[i] = asked_as(req, i);
 		n += names[i].ptr != NULL;

@@ -59,6 +59,9 @@ scan_failed(struct hc_req *req, const struct hc_scan *scan)
 	case HC_NOMEM:
 		hc_reply_nomem(req);
 		return true;
+	case HC_LIMIT:
+		hc_reply_error(req, "ERR matching this pattern takes too long");
+		return true;
 	default:
 		hc_reply_error(req, "ERR the upstream failed");
 		return true;
@@ -274,7 +277,7 @@ random_done(struct hc_req *req)
 void
 hc_cmd_randomkey(struct hc_req *req)
 {
-	const struct hc_scan scan = {.count = RANDOM_STEP, .cursor = draw()};
+	const struct hc_scan scan = {.count = RANDOM_STEP, .cursor = draw() >> 16, .anything = true};
 
 	req = hc_req_park(req);
 	if (req)
@@ -297,14 +300,8 @@ dbsize_done(struct hc_req *req)
 void
 hc_cmd_dbsize(struct hc_req *req)
 {
-	struct hc_core *core = req->worker->shared->core;
 	const struct hc_scan scan = {.count = 1000, .to_the_end = true, .count_only = true};
 
-	if (!hc_core_is_fleet(core)) {
-		int64_t now_ms = hc_core_now_ms(req->worker->core);
-		hc_reply_int(req, (int64_t)hc_store_count(hc_core_store(core), now_ms));
-		return;
-	}
 	req = hc_req_park(req);
 	if (req)
 		start_scan(req, &scan, dbsize_done);

@@ -164,7 +164,7 @@ hc_cmd_set(struct hc_req *req)
 	if (!apply_options(req, &options, op))
 		return;
 	op->kind = HC_OP_SET;
-	op->key = hc_key(req->argv[1]);
+	op->key = hc_req_key(req);
 	op->value = req->argv[2];
 	hc_req_write(req, options.get ? hc_reply_old : set_done);
 }

@@ -6,6 +6,7 @@
 #include "command/expiry.h"
 #include "command/handlers.h"
 #include "command/req.h"
+#include "proto/resp_reply.h"
 
 /* ---- GET ---- */
 
@@ -20,9 +21,18 @@ reply_value(struct hc_req *req, const struct hc_req_value *value)
 		hc_reply_null(req);
 }
 
+/* Who is told that there is none may compute it. */
+static void
+miss(struct hc_req *req, const struct hc_req_value *value, struct hc_slice key)
+{
+	if (value->status == HC_MISS)
+		hc_core_missed(req->worker->core, hc_key(key));
+}
+
 static void
 get_done(struct hc_req *req)
 {
+	miss(req, &req->values[0], req->argv[1]);
 	reply_value(req, &req->values[0]);
 }
 
@@ -43,18 +53,42 @@ get_of_model_done(struct hc_req *req)
 	struct hc_stats *stats = req->worker->stats;
 	bool found = value->entry && is_of_model(req, value->entry, req->argv[3]);
 
-	if (!found)
-		hc_stats_count(stats, misses);
-	else if (value->fetched)
-		hc_stats_count(stats, upstream_hits);
-	else
-		hc_stats_count(stats, memory_hits);
+	hc_req_count_read(req, found, value->tier);
 	if (value->entry && !found) {
 		hc_stats_count(stats, model_mismatches);
+		hc_core_missed(req->worker->core, hc_key(req->argv[1]));
 		hc_reply_null(req);
 		return;
 	}
+	miss(req, value, req->argv[1]);
 	reply_value(req, value);
+}
+
+/* Values up to here are copied while the entry is borrowed; for others it is worth a reference. */
+#define BORROW_MAX 1024
+
+bool
+hc_cmd_get_hit(struct hc_command_worker *worker, struct hc_out *out, struct hc_key key)
+{
+	struct hc_store *store = hc_core_store(worker->shared->core);
+	char *dst = hc_out_reserve(out, HC_RESP_HEAD_MAX + BORROW_MAX + 2);
+	struct hc_entry *entry = dst == NULL ? NULL : hc_store_borrow(store, key, hc_core_now_ms(worker->core));
+
+	if (entry == NULL)
+		return false;
+	struct hc_slice value = hc_entry_value(entry);
+	if (value.len <= BORROW_MAX) {
+		size_t len = hc_resp_put_bulk(dst, value);
+		hc_store_give_back(store, key);
+		hc_out_commit(out, len);
+	} else {
+		hc_entry_ref(entry);
+		hc_store_give_back(store, key);
+		hc_reply_value_to(out, entry);
+		hc_entry_unref(entry);
+	}
+	hc_stats_count(worker->stats, memory_hits);
+	return true;
 }
 
 void
@@ -77,10 +111,12 @@ hc_cmd_get(struct hc_req *req)
 
 /* What is no string is nil here, as in Redis. */
 static void
-mget_done(struct hc_req *req)
+mget_rest_done(struct hc_req *req)
 {
-	hc_reply_array(req, req->n_values);
+	uint32_t first = req->argc - (uint32_t)req->n_values; /* what was before has been answered */
+
 	for (size_t i = 0; i < req->n_values; i++) {
+		miss(req, &req->values[i], req->argv[first + i]);
 		if (req->values[i].entry)
 			hc_reply_value(req, req->values[i].entry);
 		else
@@ -88,10 +124,68 @@ mget_done(struct hc_req *req)
 	}
 }
 
+static void
+mget_done(struct hc_req *req)
+{
+	hc_reply_array(req, req->n_values);
+	mget_rest_done(req);
+}
+
+/* From so many keys on, taking all locks once costs less than one for each key. */
+#define LOCK_ALL_MIN 8
+
+/*
+ * Values of some keys from the `at`-th argument on go straight into the reply, up to the first that is to be had from a
+ * file only. Returns how many.
+ */
+static uint32_t
+mget_some(struct hc_req *req, uint32_t at, uint32_t n)
+{
+	struct hc_store *store = hc_core_store(req->worker->shared->core);
+	bool lock_all = n >= LOCK_ALL_MIN && !hc_store_is_exclusive(store);
+	struct hc_key keys[HC_CALLS_MAX];
+	uint32_t done = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		keys[i] = hc_key(req->argv[at + i]);
+	if (lock_all)
+		hc_store_exclusive_begin(store);
+	hc_store_prefetch(store, keys, n);
+	for (; done < n; done++) {
+		if (hc_cmd_get_hit(req->worker, req->out, keys[done]))
+			continue;
+		if (hc_core_in_file(req->worker->core, keys[done]))
+			break;
+		hc_stats_count(req->worker->stats, misses);
+		hc_core_missed(req->worker->core, keys[done]);
+		hc_reply_null(req);
+	}
+	if (lock_all)
+		hc_store_exclusive_end(store);
+	return done;
+}
+
 void
 hc_cmd_mget(struct hc_req *req)
 {
-	hc_req_read(req, &req->argv[1], req->argc - 1, 1, HC_REQ_COUNT, mget_done);
+	const struct hc_command_shared *shared = req->worker->shared;
+	uint32_t n = req->argc - 1;
+
+	/* With nobody else to change memory, and memory all there is, keys need not be read at one moment. */
+	if (shared->settings->server_workers > 1 || hc_core_is_fleet(shared->core) || req->session->no_touch) {
+		hc_req_read(req, &req->argv[1], n, 1, HC_REQ_COUNT, mget_done);
+		return;
+	}
+	hc_reply_array(req, n);
+	for (uint32_t at = 0; at < n;) {
+		uint32_t some = n - at < HC_CALLS_MAX ? n - at : HC_CALLS_MAX;
+		uint32_t done = mget_some(req, 1 + at, some);
+		at += done;
+		if (done < some) {
+			hc_req_read(req, &req->argv[1 + at], n - at, 1, HC_REQ_COUNT, mget_rest_done);
+			return;
+		}
+	}
 }
 
 void
@@ -161,7 +255,7 @@ hc_cmd_getdel(struct hc_req *req)
 	if (!op)
 		return;
 	op->kind = HC_OP_DEL;
-	op->key = hc_key(req->argv[1]);
+	op->key = hc_req_key(req);
 	op->want_old = true;
 	hc_req_write(req, hc_reply_old);
 }
@@ -231,6 +325,6 @@ hc_cmd_getex(struct hc_req *req)
 	if (!op)
 		return;
 	*op = asked;
-	op->key = hc_key(req->argv[1]);
+	op->key = hc_req_key(req);
 	hc_req_write(req, hc_reply_old);
 }

@@ -4,6 +4,7 @@
  */
 #include "base/mem.h"
 #include "command/handlers.h"
+#include "command/load.h"
 #include "command/req.h"
 #include "command/watch.h"
 
@@ -20,7 +21,7 @@ is_there(struct hc_store *store, struct hc_key key, int64_t now_ms)
 {
 	struct hc_entry *entry;
 
-	if (hc_store_peek(store, key, now_ms, &entry) != HC_OK)
+	if (hc_store_peek(store, key, now_ms, &entry) == HC_MISS)
 		return false;
 	hc_entry_unref(entry);
 	return true;
@@ -54,6 +55,16 @@ watch(struct hc_req *req, struct hc_slice key)
 	return true;
 }
 
+static void
+watch_all(struct hc_req *req)
+{
+	for (uint32_t i = 1; i < req->argc; i++) {
+		if (req->session != NULL && !watch(req, req->argv[i]))
+			return;
+	}
+	hc_reply_ok(req);
+}
+
 void
 hc_cmd_watch(struct hc_req *req)
 {
@@ -65,11 +76,14 @@ hc_cmd_watch(struct hc_req *req)
 		hc_reply_error(req, "ERR WATCH is for daemons without an upstream: others may write the key unseen");
 		return;
 	}
-	for (uint32_t i = 1; i < req->argc; i++) {
-		if (!watch(req, req->argv[i]))
-			return;
+	if (!hc_core_loads(req->worker->core)) {
+		watch_all(req);
+		return;
 	}
-	hc_reply_ok(req);
+	/* EXEC would read them from files, which counts as a change. */
+	req = hc_req_park(req);
+	if (req != NULL && !hc_load_keys(req, (struct hc_load_list){req->argv + 1, req->argc - 1}, watch_all))
+		watch_all(req);
 }
 
 void

@@ -133,8 +133,8 @@ hc_command_describe(FILE *to)
 
 /* ---- refusals ---- */
 
-static void
-reply_unknown(struct hc_req *req)
+void
+hc_run_refuse_unknown(struct hc_req *req)
 {
 	char args[160];
 	size_t used = 0;
@@ -172,10 +172,13 @@ arity_fits(const struct hc_command *command, uint32_t argc)
 static bool
 refuse(struct hc_req *req)
 {
-	const struct hc_command *command = req->command;
+	const struct hc_command_shared *shared = req->worker->shared;
 
+	if (req->command == NULL && hc_core_is_fleet(shared->core) && shared->settings->upstream_pass_through)
+		req->command = &hc_command_passed;
+	const struct hc_command *command = req->command;
 	if (command == NULL) {
-		reply_unknown(req);
+		hc_run_refuse_unknown(req);
 		return true;
 	}
 	if ((command->flags & HC_CMD_CONTAINER) && req->argc >= 2) {
@@ -226,10 +229,28 @@ may_start(const struct hc_command_worker *worker, const struct hc_session *sessi
 
 	if (session->n_pending == 0)
 		return true;
+	/* A read that waits for a file would be shown what was written behind it. */
+	if (command != NULL && (command->flags & HC_CMD_WRITE) && hc_core_loads(worker->core))
+		return false;
 	/* What it asks may hold as much memory as what it is answered. */
 	return command != NULL && (command->flags & HC_CMD_PIPE) && !session->barrier && !session->multi.active &&
 	       session->authenticated && session->n_pending < (unsigned)settings->client_pending_max &&
 	       session->parked_bytes < (size_t)settings->client_output_max;
+}
+
+/* Writes must not be faster than the file tier for long. */
+static bool
+has_room(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *call)
+{
+	uint64_t bytes = 0;
+
+	session->wants_room = false;
+	if (call->command == NULL || !(call->command->flags & HC_CMD_WRITE) || !hc_core_has_log(worker->core))
+		return true;
+	for (uint32_t i = 1; i < call->argc; i++)
+		bytes += call->argv[i].len;
+	session->wants_room = !hc_core_log_has_room(worker->core, bytes);
+	return !session->wants_room;
 }
 
 /* Whether CLIENT REPLY wants none to this one. */
@@ -242,13 +263,21 @@ goes_unanswered(struct hc_session *session)
 	return true;
 }
 
+/* One more has been carried out. */
+static inline void
+watch(struct hc_command_worker *worker, const struct hc_session *session, const struct hc_command *command,
+    const struct hc_call *call)
+{
+	if (hc_slow_ran(&worker->watch, command->flags & (HC_CMD_FAST | HC_CMD_BRIEF)))
+		hc_slow_look(worker, session, command, call->argv, call->argc);
+}
+
 static void
-run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_command *command,
-    const struct hc_slice *argv, uint32_t argc)
+run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *call)
 {
 	struct hc_req *req = worker->scratch;
 
-	hc_run_begin(req, worker, session, command, argv, argc, &session->out);
+	hc_run_begin(req, worker, session, call, &session->out);
 	if (__builtin_expect(session->silence != HC_SILENCE_NONE, 0) && goes_unanswered(session))
 		hc_run_hush(req);
 	if (session->n_pending > 0) {
@@ -280,14 +309,46 @@ run(struct hc_command_worker *worker, struct hc_session *session, const struct h
 	}
 	hc_run_handler(req);
 	if (!req->parked && req->moved_to == NULL)
-		hc_slow_ran(worker, req);
+		watch(worker, session, req->command, call);
+}
+
+/*
+ * The shortest way, for what most commands are: GET of a key that is here, by a session with which nothing is unusual.
+ * False: it has to be run, and nothing has been done.
+ */
+static inline bool
+run_hit(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *call)
+{
+	const struct hc_command *command = call->command;
+
+	if (command == NULL || command->fn != hc_cmd_get || call->argc != 2)
+		return false;
+	if (session->n_pending > 0 || session->multi.active || session->no_touch || !session->authenticated ||
+	    session->silence != HC_SILENCE_NONE)
+		return false;
+	struct hc_slice key = call->argv[1];
+	if (!hc_cmd_get_hit(worker, &session->out, (struct hc_key){key.ptr, key.len, call->hash}))
+		return false;
+	hc_stats_count(worker->stats, commands_processed);
+	atomic_store_explicit(&session->last_command, command, memory_order_relaxed);
+	watch(worker, session, command, call);
+	return true;
+}
+
+/* Commands' names are short. */
+static inline bool
+same_name(const char *a, const char *b, size_t len)
+{
+	while (len > 0 && a[len - 1] == b[len - 1])
+		len--;
+	return len == 0;
 }
 
 /* Clients say the same word again and again: the last one is tried first. */
 static const struct hc_command *
 find_again(struct hc_command_worker *worker, struct hc_slice name)
 {
-	if (name.len == worker->last_len && memcmp(name.ptr, worker->last_name, name.len) == 0)
+	if (name.len == worker->last_len && same_name(name.ptr, worker->last_name, name.len))
 		return worker->last_found;
 	const struct hc_command *command = hc_command_find(name);
 	if (command != NULL && name.len <= HC_COMMAND_NAME_MAX) {
@@ -298,15 +359,33 @@ find_again(struct hc_command_worker *worker, struct hc_slice name)
 	return command;
 }
 
-enum hc_run
-hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_slice *argv, uint32_t argc)
+void
+hc_command_foresee(struct hc_command_worker *worker, struct hc_call *calls, size_t n)
 {
-	const struct hc_command *command = find_again(worker, argv[0]);
+	struct hc_key keys[HC_CALLS_MAX];
+	size_t n_keys = 0;
 
-	if (!may_start(worker, session, command))
+	for (size_t i = 0; i < n; i++) {
+		struct hc_call *call = &calls[i];
+		call->command = find_again(worker, call->argv[0]);
+		call->hash = 0;
+		if (hc_call_has_key(call)) {
+			keys[n_keys] = hc_key(call->argv[call->command->first_key]);
+			call->hash = keys[n_keys++].hash;
+		}
+	}
+	hc_store_prefetch(hc_core_store(worker->shared->core), keys, n_keys);
+}
+
+enum hc_run
+hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *call)
+{
+	if (run_hit(worker, session, call))
+		return HC_RUN_DONE;
+	if (!may_start(worker, session, call->command) || !has_room(worker, session, call))
 		return HC_RUN_LATER;
 	hc_stats_count(worker->stats, commands_processed);
-	run(worker, session, command, argv, argc);
+	run(worker, session, call);
 	if (worker->nowhere.bytes > 0 || hc_out_failed(&worker->nowhere)) {
 		hc_out_fini(&worker->nowhere);
 		hc_out_init(&worker->nowhere, worker->pool);

@@ -30,6 +30,7 @@ typedef void hc_command_fn(struct hc_req *req);
 #define HC_CMD_CONTAINER 128u    /* has subcommands; runs itself only when no subcommand is given */
 #define HC_CMD_NOT_IN_MULTI 256u /* refused inside MULTI */
 #define HC_CMD_SECRET 512u       /* SLOWLOG does not show its arguments */
+#define HC_CMD_BRIEF 1024u       /* FAST, but not to COMMAND, since it is not in Redis */
 
 struct hc_command {
 	const char *name;      /* lower case; of a subcommand: the subcommand's own name */
@@ -70,6 +71,23 @@ struct hc_command_shared {
 	uint64_t (*accept_limit)(void *host);        /* server.maxclients as it is in force */
 };
 
+/* A command as it came, and what has been found out about it before its turn. */
+struct hc_call {
+	const struct hc_slice *argv; /* borrowed */
+	uint32_t argc;               /* at least 1 */
+	/* hc_command_foresee()'s */
+	const struct hc_command *command; /* NULL: there is none of that name */
+	uint64_t hash;                    /* of its first key, when it has one */
+};
+
+#define HC_CALLS_MAX 32 /* that are foreseen at once */
+
+static inline bool
+hc_call_has_key(const struct hc_call *call)
+{
+	return call->command != NULL && call->command->first_key > 0 && (uint32_t)call->command->first_key < call->argc;
+}
+
 #define HC_COMMAND_NAME_MAX 32 /* bytes of a command's name */
 
 /* One worker's. */
@@ -94,15 +112,20 @@ void hc_command_worker_fini(struct hc_command_worker *worker);
 
 enum hc_run {
 	HC_RUN_DONE,  /* its reply is in session->out, or will be */
-	HC_RUN_LATER, /* it cannot start yet: call again with the same arguments after `ready` */
+	HC_RUN_LATER, /* it cannot start yet: call again with the same call after `ready` */
 };
 
 /*
- * Runs one command. argv is borrowed for the call. argc >= 1. Calls come in turns, each of one session's commands,
- * between hc_slow_turn_begin() and hc_slow_turn_end().
+ * Finds out which commands these are (up to HC_CALLS_MAX, argv and argc given), and has what memory holds of their keys
+ * brought nearer. Each must be foreseen before it is run, not necessarily soon before.
  */
-enum hc_run hc_command_run(
-    struct hc_command_worker *worker, struct hc_session *session, const struct hc_slice *argv, uint32_t argc);
+void hc_command_foresee(struct hc_command_worker *worker, struct hc_call *calls, size_t n);
+
+/*
+ * Runs one command. Calls come in turns, each of one session's commands, between hc_slow_turn_begin() and
+ * hc_slow_turn_end().
+ */
+enum hc_run hc_command_run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *call);
 
 /* The connection is gone: whatever is under way for it ends without a reply. Before hc_session_close(). */
 void hc_command_abandon(struct hc_command_worker *worker, struct hc_session *session);

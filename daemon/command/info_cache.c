@@ -2,8 +2,11 @@
  * Keyspace. See info.h. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include "command/info.h"
 #include "command/text.h"
+#include "core/warm.h"
+#include "file/file.h"
 #include "fleet/fleet.h"
 
 #define MODELS_SHOWN 100
@@ -12,6 +15,82 @@ static void
 write_yes_no(FILE *to, const char *name, bool value)
 {
 	fprintf(to, "%s:%s\r\n", name, value ? "yes" : "no");
+}
+
+static void
+write_count(const struct hc_info *info, const char *name, uint64_t n)
+{
+	fprintf(info->to, "%s:%" PRIu64 "\r\n", name, n);
+}
+
+/* What was done by the file tier, each with what it costs. */
+static void
+write_file_work(const struct hc_info *info, const struct hc_file_stats *file)
+{
+	write_count(info, "file_appended", file->appended[HC_FILE_VALUE]);
+	write_count(info, "file_appended_bytes", file->appended_bytes);
+	write_count(info, "file_deletes", file->appended[HC_FILE_DELETE]);
+	write_count(info, "file_written_bytes", file->written_bytes);
+	write_count(info, "file_writes", file->writes);
+	write_count(info, "file_syncs", file->syncs);
+	write_count(info, "file_reads", file->reads);
+	write_count(info, "file_reads_cached", file->reads_cached);
+	write_count(info, "file_read_bytes", file->read_bytes);
+	write_count(info, "file_read_misses", file->read_misses);
+	write_count(info, "file_read_errors", file->read_errors);
+	write_count(info, "file_damaged", file->damaged);
+	write_count(info, "file_demoted", hc_core_demoted(info->shared->core));
+	write_count(info, "file_shed", file->shed);
+	write_count(info, "file_too_long", file->too_long);
+	write_count(info, "file_lost", file->lost);
+	write_count(info, "file_carried", file->carried);
+	write_count(info, "file_dropped", file->dropped_live);
+	write_count(info, "file_segments_reclaimed", file->reclaimed);
+}
+
+static void
+write_file(const struct hc_info *info)
+{
+	struct hc_file_stats file = {0};
+	bool enabled = hc_core_file_stats(info->shared->core, &file);
+
+	write_yes_no(info->to, "file_enabled", enabled);
+	write_count(info, "file_entries", file.items);
+	write_count(info, "file_bytes", file.disk_bytes);
+	if (!enabled)
+		return;
+	fprintf(info->to, "file_state:%s\r\n", hc_file_mode_name(file.mode));
+	fprintf(info->to, "file_fault:%s\r\n", file.fault != 0 ? strerrorname_np(file.fault) : "");
+	write_count(info, "file_faults", file.faults);
+	write_count(info, "file_max_bytes", file.max_bytes);
+	write_count(info, "file_live_bytes", file.live_bytes);
+	write_count(info, "file_segments", file.segments);
+	write_count(info, "file_index_bytes", file.index_bytes);
+	write_count(info, "file_queue_records", file.queue_records);
+	write_count(info, "file_queue_bytes", file.queue_bytes);
+	write_count(info, "file_load_records", file.load_records);
+	write_count(info, "file_load_segments_left", file.load_segments_left);
+	write_count(info, "file_load_ms", file.load_ms);
+	write_file_work(info, &file);
+}
+
+static void
+write_warmup(const struct hc_info *info)
+{
+	static const char *const names[] = {
+	    [HC_WARM_OFF] = "off",
+	    [HC_WARM_WAITING] = "waiting",
+	    [HC_WARM_RUNNING] = "running",
+	    [HC_WARM_DONE] = "done",
+	};
+	struct hc_warm_status warm;
+
+	hc_core_warm_status(info->shared->core, &warm);
+	fprintf(info->to, "warmup_state:%s\r\n", names[warm.state]);
+	write_count(info, "warmup_keys", warm.keys);
+	write_count(info, "warmup_tried", warm.tried);
+	write_count(info, "warmup_loaded", warm.loaded);
+	write_count(info, "warmup_bytes", warm.bytes);
 }
 
 void
@@ -28,6 +107,8 @@ hc_info_tiers(const struct hc_info *info)
 	fprintf(info->to, "memory_evicted:%" PRIu64 "\r\n", store.evicted);
 	fprintf(info->to, "memory_expired:%" PRIu64 "\r\n", store.expired);
 	fprintf(info->to, "memory_reclaimed:%" PRIu64 "\r\n", store.reclaimed);
+	write_file(info);
+	write_warmup(info);
 }
 
 /* ---- Upstream, Fleet ---- */
@@ -49,6 +130,8 @@ hc_info_state_name(enum hc_upstream_state state)
 void
 hc_info_upstream(const struct hc_info *info)
 {
+	static const char *const foreign[] = {
+	    [HC_FOREIGN_OFF] = "off", [HC_FOREIGN_ON] = "on", [HC_FOREIGN_UNSUPPORTED] = "unsupported"};
 	struct hc_core_status status;
 
 	hc_core_status(info->shared->core, &status);
@@ -62,6 +145,9 @@ hc_info_upstream(const struct hc_info *info)
 	fprintf(info->to, "queued_writes:%" PRIu64 "\r\n", status.queued_writes);
 	fprintf(info->to, "event_link:%s\r\n", hc_info_state_name(status.event_link));
 	fprintf(info->to, "event_link_seconds:%" PRId64 "\r\n", status.event_link_for_ms / 1000);
+	fprintf(info->to, "fence_age_ms:%" PRId64 "\r\n", status.fence_age_ms);
+	fprintf(info->to, "lease_lapses:%" PRIu64 "\r\n", status.lapses);
+	fprintf(info->to, "foreign_writes:%s\r\n", foreign[status.foreign_writes]);
 }
 
 void

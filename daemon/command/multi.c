@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "command/handlers.h"
+#include "command/load.h"
 #include "command/req.h"
 #include "command/run.h"
 #include "command/watch.h"
@@ -20,6 +21,7 @@ struct hc_queued {
 struct exec {
 	struct hc_queued *queue; /* all, freed at the end */
 	struct hc_queued *next;  /* to be run */
+	size_t n;                /* all */
 	bool running;            /* exec_on() is on the stack */
 };
 
@@ -171,12 +173,67 @@ hc_multi_child_ended(struct hc_req *req)
 		hc_req_resume(req);
 }
 
+static void
+exec_begin(struct hc_req *req)
+{
+	struct hc_store *store = hc_core_store(req->worker->shared->core);
+	bool fleet = hc_core_is_fleet(req->worker->shared->core);
+	struct hc_session *session = req->session; /* NULL: the client has gone while keys were read */
+
+	hc_req_wait(req, exec_done); /* for the loop itself */
+	if (!fleet)
+		hc_store_exclusive_begin(store);
+	if (session != NULL && hc_watch_holds(session, store, hc_core_now_ms(req->worker->core))) {
+		hc_reply_array(req, ((struct exec *)req->data)->n);
+		exec_on(req);
+	} else {
+		hc_reply_null_array(req);
+	}
+	if (session != NULL)
+		hc_watch_forget(session);
+	if (!fleet)
+		hc_store_exclusive_end(store);
+	if (req->waiting == 1)
+		hc_req_resume(req);
+}
+
+/* The keys that the table knows of the queued commands; `keys` may be NULL. Returns how many. */
+static size_t
+list_keys(const struct exec *exec, struct hc_slice *keys)
+{
+	size_t n = 0;
+
+	for (const struct hc_queued *queued = exec->queue; queued != NULL; queued = queued->next) {
+		const struct hc_command *command = queued->command;
+		int64_t last = command->last_key < 0 ? (int64_t)queued->argc + command->last_key : command->last_key;
+		for (int64_t i = command->first_key; i > 0 && i <= last; i += command->key_step, n++) {
+			if (keys != NULL)
+				keys[n] = queued->argv[i];
+		}
+	}
+	return n;
+}
+
+/* What is in files is read before, so that nothing has to be waited for once it has begun. */
+static bool
+load_keys(struct hc_req *req)
+{
+	const struct exec *exec = req->data;
+	size_t n = hc_core_loads(req->worker->core) ? list_keys(exec, NULL) : 0;
+
+	if (n == 0)
+		return false;
+	struct hc_slice *keys = hc_req_alloc(req, n * sizeof(*keys));
+	if (keys == NULL)
+		return true;
+	(void)list_keys(exec, keys);
+	return hc_load_keys(req, (struct hc_load_list){keys, n}, exec_begin);
+}
+
 void
 hc_cmd_exec(struct hc_req *req)
 {
 	struct hc_session *session = req->session;
-	struct hc_store *store = hc_core_store(req->worker->shared->core);
-	bool fleet = hc_core_is_fleet(req->worker->shared->core);
 
 	if (!session->multi.active) {
 		hc_reply_error(req, "ERR EXEC without MULTI");
@@ -198,18 +255,7 @@ hc_cmd_exec(struct hc_req *req)
 	clear(session);
 	req->data = exec;
 	req->data_fini = exec_fini;
-	hc_req_wait(req, exec_done); /* for the loop itself */
-	if (!fleet)
-		hc_store_exclusive_begin(store);
-	if (hc_watch_holds(session, store, hc_core_now_ms(req->worker->core))) {
-		hc_reply_array(req, n);
-		exec_on(req);
-	} else {
-		hc_reply_null_array(req);
-	}
-	hc_watch_forget(session);
-	if (!fleet)
-		hc_store_exclusive_end(store);
-	if (req->waiting == 1)
-		hc_req_resume(req);
+	exec->n = n;
+	if (!load_keys(req))
+		exec_begin(req);
 }

@@ -30,16 +30,22 @@ hc_reply_simple(struct hc_req *req, const char *text)
 void
 hc_reply_ok(struct hc_req *req)
 {
-	hc_out_append(req->out, "+OK\r\n", 5);
+	char *dst = hc_out_reserve(req->out, 5);
+
+	if (dst == NULL)
+		return;
+	memcpy(dst, "+OK\r\n", 5);
+	hc_out_commit(req->out, 5);
 }
 
 /* Each element's writer wants the same: room, the bytes, how many they are. */
-#define PUT(req, room, call)                                    \
-	do {                                                    \
-		char *dst = hc_out_reserve((req)->out, (room)); \
-		if (dst != NULL)                                \
-			hc_out_commit((req)->out, (call));      \
+#define PUT_TO(out, room, call)                            \
+	do {                                               \
+		char *dst = hc_out_reserve((out), (room)); \
+		if (dst != NULL)                           \
+			hc_out_commit((out), (call));      \
 	} while (0)
+#define PUT(req, room, call) PUT_TO((req)->out, (room), (call))
 
 void
 hc_reply_int(struct hc_req *req, int64_t value)
@@ -59,23 +65,22 @@ hc_reply_bool(struct hc_req *req, bool value)
 	PUT(req, HC_RESP_HEAD_MAX, hc_resp_put_bool(dst, value, req->resp));
 }
 
+static void
+put_bulk(struct hc_out *out, const void *ptr, size_t len)
+{
+	if (len <= HC_OUT_CHUNK / 4) {
+		PUT_TO(out, HC_RESP_HEAD_MAX + len + 2, hc_resp_put_bulk(dst, hc_slice(ptr, len)));
+		return;
+	}
+	PUT_TO(out, HC_RESP_HEAD_MAX, hc_resp_put_bulk_head(dst, len));
+	hc_out_append(out, ptr, len);
+	hc_out_append(out, "\r\n", 2);
+}
+
 void
 hc_reply_bulk(struct hc_req *req, const void *ptr, size_t len)
 {
-	if (len <= HC_OUT_CHUNK / 4) {
-		char *dst = hc_out_reserve(req->out, HC_RESP_HEAD_MAX + len + 2);
-		if (dst == NULL)
-			return;
-		size_t head = hc_resp_put_bulk_head(dst, len);
-		if (len > 0)
-			memcpy(dst + head, ptr, len);
-		memcpy(dst + head + len, "\r\n", 2);
-		hc_out_commit(req->out, head + len + 2);
-		return;
-	}
-	PUT(req, HC_RESP_HEAD_MAX, hc_resp_put_bulk_head(dst, len));
-	hc_out_append(req->out, ptr, len);
-	hc_out_append(req->out, "\r\n", 2);
+	put_bulk(req->out, ptr, len);
 }
 
 void
@@ -118,18 +123,24 @@ release_entry(void *arg)
 }
 
 void
-hc_reply_value(struct hc_req *req, struct hc_entry *entry)
+hc_reply_value_to(struct hc_out *out, struct hc_entry *entry)
 {
 	struct hc_slice value = hc_entry_value(entry);
 
 	if (value.len < REFERENCE_MIN) {
-		hc_reply_bulk(req, value.ptr, value.len);
+		put_bulk(out, value.ptr, value.len);
 		return;
 	}
-	PUT(req, HC_RESP_HEAD_MAX, hc_resp_put_bulk_head(dst, value.len));
+	PUT_TO(out, HC_RESP_HEAD_MAX, hc_resp_put_bulk_head(dst, value.len));
 	hc_entry_ref(entry);
-	hc_out_reference(req->out, value.ptr, value.len, release_entry, entry);
-	hc_out_append(req->out, "\r\n", 2);
+	hc_out_reference(out, value.ptr, value.len, release_entry, entry);
+	hc_out_append(out, "\r\n", 2);
+}
+
+void
+hc_reply_value(struct hc_req *req, struct hc_entry *entry)
+{
+	hc_reply_value_to(req->out, entry);
 }
 
 void

@@ -10,6 +10,7 @@
 
 struct hc_req;
 struct hc_entry;
+struct hc_out;
 
 void hc_reply_ok(struct hc_req *req);
 void hc_reply_simple(struct hc_req *req, const char *text); /* +text */
@@ -23,6 +24,7 @@ void hc_reply_strf(struct hc_req *req, const char *format, ...) __attribute__((f
 void hc_reply_verbatim(struct hc_req *req, const char *ptr, size_t len); /* txt; RESP2: bulk */
 /* The entry's value: copied when small, else sent from the entry itself (takes a reference of its own). */
 void hc_reply_value(struct hc_req *req, struct hc_entry *entry);
+void hc_reply_value_to(struct hc_out *out, struct hc_entry *entry);
 void hc_reply_null(struct hc_req *req);              /* nil string, or null */
 void hc_reply_null_array(struct hc_req *req);        /* nil array, or null */
 void hc_reply_array(struct hc_req *req, size_t n);   /* n elements follow */

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include "base/mem.h"
 #include "base/num.h"
+#include "command/load.h"
 #include "command/multi.h"
 #include "command/run.h"
 
@@ -25,10 +26,11 @@ is_abandoned(const struct hc_req *req)
 	return req->session == NULL || (req->parent != NULL && req->parent->session == NULL);
 }
 
-void *
-hc_req_alloc(struct hc_req *req, size_t size)
+/* hc_req_alloc(), but not zeroed. */
+static void *
+alloc(struct hc_req *req, size_t size)
 {
-	struct hc_block *block = size > SIZE_MAX / 2 ? NULL : hc_calloc(1, sizeof(*block) + size);
+	struct hc_block *block = size > SIZE_MAX / 2 ? NULL : hc_malloc(sizeof(*block) + size);
 	if (block == NULL) {
 		hc_reply_nomem(req);
 		return NULL;
@@ -36,6 +38,14 @@ hc_req_alloc(struct hc_req *req, size_t size)
 	block->next = req->blocks;
 	req->blocks = block;
 	return block->memory;
+}
+
+void *
+hc_req_alloc(struct hc_req *req, size_t size)
+{
+	void *memory = alloc(req, size);
+
+	return memory != NULL ? memset(memory, 0, size) : NULL;
 }
 
 static void
@@ -62,6 +72,12 @@ release(struct hc_req *req)
 
 /* ---- the pending ones of a session ---- */
 
+static bool
+is_alone(const struct hc_req *req)
+{
+	return req->alone || !(req->command->flags & HC_CMD_PIPE);
+}
+
 static void
 pending_append(struct hc_session *session, struct hc_req *req)
 {
@@ -74,7 +90,7 @@ pending_append(struct hc_session *session, struct hc_req *req)
 	session->pending_tail = req;
 	session->n_pending++;
 	session->parked_bytes += req->arg_bytes;
-	if (!(req->command->flags & HC_CMD_PIPE))
+	if (is_alone(req))
 		session->barrier = true;
 }
 
@@ -90,7 +106,7 @@ pending_drop_head(struct hc_session *session)
 		session->pending_tail = NULL;
 	session->n_pending--;
 	session->parked_bytes -= req->arg_bytes;
-	if (!(req->command->flags & HC_CMD_PIPE))
+	if (is_alone(req))
 		session->barrier = false;
 }
 
@@ -166,13 +182,14 @@ hc_command_abandon(struct hc_command_worker *worker, struct hc_session *session)
 
 void
 hc_run_begin(struct hc_req *req, struct hc_command_worker *worker, struct hc_session *session,
-    const struct hc_command *command, const struct hc_slice *argv, uint32_t argc, struct hc_out *out)
+    const struct hc_call *call, struct hc_out *out)
 {
 	req->worker = worker;
 	req->session = session;
-	req->command = command;
-	req->argv = argv;
-	req->argc = argc;
+	req->command = call->command;
+	req->argv = call->argv;
+	req->argc = call->argc;
+	req->hash = call->hash;
 	req->resp = session->resp;
 	req->out = out;
 	req->n_values = req->n_ops = req->waiting = 0;
@@ -180,7 +197,8 @@ hc_run_begin(struct hc_req *req, struct hc_command_worker *worker, struct hc_ses
 	req->data_fini = NULL;
 	req->number = 0;
 	req->done = NULL;
-	req->parked = req->busy = req->complete = false;
+	req->parked = req->busy = req->complete = req->alone = false;
+	req->load = NULL;
 	req->silent = false;
 	req->parent = NULL;
 	req->blocks = NULL;
@@ -236,7 +254,10 @@ hc_run_child(struct hc_req *parent, const struct hc_command *command, const stru
 		hc_multi_child_ended(parent);
 		return true;
 	}
-	hc_run_begin(req, parent->worker, parent->session, command, argv, argc, parent->out);
+	struct hc_call call = {.argv = argv, .argc = argc, .command = command};
+	if (hc_call_has_key(&call))
+		call.hash = hc_key(argv[command->first_key]).hash;
+	hc_run_begin(req, parent->worker, parent->session, &call, parent->out);
 	req->parked = true;
 	req->parent = parent;
 	hc_run_handler(req);
@@ -306,16 +327,23 @@ hc_req_resume(struct hc_req *req)
 /* ---- reads ---- */
 
 static void
-count_read(struct hc_req *req, enum hc_status status, bool from_memory)
+count_read(struct hc_req *req, enum hc_status status, enum hc_tier_name tier)
+{
+	if (req->read_flags & HC_REQ_COUNT)
+		hc_req_count_read(req, status == HC_OK, tier);
+}
+
+void
+hc_req_count_read(struct hc_req *req, bool found, enum hc_tier_name tier)
 {
 	struct hc_stats *stats = req->worker->stats;
 
-	if (!(req->read_flags & HC_REQ_COUNT))
-		return;
-	if (status != HC_OK)
+	if (!found)
 		hc_stats_count(stats, misses);
-	else if (from_memory)
+	else if (tier == HC_TIER_MEMORY)
 		hc_stats_count(stats, memory_hits);
+	else if (tier == HC_TIER_FILE)
+		hc_stats_count(stats, file_hits);
 	else
 		hc_stats_count(stats, upstream_hits);
 }
@@ -331,9 +359,9 @@ on_fetched(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *ent
 		value->entry = entry;
 	}
 	value->pttl = pttl;
-	value->fetched = true;
+	value->tier = waiter->tier;
 	value->status = status == HC_OK || status == HC_WRONGTYPE ? status : HC_MISS;
-	count_read(req, value->status, false);
+	count_read(req, value->status, waiter->tier);
 	hc_req_resume(req);
 }
 
@@ -352,29 +380,79 @@ fetch_missing(struct hc_req *req, const struct hc_slice *keys, size_t stride)
 		    HC_PENDING) {
 			req->waiting--;
 			value->status = HC_MISS;
-			count_read(req, HC_MISS, false);
+			count_read(req, HC_MISS, HC_TIER_UPSTREAM);
 		}
 	}
 	hc_req_resume(req);
 }
 
-/* Looks all keys up; returns whether one has to be fetched. */
+struct hc_key
+hc_req_key(const struct hc_req *req)
+{
+	struct hc_slice key = req->argv[req->command->first_key];
+
+	return (struct hc_key){key.ptr, key.len, req->hash};
+}
+
+/* Looks keys up, from the `at`-th on; returns whether one has to be fetched. */
 static bool
-look_up(struct hc_req *req, const struct hc_slice *keys, size_t stride)
+look_up(struct hc_req *req, const struct hc_key *keys, size_t at, size_t n)
+{
+	bool pending = false;
+
+	for (size_t i = 0; i < n; i++) {
+		struct hc_req_value *value = &req->values[at + i];
+		value->entry = NULL;
+		value->pttl = -2;
+		value->tier = HC_TIER_MEMORY;
+		value->status = hc_core_lookup(req->worker->core, keys[i], req->read_flags, &value->entry);
+		if (value->status == HC_PENDING)
+			pending = true;
+		else
+			count_read(req, value->status, HC_TIER_MEMORY);
+	}
+	return pending;
+}
+
+/* What can be had from files without waiting; returns whether there is more that has to be fetched. */
+static bool
+look_in_files(struct hc_req *req, const struct hc_slice *keys, size_t stride)
 {
 	bool pending = false;
 
 	for (size_t i = 0; i < req->n_values; i++) {
 		struct hc_req_value *value = &req->values[i];
-		value->entry = NULL;
-		value->pttl = -2;
-		value->fetched = false;
-		value->status =
-		    hc_core_lookup(req->worker->core, hc_key(keys[i * stride]), req->read_flags, &value->entry);
-		if (value->status == HC_PENDING)
+		if (value->status != HC_PENDING)
+			continue;
+		if (hc_core_read_file(req->worker->core, hc_key(keys[i * stride]), req->read_flags, &value->entry) !=
+		    HC_OK) {
 			pending = true;
-		else
-			count_read(req, value->status, true);
+			continue;
+		}
+		value->status = HC_OK;
+		value->tier = HC_TIER_FILE;
+		count_read(req, HC_OK, HC_TIER_FILE);
+	}
+	return pending;
+}
+
+/* All of them, some at a time. */
+static bool
+look_all_up(struct hc_req *req, const struct hc_slice *slices, size_t stride)
+{
+	struct hc_key keys[HC_CALLS_MAX];
+	bool pending = false;
+
+	if (req->n_values == 1) {
+		keys[0] = slices == &req->argv[req->command->first_key] ? hc_req_key(req) : hc_key(slices[0]);
+		return look_up(req, keys, 0, 1);
+	}
+	for (size_t at = 0, n; at < req->n_values; at += n) {
+		n = req->n_values - at < HC_CALLS_MAX ? req->n_values - at : HC_CALLS_MAX;
+		for (size_t i = 0; i < n; i++)
+			keys[i] = hc_key(slices[(at + i) * stride]);
+		hc_store_prefetch(hc_core_store(req->worker->shared->core), keys, n);
+		pending |= look_up(req, keys, at, n);
 	}
 	return pending;
 }
@@ -389,6 +467,19 @@ wants_one_moment(const struct hc_req *req)
 	       !hc_core_is_fleet(shared->core);
 }
 
+/* One client's command must not keep the upstream from answering all others; true after replying so. */
+static bool
+names_too_many(struct hc_req *req, size_t n)
+{
+	const struct hc_command_shared *shared = req->worker->shared;
+	int64_t max = shared->settings->upstream_keys_max;
+
+	if (n <= (size_t)max || !hc_core_is_fleet(shared->core))
+		return false;
+	hc_reply_errorf(req, "ERR no more than %lld keys at a time (upstream.keys_max)", (long long)max);
+	return true;
+}
+
 void
 hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t stride, unsigned flags, hc_req_fn *done)
 {
@@ -397,8 +488,10 @@ hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t st
 	if (req->session->no_touch && !hc_slice_is(hc_slice_str(req->command->name), "touch"))
 		flags |= HC_READ_QUIET;
 	req->values = &req->inline_value;
+	if (n > 1 && names_too_many(req, n))
+		return;
 	if (n > 1)
-		req->values = hc_req_alloc(req, n * sizeof(*req->values));
+		req->values = alloc(req, n * sizeof(*req->values));
 	if (req->values == NULL)
 		return;
 	req->n_values = n;
@@ -407,9 +500,11 @@ hc_req_read(struct hc_req *req, const struct hc_slice *keys, size_t n, size_t st
 	bool together = wants_one_moment(req);
 	if (together)
 		hc_store_exclusive_begin(store);
-	bool pending = look_up(req, keys, stride);
+	bool pending = look_all_up(req, keys, stride);
 	if (together)
 		hc_store_exclusive_end(store);
+	if (pending)
+		pending = look_in_files(req, keys, stride);
 	if (!pending) {
 		done(req);
 		return;
@@ -426,6 +521,8 @@ struct hc_op *
 hc_req_ops(struct hc_req *req, size_t n)
 {
 	req->ops = &req->inline_op;
+	if (n > 1 && names_too_many(req, n))
+		return NULL;
 	if (n > 1)
 		req->ops = hc_req_alloc(req, n * sizeof(*req->ops));
 	if (req->ops == NULL)
@@ -454,13 +551,16 @@ write_by(struct hc_req *req, hc_req_fn *done,
 		return;
 	}
 	req->waiting--;
+	if (req->session != NULL)
+		req->session->logged_at = hc_core_log_mark(req->worker->core);
 	done(req);
 }
 
 void
 hc_req_write(struct hc_req *req, hc_req_fn *done)
 {
-	write_by(req, done, hc_core_write);
+	if (!hc_load_for_ops(req))
+		write_by(req, done, hc_core_write);
 }
 
 void

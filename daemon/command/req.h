@@ -24,7 +24,7 @@ struct hc_req_value {
 	struct hc_entry *entry; /* with a reference while the request lives, or NULL */
 	enum hc_status status;  /* HC_OK, HC_MISS, HC_WRONGTYPE (anything else has become a miss) */
 	int64_t pttl;           /* with HC_WRONGTYPE: what PTTL says */
-	bool fetched;           /* the upstream was asked */
+	enum hc_tier_name tier; /* where it was found, or looked for last */
 	struct hc_waiter waiter;
 };
 
@@ -35,6 +35,7 @@ struct hc_req {
 	const struct hc_slice *argv;
 	uint32_t argc;
 	int resp;           /* protocol of the reply */
+	uint64_t hash;      /* of the first key, see hc_req_key() */
 	struct hc_out *out; /* where the reply goes */
 
 	/* reads */
@@ -53,9 +54,11 @@ struct hc_req {
 	unsigned read_flags;
 	size_t waiting; /* answers that are still to come */
 	bool parked, busy, complete;
-	bool silent;      /* CLIENT REPLY: what is replied goes nowhere */
-	size_t arg_bytes; /* parked: of its copy of the arguments */
-	int64_t since_us; /* parked: see hc_slow_since() */
+	bool alone;           /* nothing else of its session may start while it waits */
+	struct hc_load *load; /* load.c's */
+	bool silent;          /* CLIENT REPLY: what is replied goes nowhere */
+	size_t arg_bytes;     /* parked: of its copy of the arguments */
+	int64_t since_us;     /* parked: see hc_slow_since() */
 	struct hc_op_group group;
 	struct hc_op inline_op;
 	struct hc_req_value inline_value;
@@ -87,10 +90,16 @@ void hc_req_resume(struct hc_req *req);                /* it came */
 void hc_req_read(
     struct hc_req *req, const struct hc_slice *keys, size_t n, size_t stride, unsigned flags, hc_req_fn *done);
 
+/* Counts a GET-like read, for handlers that know only afterwards what came of it: those without HC_REQ_COUNT. */
+void hc_req_count_read(struct hc_req *req, bool found, enum hc_tier_name tier);
+
 /* Room for n ops, zeroed, as req->ops. NULL after replying with an error. */
 struct hc_op *hc_req_ops(struct hc_req *req, size_t n);
 
-/* Carries out req->ops[0..n), then calls done. The last thing a handler does. */
+/*
+ * Carries out req->ops[0..n), then calls done. The last thing a handler does; but where something has to be read from
+ * files first, the handler runs once more.
+ */
 void hc_req_write(struct hc_req *req, hc_req_fn *done);
 /* The same for one CLEAR_ALL op that shall take everything of the own prefix away. */
 void hc_req_flush(struct hc_req *req, hc_req_fn *done);
@@ -110,6 +119,8 @@ bool hc_req_model_named(struct hc_req *req, struct hc_slice name, uint32_t *mode
 void hc_req_speak(struct hc_req *req);
 void hc_req_hush(struct hc_req *req);
 
+/* The first key, of a command that has keys. */
+struct hc_key hc_req_key(const struct hc_req *req);
 /* True when the i-th argument is that word, ignoring case. */
 bool hc_req_arg_is(const struct hc_req *req, uint32_t i, const char *word);
 /* The i-th argument as an integer; false after replying "ERR value is not an integer or out of range". */

@@ -44,6 +44,8 @@ struct hc_session {
 	bool no_touch;               /* CLIENT NO-TOUCH */
 	enum hc_silence silence;     /* CLIENT REPLY */
 	struct hc_out out;           /* replies in order, ready to be sent */
+	uint64_t logged_at;          /* … once the log has been written up to here; 0: at once */
+	bool wants_room;             /* its next command waits for room in the log */
 	struct hc_req *pending_head; /* commands under way, in order; their replies wait for those before */
 	struct hc_req *pending_tail;
 	unsigned n_pending;

@@ -1,6 +1,7 @@
 /* Commands that took long; see slow.h. */
 #include "command/slow.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include "base/clock.h"
@@ -234,7 +235,7 @@ slow_from_us(const struct hc_command_worker *worker)
 int64_t
 hc_slow_turn_begin(struct hc_command_worker *worker)
 {
-	worker->watch = (struct hc_slow_watch){.looked_us = hc_clock_mono_us(), .first = true};
+	worker->watch = (struct hc_slow_watch){.looked_us = hc_clock_mono_us(), .patience = 1};
 	return worker->watch.looked_us;
 }
 
@@ -271,26 +272,26 @@ hc_slow_turn_end(struct hc_command_worker *worker, struct hc_session *session)
 }
 
 void
-hc_slow_ran(struct hc_command_worker *worker, const struct hc_req *req)
+hc_slow_look(struct hc_command_worker *worker, const struct hc_session *session, const struct hc_command *command,
+    const struct hc_slice *argv, uint32_t argc)
 {
 	struct hc_slow_watch *watch = &worker->watch;
 	int64_t from_us = slow_from_us(worker);
-	bool fast = req->command->flags & HC_CMD_FAST;
 
-	watch->unseen++;
-	if (from_us < 0 || (fast && !watch->first && from_us > 0 && watch->unseen < HC_SLOW_RUN))
+	watch->patience = from_us < 0 ? UINT_MAX : from_us == 0 ? 1 : HC_SLOW_RUN;
+	if (from_us < 0)
 		return;
 	int64_t now_us = hc_clock_mono_us();
 	if (now_us - watch->looked_us >= from_us && watch->looked_us > 0) {
+		bool fast = command->flags & HC_CMD_FAST;
 		struct shown shown = {.n = 0};
-		show_command(&shown, req->command, req->argv, req->argc);
+		show_command(&shown, command, argv, argc);
 		remark_run(&shown, watch->unseen);
-		add(worker->shared, req->session, &shown, fast ? HC_SLOW_FAST_COMMAND : HC_SLOW_COMMAND,
+		add(worker->shared, session, &shown, fast ? HC_SLOW_FAST_COMMAND : HC_SLOW_COMMAND,
 		    now_us - watch->looked_us);
 	}
 	watch->looked_us = now_us;
 	watch->unseen = 0;
-	watch->first = false;
 }
 
 int64_t

@@ -3,11 +3,11 @@
  *
  * The watch. A command's time is from the look at the clock before it to the one behind it, and looks are shared: the
  * clock is read as a worker's turn begins (a read from a socket, which wants the time anyway), behind the turn's first
- * command, behind each command that is not FAST, and behind every HC_SLOW_RUN-th of those that are, which cost less
- * than looking twice would. What is left is looked at as the turn ends. So a time may be that of several commands: the
- * entry then says so, and has the arguments of the last one only. A command that waits (for the upstream) is timed by
- * itself, until its reply is there. Parsing counts; reading and writing the socket does not. Within EXEC only EXEC is
- * timed.
+ * command, behind each command that is neither FAST nor BRIEF, and behind every HC_SLOW_RUN-th of those that are, which
+ * cost less than looking twice would. What is left is looked at as the turn ends. So a time may be that of several
+ * commands: the entry then says so, and has the arguments of the last one only. A command that waits (for the upstream)
+ * is timed by itself, until its reply is there. Parsing counts; reading and writing the socket does not. Within EXEC
+ * only EXEC is timed.
  *
  * Any thread may call what takes a struct hc_slow; it has a lock of its own, a leaf, which is taken only for commands
  * that were slow. The watch is its worker's.
@@ -20,6 +20,7 @@
 #include "base/status.h"
 #include "proto/slice.h"
 
+struct hc_command;
 struct hc_command_worker;
 struct hc_req;
 struct hc_session;
@@ -31,7 +32,7 @@ struct hc_slow;
 struct hc_slow_watch {
 	int64_t looked_us; /* monotonic: last look; 0: outside of turns */
 	unsigned unseen;   /* commands since */
-	bool first;        /* none has been looked at in this turn */
+	unsigned patience; /* so many FAST or BRIEF ones may be, before it is time for a look */
 };
 
 enum hc_status hc_slow_create(struct hc_slow **out);
@@ -40,8 +41,14 @@ void hc_slow_destroy(struct hc_slow *slow);
 /* A turn begins; returns the monotonic time in microseconds. */
 int64_t hc_slow_turn_begin(struct hc_command_worker *worker);
 void hc_slow_turn_end(struct hc_command_worker *worker, struct hc_session *session);
-/* A command has been carried out at once. */
-void hc_slow_ran(struct hc_command_worker *worker, const struct hc_req *req);
+/* A command has been carried out at once. True: it is time for a look. */
+static inline bool
+hc_slow_ran(struct hc_slow_watch *watch, bool fast)
+{
+	return ++watch->unseen >= watch->patience || !fast;
+}
+void hc_slow_look(struct hc_command_worker *worker, const struct hc_session *session, const struct hc_command *command,
+    const struct hc_slice *argv, uint32_t argc);
 /* A command is going to wait: since when, for hc_slow_waited(). */
 int64_t hc_slow_since(const struct hc_command_worker *worker);
 /* Its reply is there. */

@@ -12,7 +12,6 @@
 #define SWEEP_INTERVAL_MS 100
 #define REST_INTERVAL_MS 1000 /* while nothing happens */
 #define REST_BYTES 65536      /* by which the process may grow or shrink meanwhile */
-#define TRIM_SWEEPS 20        /* from one return of free pages to the next, at least */
 #define SWEEP_BUDGET_US 5000  /* a twentieth of a core at most */
 
 static enum hc_status
@@ -59,6 +58,20 @@ create_fleet_side(struct hc_core *core, char *why, size_t cap)
 	return HC_OK;
 }
 
+/* What is in files is suspect until what was missed since the last stop is known. */
+static enum hc_status
+create_belief(struct hc_core *core)
+{
+	enum hc_status status = hc_saved_create(core, &core->saved);
+
+	if (status != HC_OK)
+		return status;
+	struct hc_saved_state found = hc_saved_found(core->saved);
+	uint64_t trusted_from = found.life != 0 ? found.trusted_from : UINT64_MAX;
+	int64_t ago_ms = hc_clock_wall_ms() - found.at_ms;
+	return hc_doubt_create(core, trusted_from, hc_clock_mono_ms() - (ago_ms > 0 ? ago_ms : 0), &core->doubt);
+}
+
 enum hc_status
 hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, size_t why_cap)
 {
@@ -83,17 +96,24 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 		snprintf(why, why_cap, "model.templates: %s", reason != NULL ? reason : "out of memory");
 		goto fail;
 	}
-	status = hc_store_create(&config, &core->store);
+	status = hc_late_create(&core->late);
+	if (status == HC_OK)
+		status = hc_store_create(&config, &core->store);
 	if (status != HC_OK) {
 		snprintf(why, why_cap, "out of memory for the memory tier");
 		goto fail;
 	}
 	core->models = hc_store_models(core->store);
-	if (settings->upstream_url[0] != '\0') {
+	if (settings->upstream_url[0] != '\0')
 		status = create_fleet_side(core, why, why_cap);
-		if (status != HC_OK)
-			goto fail;
-	}
+	if (status == HC_OK && settings->file_enabled)
+		status = hc_tier_create(core, &core->tier, why, why_cap);
+	if (status == HC_OK && core->fleet != NULL)
+		status = create_belief(core);
+	if (status == HC_OK)
+		status = hc_warm_create(core, core->tier != NULL ? hc_tier_dir(core->tier) : NULL, &core->warm);
+	if (status != HC_OK)
+		goto fail;
 	*out = core;
 	return HC_OK;
 
@@ -107,10 +127,16 @@ hc_core_destroy(struct hc_core *core)
 {
 	if (core == NULL)
 		return;
+	hc_warm_destroy(core->warm);
+	hc_doubt_settle(core->doubt);
+	hc_tier_destroy(core->tier, atomic_load(&core->end_by_ms));
+	hc_doubt_destroy(core->doubt);
+	hc_saved_destroy(core->saved);
 	if (core->fleet != NULL)
 		hc_url_fini(&core->url);
 	hc_outage_destroy(core->outage);
 	hc_fleet_destroy(core->fleet);
+	hc_late_destroy(core->late);
 	hc_key_models_destroy(core->key_models);
 	hc_store_destroy(core->store);
 	hc_free(core);
@@ -129,13 +155,8 @@ fit_process(struct hc_core *core)
 	if (!core->settings->memory_enabled || resident == 0)
 		return false;
 	core->resident_before = resident;
-	if (grown > (size_t)core->settings->memory_max_bytes && ++core->sweeps_untrimmed >= TRIM_SWEEPS) {
-		core->sweeps_untrimmed = 0;
-		hc_mem_trim();
-	}
-	hc_store_fit_process(core->store, grown);
-	return resident + REST_BYTES < before || before + REST_BYTES < resident ||
-	       grown > (size_t)core->settings->memory_max_bytes;
+	bool fits = hc_store_fit_process(core->store, grown);
+	return !fits || resident + REST_BYTES < before || before + REST_BYTES < resident;
 }
 
 /* Until the next sweep, when this one has found little: at rest not before something expires. */
@@ -161,12 +182,13 @@ static void
 on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct hc_core *core = arg;
+	int64_t now_ms = hc_clock_wall_ms();
 
 	(void)fd;
 	(void)what;
-	int64_t now_ms = hc_clock_wall_ms();
 	bool busy = fit_process(core);
 	busy = hc_store_sweep(core->store, now_ms, SWEEP_BUDGET_US) || busy;
+	hc_tier_kick(core->tier);
 	(void)schedule_sweep(core, busy ? SWEEP_INTERVAL_MS : rest_ms(core, now_ms));
 }
 
@@ -180,6 +202,13 @@ hc_core_start(struct hc_core *core, struct event_base *base, struct hc_stats *st
 	if (core->fleet != NULL)
 		return hc_sync_create(core, base, stats);
 	return HC_OK;
+}
+
+void
+hc_core_ending(struct hc_core *core)
+{
+	/* What is not done by then is left undone, with some time for closing the files. */
+	atomic_store(&core->end_by_ms, hc_clock_mono_ms() + core->settings->shutdown_timeout * 4 / 5);
 }
 
 void
@@ -197,6 +226,8 @@ hc_core_apply_settings(struct hc_core *core)
 	if (core->settings->memory_enabled)
 		hc_store_set_limit(core->store, (uint64_t)core->settings->memory_max_bytes);
 	hc_store_set_weigh_bytes(core->store, core->settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES);
+	if (core->sweep_timer != NULL)
+		(void)schedule_sweep(core, SWEEP_INTERVAL_MS); /* a lowered limit is the sweep's to reach */
 	if (core->sync != NULL)
 		hc_sync_apply_settings(core);
 }
@@ -235,6 +266,51 @@ hc_core_model_of_key(struct hc_core *core, struct hc_slice key, uint32_t *model)
 		return HC_OK;
 	}
 	return hc_models_intern(core->models, name, model);
+}
+
+void
+hc_core_clear_all(struct hc_core *core)
+{
+	bool held = hc_store_is_exclusive(core->store); /* by EXEC */
+
+	/* What is written meanwhile is either from before or from after, in memory and in the log alike. */
+	if (core->tier != NULL && !held)
+		hc_store_exclusive_begin(core->store);
+	hc_store_forget_all(core->store);
+	hc_tier_clear_all(core->tier);
+	if (core->tier != NULL && !held)
+		hc_store_exclusive_end(core->store);
+}
+
+/* ---- what is known of the file tier ---- */
+
+bool
+hc_core_file_stats(struct hc_core *core, struct hc_file_stats *out)
+{
+	if (core->tier == NULL)
+		return false;
+	hc_file_stats(hc_tier_file(core->tier), out);
+	return true;
+}
+
+uint64_t
+hc_core_demoted(const struct hc_core *core)
+{
+	return core->tier != NULL ? hc_tier_demoted(core->tier) : 0;
+}
+
+bool
+hc_core_file_loading(struct hc_core *core)
+{
+	struct hc_file_stats stats;
+
+	return hc_core_file_stats(core, &stats) && stats.mode == HC_FILE_LOADING;
+}
+
+void
+hc_core_warm_status(const struct hc_core *core, struct hc_warm_status *out)
+{
+	hc_warm_status(core->warm, out);
 }
 
 /* Uniform in [0, n), good enough to spread expiries. */
@@ -313,6 +389,7 @@ hc_core_status(struct hc_core *core, struct hc_core_status *out)
 	out->failures = atomic_load(&core->link_failures);
 	out->timeouts = atomic_load(&core->link_timeouts);
 	out->queued_writes = hc_outage_count(core->outage);
+	out->foreign_writes = (enum hc_foreign_writes)atomic_load(&core->foreign_writes);
 	out->incarnation = atomic_load(&core->incarnation);
 	out->seq = hc_fleet_seq(core->fleet);
 	out->event_lag_us = hc_fleet_event_lag_us(core->fleet);

@@ -44,6 +44,8 @@ void hc_core_destroy(struct hc_core *core);
 
 /* Main thread: timers, and the links that keep the fleet in step, on the main loop. */
 enum hc_status hc_core_start(struct hc_core *core, struct event_base *base, struct hc_stats *stats);
+/* Any thread: a shutdown has begun, and is to be over in shutdown.timeout. */
+void hc_core_ending(struct hc_core *core);
 /* Main thread: tells siblings that we leave, gives the links up. Workers may run still. */
 void hc_core_stop(struct hc_core *core);
 
@@ -72,19 +74,35 @@ bool hc_core_is_fleet(const struct hc_core *core);
 
 enum hc_upstream_state { HC_UPSTREAM_OFF, HC_UPSTREAM_UP, HC_UPSTREAM_DOWN };
 
+/* Whether writes of others than harcads to the upstream are noticed. */
+enum hc_foreign_writes { HC_FOREIGN_OFF, HC_FOREIGN_ON, HC_FOREIGN_UNSUPPORTED };
+
 struct hc_core_status {
 	enum hc_upstream_state upstream;   /* down when any worker's link is */
 	int64_t upstream_for_ms;           /* it has been so for */
 	enum hc_upstream_state event_link; /* up: events are received, nothing is missed */
 	int64_t event_link_for_ms;
-	const char *upstream_shown;            /* the URL without secrets, "" when embedded */
+	int64_t fence_age_ms;       /* since the last proof that no event was missed was asked for; -1: never */
+	uint64_t lapses;            /* leases that ended without another */
+	const char *upstream_shown; /* the URL without secrets, "" when embedded */
 	uint64_t connects, failures, timeouts; /* of all links */
+	enum hc_foreign_writes foreign_writes;
 	uint64_t queued_writes;
 	uint32_t incarnation;
 	uint64_t seq;         /* the last one heard of */
 	int64_t event_lag_us; /* from PUBLISH of the own heartbeat to its arrival; -1 unknown */
 };
 void hc_core_status(struct hc_core *core, struct hc_core_status *out);
+
+struct hc_file_stats;
+struct hc_warm_status;
+/* False: there is no file tier. */
+bool hc_core_file_stats(struct hc_core *core, struct hc_file_stats *out);
+/* Entries that went from memory to files. */
+uint64_t hc_core_demoted(const struct hc_core *core);
+/* What is in files is not all known yet. */
+bool hc_core_file_loading(struct hc_core *core);
+void hc_core_warm_status(const struct hc_core *core, struct hc_warm_status *out);
 
 /* The model of a key that is written without naming one, and of raw values: by template, else default. */
 enum hc_status hc_core_model_of_key(struct hc_core *core, struct hc_slice key, uint32_t *model);
@@ -103,12 +121,23 @@ void hc_core_worker_tick(struct hc_core_worker *worker);
 
 #define HC_READ_QUIET 1u     /* leaves no trace in the eviction's view of the key */
 #define HC_READ_EXACT_TTL 2u /* the entry's expiry must be the key's own, not a cap of this daemon's */
+#define HC_READ_KEEP 4u      /* by hc_core_fetch(): it goes into memory, however rarely it is asked for */
+
+/* Where a value was found. */
+enum hc_tier_name { HC_TIER_MEMORY, HC_TIER_FILE, HC_TIER_UPSTREAM };
 
 /*
  * HC_OK: *entry has a reference. HC_MISS: nothing, for certain or for now (upstream down). HC_PENDING: ask by
- * hc_core_fetch(). Never blocks, never allocates.
+ * hc_core_read_file(), then by hc_core_fetch(). Never blocks, never allocates.
  */
 enum hc_status hc_core_lookup(
+    struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry);
+
+/*
+ * What is in a file that the system has in memory: HC_OK, *entry has a reference. HC_PENDING: it would have to be
+ * waited for. HC_MISS: it is not in a file; HC_NOMEM, HC_ERROR. In any case but HC_OK hc_core_fetch() is next.
+ */
+enum hc_status hc_core_read_file(
     struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry);
 
 /*
@@ -121,11 +150,28 @@ struct hc_waiter {
 	hc_waiter_fn *fn;
 	void *arg;
 	struct hc_waiter *next;
+	enum hc_tier_name tier; /* when fn is called: where it was found, or looked for last */
 };
 
 /* HC_PENDING: waiter->fn will be called, once. Otherwise it will not: HC_DOWN, HC_NOMEM. */
 enum hc_status hc_core_fetch(
     struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_waiter *waiter);
+
+/* HC_OK: it is in memory; HC_PENDING: it will be, if it is there at all; HC_LIMIT: too many are on their way; … */
+enum hc_status hc_core_prefetch(struct hc_core_worker *worker, struct hc_key key);
+
+/* A client was told that there is no value, and may be about to compute one: see core/late.h. */
+void hc_core_missed(struct hc_core_worker *worker, struct hc_key key);
+
+/* There is (all but certainly) a value in a file. */
+bool hc_core_in_file(struct hc_core_worker *worker, struct hc_key key);
+
+/*
+ * Whether writes are decided here with part of what they look at in files: then what hc_core_in_file_only() says yes to
+ * must be fetched (HC_READ_KEEP) before an op that looks at it is carried out.
+ */
+bool hc_core_loads(const struct hc_core_worker *worker);
+bool hc_core_in_file_only(struct hc_core_worker *worker, struct hc_key key);
 
 /* ---- writes ---- */
 
@@ -138,6 +184,21 @@ enum hc_status hc_core_write(struct hc_core_worker *worker, struct hc_op_group *
 /* Everything of the own prefix is forgotten, here, upstream, at siblings. Answers into group->ops[0] (CLEAR_ALL). */
 enum hc_status hc_core_flush(struct hc_core_worker *worker, struct hc_op_group *group);
 
+/* ---- the log of the file tier ---- */
+
+/*
+ * How far the log has to be written before the writes that this thread carried out may be acknowledged; 0: they may.
+ * The last write's mark, so it only grows.
+ */
+uint64_t hc_core_log_mark(const struct hc_core_worker *worker);
+/* True: it is written up to there. False: `logged` will be called when it is, or when the log does not work. */
+bool hc_core_log_wait(struct hc_core_worker *worker, uint64_t mark);
+bool hc_core_has_log(const struct hc_core_worker *worker);
+/* Whether the log takes more now; false: `logged` will be called when it does. */
+bool hc_core_log_has_room(struct hc_core_worker *worker, uint64_t bytes);
+/* Who is told, on the worker's thread. Before it runs. */
+void hc_core_on_logged(struct hc_core_worker *worker, void (*logged)(void *arg), void *arg);
+
 /* ---- walking the keys ---- */
 
 struct hc_scan {
@@ -148,6 +209,7 @@ struct hc_scan {
 	size_t count;
 	bool to_the_end; /* walk on to the end */
 	bool count_only; /* keep no keys */
+	bool anything;   /* whatever is met first will do: no trouble is taken that no key comes twice */
 	/* answered */
 	enum hc_status status;
 	uint64_t next;         /* cursor to go on with; 0: done */
@@ -157,21 +219,25 @@ struct hc_scan {
 	void (*done)(void *arg);
 	void *arg;
 	struct hc_core_worker *worker;
+	bool match_upstream;  /* or else here */
+	uint64_t match_steps; /* what matching may still cost: see hc_glob_within() */
 	char upstream_cursor[24];
 	size_t cap;
 };
-/* As hc_core_write(). */
+/* As hc_core_write(). scan->status may be HC_LIMIT: the pattern costs too much, as only one made for that does. */
 enum hc_status hc_core_scan(struct hc_core_worker *worker, struct hc_scan *scan);
 void hc_scan_fini(struct hc_scan *scan);
 
 /* ---- anything else ---- */
 
 /*
- * Sends a command on as it stands, but for the arguments at `keys` (indices, ascending), which get the prefix.
+ * Sends a command that reads on as it stands, but for the argument `key`, which gets the prefix.
  * HC_PENDING: fn will be called with the upstream's answer (see hc_link_reply_fn). HC_DOWN, HC_NOMEM.
+ * Commands that nobody knows here: core/pass.h.
  */
+#define HC_FORWARD_ARGS_MAX 16
 typedef void hc_forward_fn(void *arg, enum hc_status status, const redisReply *reply);
-enum hc_status hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc,
-    const size_t *keys, size_t n_keys, hc_forward_fn *fn, void *arg);
+enum hc_status hc_core_forward(
+    struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, size_t key, hc_forward_fn *fn, void *arg);
 
 #endif

@@ -124,7 +124,7 @@ on_told(void *arg, enum hc_status status, const redisReply *reply)
 	if (status == HC_OK && (hc_script_result(reply, 0, &result) != HC_OK || result.error.ptr != NULL))
 		status = HC_ERROR;
 	if (status == HC_OK)
-		hc_store_forget_all(flush->core->store);
+		hc_core_clear_all(flush->core);
 	if (status != HC_OK || flush->swept)
 		end(flush, status);
 	else

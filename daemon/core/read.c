@@ -3,49 +3,26 @@
  *
  *     lookup ─ memory hit → entry
  *        └ miss → fetch ─ one is under way, and nothing happened to the key since → wait with it
- *                    └ ticket, GET + PTTL in one write → replies → entry → kept if the ticket is good → all waiters
- *
- * GET and PTTL are two commands: should someone write between them, that write's event comes, and with it the ticket
- * goes bad or the copy goes, so that a value is never kept with another's expiry.
+ *                    └ ticket → file, upstream (fetch.h) → entry → kept if the ticket is good → all waiters
  */
-#include <inttypes.h>
-#include "base/hash.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "base/num.h"
-#include "core/internal.h"
-#include "proto/frame.h"
+#include "core/fetch.h"
 
-struct hc_fetch {
-	struct hc_core_worker *worker;
-	struct hc_fetch *next; /* in its slot */
-	struct hc_key key;     /* bytes are behind this struct */
-	struct hc_ticket ticket;
-	struct hc_waiter *waiters, **waiters_end;
-	struct hc_entry *entry;
-	enum hc_status status; /* HC_PENDING until GET is answered */
-	int64_t sent_ms;
-	bool exact; /* asked for the key's own expiry: shared with nobody, not kept */
-	bool linked;
-	bool half;          /* PTTL could not be sent: GET's answer ends it */
-	bool overtaken;     /* a write was held when it was sent: it came before that */
-	uint32_t noscripts; /* the worker's, when it was sent */
-};
-
-enum hc_status
-hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry)
+bool
+hc_core_in_file(struct hc_core_worker *worker, struct hc_key key)
 {
 	struct hc_core *core = worker->core;
-	enum hc_status status = HC_MISS;
 
-	if (flags & HC_READ_EXACT_TTL && core->fleet != NULL && hc_core_caps_ttl(core))
-		status = HC_MISS;
-	else if (flags & HC_READ_QUIET)
-		status = hc_store_peek(core->store, key, worker->now_ms, entry);
-	else
-		status = hc_store_get(core->store, key, worker->now_ms, entry);
-	if (status == HC_OK || core->fleet == NULL)
-		return status;
+	return core->tier != NULL && hc_tier_has(core->tier, key, worker->now_ms);
+}
+
+enum hc_status
+hc_core_look_upstream(struct hc_core_worker *worker, struct hc_key key)
+{
+	struct hc_core *core = worker->core;
+
+	if (core->fleet == NULL)
+		return HC_MISS;
 	if (!hc_link_is_up(worker->link)) {
 		hc_stats_count(worker->stats, reads_while_down);
 		return HC_MISS;
@@ -54,6 +31,44 @@ hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags,
 		return HC_MISS;
 	return HC_PENDING;
 }
+
+enum hc_status
+hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry)
+{
+	struct hc_core *core = worker->core;
+	enum hc_status status = HC_MISS;
+
+	if (flags & HC_READ_EXACT_TTL && core->fleet != NULL && hc_core_caps_ttl(core))
+		return hc_core_look_upstream(worker, key);
+	if (flags & HC_READ_QUIET)
+		status = hc_store_peek(core->store, key, worker->now_ms, entry);
+	else
+		status = hc_store_get(core->store, key, worker->now_ms, entry);
+	if (status == HC_OK)
+		return status;
+	if (status == HC_SUSPECT)
+		return hc_core_meet_suspect(worker, key, entry);
+	return hc_core_in_file(worker, key) ? HC_PENDING : hc_core_look_upstream(worker, key);
+}
+
+bool
+hc_core_loads(const struct hc_core_worker *worker)
+{
+	return worker->core->tier != NULL && worker->core->fleet == NULL;
+}
+
+bool
+hc_core_in_file_only(struct hc_core_worker *worker, struct hc_key key)
+{
+	struct hc_entry *entry;
+
+	if (hc_store_peek(worker->core->store, key, worker->now_ms, &entry) != HC_OK)
+		return hc_core_in_file(worker, key);
+	hc_entry_unref(entry);
+	return false;
+}
+
+/* ---- those under way ---- */
 
 static struct hc_fetch **
 slot_of(struct hc_core_worker *worker, struct hc_key key)
@@ -86,143 +101,6 @@ unlink_fetch(struct hc_fetch *fetch)
 	fetch->linked = false;
 }
 
-/* ---- from the stored form to an entry ---- */
-
-static enum hc_status
-entry_of(struct hc_core_worker *worker, struct hc_key key, struct hc_slice value, uint32_t model, struct hc_entry **out)
-{
-	struct hc_entry *entry = hc_entry_create(worker->core->store, key, value.len, model);
-	if (entry == NULL)
-		return HC_NOMEM;
-	if (value.len > 0)
-		memcpy(hc_entry_value_ptr(entry), value.ptr, value.len);
-	*out = entry;
-	return HC_OK;
-}
-
-static enum hc_status
-entry_from_raw(struct hc_core_worker *worker, struct hc_key key, struct hc_slice stored, struct hc_entry **out)
-{
-	struct hc_core *core = worker->core;
-	uint32_t model;
-
-	enum hc_status status = hc_core_model_of_key(core, hc_slice(key.ptr, key.len), &model);
-	if (status != HC_OK)
-		return status;
-	/* Raw stands for epoch 0: once its model has been cleared, nobody can tell whether it is from before. */
-	if (hc_models_epoch(core->models, model) != 0) {
-		hc_stats_count(worker->stats, frames_stale);
-		return HC_MISS;
-	}
-	status = entry_of(worker, key, stored, model, out);
-	if (status == HC_OK)
-		hc_entry_set_epoch(*out, 0);
-	return status;
-}
-
-static enum hc_status
-entry_from_frame(struct hc_core_worker *worker, struct hc_key key, const struct hc_frame *frame, struct hc_entry **out)
-{
-	struct hc_core *core = worker->core;
-	uint32_t model = HC_MODEL_DEFAULT;
-
-	if (frame->codec != 0 || frame->raw_len != frame->payload.len ||
-	    (frame->checksum != 0 && frame->checksum != hc_checksum(frame->payload.ptr, frame->payload.len))) {
-		hc_stats_count(worker->stats, frames_bad);
-		return HC_MISS;
-	}
-	if (frame->incarnation != atomic_load(&core->incarnation)) {
-		hc_stats_count(worker->stats, frames_stale);
-		return HC_MISS;
-	}
-	enum hc_status status = HC_OK;
-	if (frame->model.len > 0)
-		status = hc_models_intern(core->models, frame->model, &model);
-	if (status != HC_OK)
-		return status;
-	/* A frame may tell of a clear before its event does. */
-	hc_models_raise(core->models, model, frame->epoch);
-	if (frame->epoch < hc_models_epoch(core->models, model)) {
-		hc_stats_count(worker->stats, frames_stale);
-		return HC_MISS;
-	}
-	status = entry_of(worker, key, frame->payload, model, out);
-	if (status == HC_OK) {
-		hc_entry_set_epoch(*out, frame->epoch);
-		hc_entry_set_version(*out, frame->seq);
-	}
-	return status;
-}
-
-enum hc_status
-hc_core_entry_from_stored(
-    struct hc_core_worker *worker, struct hc_key key, struct hc_slice stored, struct hc_entry **out)
-{
-	struct hc_frame frame;
-	enum hc_status status;
-
-	switch (hc_frame_decode(stored, &frame)) {
-	case HC_FRAME_OK:
-		status = entry_from_frame(worker, key, &frame, out);
-		break;
-	case HC_FRAME_RAW:
-		status = entry_from_raw(worker, key, stored, out);
-		break;
-	default:
-		hc_stats_count(worker->stats, frames_bad);
-		return HC_MISS;
-	}
-	if (status == HC_OK && !hc_outage_empty(worker->core->outage) &&
-	    hc_outage_has_model(worker->core->outage, hc_entry_model(*out))) {
-		hc_entry_unref(*out);
-		return HC_MISS;
-	}
-	return status;
-}
-
-/* ---- the replies ---- */
-
-static bool
-is_wrongtype(const redisReply *reply)
-{
-	return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "WRONGTYPE", 9) == 0;
-}
-
-static void
-log_refusal(const redisReply *reply)
-{
-	static struct hc_log_limit limit;
-	struct hc_log_quoted quoted;
-
-	if (reply->type == REDIS_REPLY_ERROR && hc_log_allow(&limit, 1000))
-		hc_log(HC_LOG_WARN, "upstream_refused_read", "error=%s",
-		    hc_log_quote(&quoted, reply->str, (size_t)reply->len));
-}
-
-static void on_pttl(void *arg, enum hc_status status, const redisReply *reply);
-
-static void
-on_value(void *arg, enum hc_status status, const redisReply *reply)
-{
-	struct hc_fetch *fetch = arg;
-
-	if (status != HC_OK) {
-		fetch->status = status;
-	} else if (reply->type == REDIS_REPLY_STRING) {
-		fetch->status = hc_core_entry_from_stored(
-		    fetch->worker, fetch->key, hc_slice(reply->str, (size_t)reply->len), &fetch->entry);
-	} else if (reply->type == REDIS_REPLY_NIL) {
-		fetch->status = HC_MISS;
-	} else if (is_wrongtype(reply)) {
-		fetch->status = HC_WRONGTYPE;
-	} else {
-		log_refusal(reply);
-		fetch->status = HC_ERROR;
-	}
-	if (fetch->half)
-		on_pttl(fetch, HC_NOMEM, NULL);
-}
-
 /*
  * It came too late to be kept, and what is kept may be older than what it is about to answer: who has seen that must
  * not be shown the copy. The same again is no older, and stays: workers that fetch side by side would drop each other's
@@ -235,7 +113,7 @@ drop_older_copy(struct hc_fetch *fetch)
 	const struct hc_entry *mine = fetch->entry;
 	struct hc_entry *kept;
 
-	if (hc_store_peek(store, fetch->key, fetch->worker->now_ms, &kept) != HC_OK)
+	if (hc_store_peek(store, fetch->key, fetch->worker->now_ms, &kept) == HC_MISS)
 		return;
 	bool same = mine != NULL && hc_entry_model(mine) == hc_entry_model(kept) &&
 		    hc_entry_epoch(mine) == hc_entry_epoch(kept) &&
@@ -245,128 +123,122 @@ drop_older_copy(struct hc_fetch *fetch)
 		hc_store_invalidate(store, fetch->key, 0);
 }
 
-/* Whether the upstream has said what there is. */
-static bool
-is_answered(enum hc_status status)
-{
-	return status == HC_OK || status == HC_MISS || status == HC_WRONGTYPE;
-}
-
 static void
-keep(struct hc_fetch *fetch, int64_t pttl)
+keep_from_upstream(struct hc_fetch *fetch, int64_t pttl)
 {
 	struct hc_core *core = fetch->worker->core;
 	struct hc_entry *entry = fetch->entry;
-	bool keepable = entry != NULL && !fetch->exact && atomic_load(&core->coherent);
+	bool keepable = entry != NULL && !fetch->exact, answered = hc_fetch_is_answered(fetch->status);
+	enum hc_store_fill fill = atomic_load(&core->coherent) ? HC_FILL_NEW : HC_FILL_DOUBTED;
+
+	if (!answered || fetch->exact)
+		fill = HC_FILL_FAILED; /* what is there stays as it is */
+	else if (!keepable)
+		fill = HC_FILL_NEW;
 
 	if (entry != NULL) {
 		hc_entry_set_expire_ms(entry, fetch->exact && pttl >= 0 ? fetch->sent_ms + pttl
 					      : fetch->exact            ? HC_NO_EXPIRY
 							     : hc_core_local_expiry(core, pttl, fetch->sent_ms));
 	}
-	enum hc_status status =
-	    hc_store_fill_end(core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL, fetch->worker->now_ms);
-	if (status == HC_STALE && is_answered(fetch->status))
+	enum hc_status status = hc_store_fill_end(
+	    core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL, fill, fetch->worker->now_ms);
+	if (status == HC_STALE && answered)
 		drop_older_copy(fetch);
 	if (entry != NULL && (!keepable || status != HC_OK))
 		hc_stats_count(fetch->worker->stats, fills_not_kept);
 }
 
+/* What is read once, as by a walk over everything, is not to drive out what memory holds. */
+static bool
+has_earned_it(const struct hc_fetch *fetch)
+{
+	const struct hc_core *core = fetch->worker->core;
+
+	if (fetch->entry == NULL || !core->settings->memory_enabled)
+		return false;
+	return (fetch->flags & HC_READ_KEEP) != 0 || fetch->file_hits >= (unsigned)core->settings->file_promote_hits;
+}
+
 static void
-finish(struct hc_fetch *fetch, int64_t pttl)
+keep_from_file(struct hc_fetch *fetch)
+{
+	struct hc_core_worker *worker = fetch->worker;
+
+	if (!has_earned_it(fetch))
+		return;
+	if (hc_store_fill_end(
+		worker->core->store, fetch->key, &fetch->ticket, fetch->entry, HC_FILL_FILED, worker->now_ms) == HC_OK)
+		hc_stats_count(worker->stats, file_promoted);
+	else
+		hc_stats_count(worker->stats, fills_not_kept);
+}
+
+/* What was suspect is what the upstream has: with the expiry it has there. */
+static void
+keep_renewed(struct hc_fetch *fetch, int64_t pttl)
+{
+	struct hc_core *core = fetch->worker->core;
+	struct hc_entry *entry = fetch->entry;
+	int64_t expire_ms = hc_core_local_expiry(core, pttl, fetch->sent_ms);
+	enum hc_store_fill fill = atomic_load(&core->coherent) ? HC_FILL_NEW : HC_FILL_DOUBTED;
+	enum hc_status status;
+
+	if (fetch->suspect_filed && fill == HC_FILL_DOUBTED) {
+		/* It stays where it is: no other is more up to date. */
+		status = hc_store_fill_end(
+		    core->store, fetch->key, &fetch->ticket, NULL, HC_FILL_FAILED, fetch->worker->now_ms);
+	} else if (fetch->suspect_filed) {
+		hc_entry_set_expire_ms(entry, expire_ms);
+		status = hc_store_fill_end(core->store, fetch->key, &fetch->ticket, entry, fill, fetch->worker->now_ms);
+	} else {
+		status = hc_store_renew(core->store, fetch->key, &fetch->ticket, entry, expire_ms, fill);
+	}
+	if (status == HC_STALE)
+		drop_older_copy(fetch);
+}
+
+static void
+keep(struct hc_fetch *fetch, int64_t pttl)
+{
+	struct hc_core_worker *worker = fetch->worker;
+
+	if (fetch->in_place)
+		(void)hc_store_fill_end(
+		    worker->core->store, fetch->key, &fetch->ticket, NULL, HC_FILL_FAILED, worker->now_ms);
+	else if (fetch->renewed)
+		keep_renewed(fetch, pttl);
+	else if (fetch->tier == HC_TIER_FILE)
+		keep_from_file(fetch);
+	else
+		keep_from_upstream(fetch, pttl);
+}
+
+void
+hc_fetch_finish(struct hc_fetch *fetch, int64_t pttl)
 {
 	struct hc_waiter *waiter = fetch->waiters;
 
+	if (!hc_fetch_is_answered(fetch->status))
+		hc_fetch_fall_back(fetch);
 	keep(fetch, pttl);
+	hc_tier_kick(fetch->worker->core->tier);
 	/* From here on nobody joins: what a waiter does next may ask for the key anew. */
 	unlink_fetch(fetch);
 	while (waiter != NULL) {
 		struct hc_waiter *next = waiter->next;
+		waiter->tier = fetch->tier;
+		if (fetch->stale)
+			hc_stats_count(fetch->worker->stats, stale_served);
 		waiter->fn(waiter, fetch->status, fetch->entry, pttl);
 		waiter = next;
 	}
 	hc_entry_unref(fetch->entry);
+	hc_entry_unref(fetch->suspect);
 	hc_free(fetch);
 }
 
-static enum hc_status send_fetch(struct hc_fetch *fetch);
-
-/* Writes that went before it had to be sent again: it has seen what was before them. */
-static bool
-was_overtaken(const struct hc_fetch *fetch)
-{
-	return fetch->overtaken || fetch->noscripts != fetch->worker->noscripts;
-}
-
-static enum hc_status
-ask_again(struct hc_fetch *fetch)
-{
-	enum hc_status status = send_fetch(fetch);
-
-	if (status != HC_OK)
-		return status;
-	hc_entry_unref(fetch->entry);
-	fetch->entry = NULL;
-	fetch->status = HC_PENDING;
-	fetch->sent_ms = fetch->worker->now_ms;
-	return HC_OK;
-}
-
-static void
-on_pttl(void *arg, enum hc_status status, const redisReply *reply)
-{
-	struct hc_fetch *fetch = arg;
-	int64_t pttl = -2;
-
-	hc_core_tick(fetch->worker);
-	if (status == HC_OK && was_overtaken(fetch) && ask_again(fetch) == HC_OK)
-		return;
-	if (status == HC_OK && reply->type == REDIS_REPLY_INTEGER)
-		pttl = reply->integer;
-	else if (fetch->status == HC_OK)
-		fetch->status = status == HC_OK ? HC_ERROR : status;
-	if (fetch->status == HC_OK && pttl == -2)
-		fetch->status = HC_MISS; /* it went between the two */
-	/* Someone who joined after a CLEAR MODEL must not get what came before it. */
-	if (fetch->status == HC_OK &&
-	    hc_entry_epoch(fetch->entry) != hc_models_epoch(fetch->worker->core->models, hc_entry_model(fetch->entry)))
-		fetch->status = HC_MISS;
-	if (fetch->status != HC_OK) {
-		hc_entry_unref(fetch->entry);
-		fetch->entry = NULL;
-	}
-	if (!is_answered(fetch->status))
-		hc_stats_count(fetch->worker->stats, fills_failed);
-	finish(fetch, pttl);
-}
-
 /* ---- asking ---- */
-
-static enum hc_status
-send_fetch(struct hc_fetch *fetch)
-{
-	struct hc_core_worker *worker = fetch->worker;
-	struct hc_slice prefix = worker->core->prefix;
-	char small[256], *full = small;
-
-	if (prefix.len + fetch->key.len > sizeof(small)) {
-		full = hc_malloc(prefix.len + fetch->key.len);
-		if (full == NULL)
-			return HC_NOMEM;
-	}
-	fetch->overtaken = worker->batch_held;
-	fetch->noscripts = worker->noscripts;
-	memcpy(mempcpy(full, prefix.ptr, prefix.len), fetch->key.ptr, fetch->key.len);
-	struct hc_slice name = hc_slice(full, prefix.len + fetch->key.len);
-	const struct hc_slice get[] = {HC_SLICE("GET"), name}, pttl[] = {HC_SLICE("PTTL"), name};
-
-	enum hc_status status = hc_link_send(worker->link, get, 2, on_value, fetch);
-	if (status == HC_OK)
-		fetch->half = hc_link_send(worker->link, pttl, 2, on_pttl, fetch) != HC_OK;
-	if (full != small)
-		hc_free(full);
-	return status;
-}
 
 static struct hc_fetch *
 fetch_create(struct hc_core_worker *worker, struct hc_key key)
@@ -374,7 +246,8 @@ fetch_create(struct hc_core_worker *worker, struct hc_key key)
 	struct hc_fetch *fetch = hc_malloc(sizeof(*fetch) + key.len);
 	if (fetch == NULL)
 		return NULL;
-	*fetch = (struct hc_fetch){.worker = worker, .status = HC_PENDING, .sent_ms = worker->now_ms};
+	*fetch = (struct hc_fetch){
+	    .worker = worker, .status = HC_PENDING, .tier = HC_TIER_UPSTREAM, .sent_ms = worker->now_ms};
 	fetch->waiters_end = &fetch->waiters;
 	memcpy(fetch + 1, key.ptr, key.len);
 	fetch->key = (struct hc_key){(const char *)(fetch + 1), key.len, key.hash};
@@ -389,15 +262,35 @@ join(struct hc_fetch *fetch, struct hc_waiter *waiter)
 	fetch->waiters_end = &waiter->next;
 }
 
+/* HC_PENDING, or nobody can be asked. */
+static enum hc_status
+ask(struct hc_fetch *fetch)
+{
+	struct hc_core_worker *worker = fetch->worker;
+	struct hc_core *core = worker->core;
+
+	if (core->fleet != NULL && !fetch->exact && hc_fetch_meets_suspect(fetch)) {
+		enum hc_status asked = hc_fetch_revalidate(fetch);
+		return asked == HC_OK ? HC_PENDING : asked;
+	}
+	if (core->tier != NULL && !fetch->exact && hc_fetch_from_file(fetch) == HC_PENDING)
+		return HC_PENDING;
+	if (core->fleet == NULL)
+		return HC_MISS;
+	enum hc_status status = hc_fetch_from_upstream(fetch);
+	return status == HC_OK ? HC_PENDING : status;
+}
+
 enum hc_status
 hc_core_fetch(struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_waiter *waiter)
 {
 	struct hc_store *store = worker->core->store;
-	bool exact = (flags & HC_READ_EXACT_TTL) != 0 && hc_core_caps_ttl(worker->core);
+	bool exact = (flags & HC_READ_EXACT_TTL) != 0 && worker->core->fleet != NULL && hc_core_caps_ttl(worker->core);
 	struct hc_fetch *fetch = exact ? NULL : find_fetch(worker, key);
 
 	if (fetch != NULL) {
 		hc_stats_count(worker->stats, fills_coalesced);
+		fetch->flags |= flags & HC_READ_KEEP;
 		join(fetch, waiter);
 		return HC_PENDING;
 	}
@@ -405,19 +298,63 @@ hc_core_fetch(struct hc_core_worker *worker, struct hc_key key, unsigned flags, 
 	if (fetch == NULL)
 		return HC_NOMEM;
 	fetch->exact = exact;
+	fetch->flags = flags;
 	hc_store_fill_begin(store, key, &fetch->ticket);
-	/* A write of this key that waits in the batch must reach the upstream before we ask. */
-	if (hc_store_writing(store, key))
-		hc_core_batch_flush(worker);
-	enum hc_status status = send_fetch(fetch);
-	if (status != HC_OK) {
+	enum hc_status status = ask(fetch);
+	if (status != HC_PENDING) {
+		hc_entry_unref(fetch->suspect);
 		hc_free(fetch);
 		return status;
 	}
-	hc_stats_count(worker->stats, fills);
 	fetch->next = *slot_of(worker, key);
 	*slot_of(worker, key) = fetch;
 	fetch->linked = true;
 	join(fetch, waiter);
 	return HC_PENDING;
+}
+
+/* ---- ahead of anybody asking ---- */
+
+#define PREFETCHES_MAX 4096u /* of a worker, at a time */
+
+struct prefetch {
+	struct hc_waiter waiter;
+	struct hc_core_worker *worker;
+};
+
+static void
+on_prefetched(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *entry, int64_t pttl)
+{
+	struct prefetch *prefetch = waiter->arg;
+
+	(void)status;
+	(void)entry;
+	(void)pttl;
+	prefetch->worker->prefetches--;
+	hc_free(prefetch);
+}
+
+enum hc_status
+hc_core_prefetch(struct hc_core_worker *worker, struct hc_key key)
+{
+	struct hc_entry *entry;
+
+	enum hc_status status = hc_core_lookup(worker, key, HC_READ_QUIET, &entry);
+	if (status == HC_OK)
+		hc_entry_unref(entry);
+	if (status != HC_PENDING)
+		return status;
+	if (worker->prefetches >= PREFETCHES_MAX)
+		return HC_LIMIT;
+	struct prefetch *prefetch = hc_malloc(sizeof(*prefetch));
+	if (prefetch == NULL)
+		return HC_NOMEM;
+	*prefetch = (struct prefetch){.worker = worker, .waiter = {.fn = on_prefetched, .arg = prefetch}};
+	worker->prefetches++;
+	status = hc_core_fetch(worker, key, HC_READ_QUIET | HC_READ_KEEP, &prefetch->waiter);
+	if (status != HC_PENDING) {
+		worker->prefetches--;
+		hc_free(prefetch);
+	}
+	return status;
 }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include "base/mem.h"
 #include "base/num.h"
-#include "core/internal.h"
+#include "core/scan.h"
 #include "proto/lua_scripts.h"
 
 void
@@ -20,8 +20,8 @@ hc_scan_fini(struct hc_scan *scan)
 	scan->n = 0;
 }
 
-static bool
-add_key(struct hc_scan *scan, struct hc_slice key)
+bool
+hc_scan_add(struct hc_scan *scan, struct hc_slice key)
 {
 	if (scan->count_only) {
 		scan->n++;
@@ -43,40 +43,130 @@ add_key(struct hc_scan *scan, struct hc_slice key)
 	return true;
 }
 
-static bool
-wanted(const struct hc_scan *scan, struct hc_slice key)
+/* Sensible patterns read about as many bytes of themselves as of the key. */
+#define MATCH_STEPS (1 << 24)
+#define MATCH_STEPS_A_BYTE 16
+
+bool
+hc_scan_wants(struct hc_scan *scan, struct hc_slice key)
 {
-	return scan->pattern.ptr == NULL || hc_glob(scan->pattern, key, false);
+	if (scan->pattern.ptr == NULL)
+		return true;
+	scan->match_steps += (key.len + 1) * MATCH_STEPS_A_BYTE;
+	bool match = hc_glob_within(scan->pattern, key, false, &scan->match_steps);
+	if (scan->match_steps == 0)
+		scan->status = HC_LIMIT;
+	return match;
+}
+
+/* COUNT is a hint: whatever it is, nobody else waits long for one step. */
+static size_t
+step_of(const struct hc_scan *scan, size_t most)
+{
+	return scan->count < most ? scan->count : most;
 }
 
 /* ---- embedded ---- */
 
-static void
-scan_store_some(struct hc_core_worker *worker, struct hc_scan *scan)
-{
-	struct hc_entry_list list = {0};
+#define STORE_STEP_MAX 10000
 
-	scan->status = hc_store_scan(worker->core->store, &scan->next, scan->count, worker->now_ms, &list);
-	bool strings = scan->type.ptr == NULL || hc_slice_is(scan->type, "string");
+bool
+hc_scan_takes_strings(const struct hc_scan *scan)
+{
+	return scan->type.ptr == NULL || hc_slice_is(scan->type, "string");
+}
+
+static void
+scan_memory_some(struct hc_scan *scan)
+{
+	struct hc_core_worker *worker = scan->worker;
+	struct hc_entry_list list = {0};
+	size_t step = step_of(scan, STORE_STEP_MAX);
+
+	scan->status = hc_store_scan(worker->core->store, &scan->next, step, worker->now_ms, &list);
+	bool strings = hc_scan_takes_strings(scan);
 	for (size_t i = 0; scan->status == HC_OK && strings && i < list.n; i++) {
-		if (wanted(scan, hc_entry_key(list.items[i])) && !add_key(scan, hc_entry_key(list.items[i])))
+		if (hc_scan_wants(scan, hc_entry_key(list.items[i])) && !hc_scan_add(scan, hc_entry_key(list.items[i])))
 			scan->status = HC_NOMEM;
 	}
 	hc_entry_list_fini(&list);
 }
 
-static void
-scan_store(struct hc_core_worker *worker, struct hc_scan *scan)
+void
+hc_scan_memory(struct hc_scan *scan)
 {
-	scan->next = scan->cursor;
 	do
-		scan_store_some(worker, scan);
+		scan_memory_some(scan);
 	while (scan->to_the_end && scan->status == HC_OK && scan->next != 0);
+}
+
+static enum hc_status
+scan_here(struct hc_scan *scan)
+{
+	if (scan->worker->core->tier != NULL)
+		return scan->count_only ? hc_scan_count_with_files(scan) : hc_scan_with_files(scan);
+	if (scan->count_only) {
+		scan->n = hc_store_count(scan->worker->core->store, scan->worker->now_ms);
+		return HC_OK;
+	}
+	scan->next = scan->cursor;
+	hc_scan_memory(scan);
+	return HC_OK;
 }
 
 /* ---- fleet ---- */
 
+#define UPSTREAM_STEP_MAX 1000
+
 static enum hc_status ask(struct hc_scan *scan);
+
+/*
+ * Whether the upstream, which serves all the fleet and nobody while it matches, is asked to match: only patterns that
+ * cost little on any key, which are most. Of others it gets the part before the first special byte.
+ */
+#define STARS_MAX 2
+#define BEHIND_STAR_MAX 32
+
+static bool
+is_cheap(struct hc_slice pattern)
+{
+	size_t stars = 0, behind = 0;
+
+	for (size_t i = 0; i < pattern.len; i++) {
+		if (pattern.ptr[i] == '*') {
+			stars++;
+			behind = 0;
+		} else if (stars > 0 && ++behind > BEHIND_STAR_MAX) {
+			return false;
+		}
+	}
+	return stars <= STARS_MAX;
+}
+
+static size_t
+plain_length(struct hc_slice pattern)
+{
+	size_t n = 0;
+
+	while (n < pattern.len && memchr("*?[\\", pattern.ptr[n], 4) == NULL)
+		n++;
+	return n;
+}
+
+/* What the upstream is to match, to be freed. */
+static char *
+upstream_pattern(struct hc_scan *scan, size_t *len)
+{
+	const struct hc_core *core = scan->worker->core;
+	struct hc_slice pattern = scan->pattern.ptr != NULL ? scan->pattern : HC_SLICE("*");
+
+	if (scan->match_upstream)
+		return hc_core_prefix_pattern(core, pattern, len);
+	char *text = hc_core_prefix_pattern(core, hc_slice(pattern.ptr, plain_length(pattern)), len);
+	if (text != NULL)
+		text[(*len)++] = '*'; /* in place of the NUL: it has a length */
+	return text;
+}
 
 /* What the script could not know: whether a raw value's model has been cleared. */
 static bool
@@ -90,13 +180,21 @@ is_live(struct hc_scan *scan, struct hc_slice key, char kind)
 	return hc_core_model_of_key(core, key, &model) == HC_OK && hc_models_epoch(core->models, model) == 0;
 }
 
-static bool
+static enum hc_status
+take_key(struct hc_scan *scan, struct hc_slice key, char kind)
+{
+	if (!is_live(scan, key, kind) || (!scan->match_upstream && !hc_scan_wants(scan, key)))
+		return scan->status;
+	return hc_scan_add(scan, key) ? HC_OK : HC_NOMEM;
+}
+
+static enum hc_status
 take_page(struct hc_scan *scan, const redisReply *reply)
 {
 	const struct hc_core *core = scan->worker->core;
 	struct hc_slice own = HC_SLICE(HC_FLEET_OWN_PREFIX);
 
-	for (size_t i = 1; i + 1 < reply->elements; i += 2) {
+	for (size_t i = 1; i + 1 < reply->elements && scan->status == HC_OK; i += 2) {
 		const redisReply *key = reply->element[i], *kind = reply->element[i + 1];
 		if (key->type != REDIS_REPLY_STRING || kind->type != REDIS_REPLY_STRING || kind->len != 1)
 			continue;
@@ -105,10 +203,9 @@ take_page(struct hc_scan *scan, const redisReply *reply)
 		if (is_own || full.len < core->prefix.len)
 			continue;
 		struct hc_slice name = hc_slice(full.ptr + core->prefix.len, full.len - core->prefix.len);
-		if (is_live(scan, name, kind->str[0]) && !add_key(scan, name))
-			return false;
+		scan->status = take_key(scan, name, kind->str[0]);
 	}
-	return true;
+	return scan->status;
 }
 
 static void
@@ -121,8 +218,8 @@ on_page(void *arg, enum hc_status status, const redisReply *reply)
 	    (reply->type != REDIS_REPLY_ARRAY || reply->elements < 1 || reply->element[0]->type != REDIS_REPLY_STRING ||
 		!hc_num_u64(hc_slice(reply->element[0]->str, (size_t)reply->element[0]->len), &scan->next)))
 		scan->status = HC_ERROR;
-	if (scan->status == HC_OK && !take_page(scan, reply))
-		scan->status = HC_NOMEM;
+	if (scan->status == HC_OK)
+		scan->status = take_page(scan, reply);
 	if (scan->status == HC_OK && scan->to_the_end && scan->next != 0) {
 		scan->cursor = scan->next;
 		scan->status = ask(scan);
@@ -138,13 +235,12 @@ ask(struct hc_scan *scan)
 	struct hc_core *core = scan->worker->core;
 	char count[24];
 	size_t pattern_len;
-	char *pattern =
-	    hc_core_prefix_pattern(core, scan->pattern.ptr != NULL ? scan->pattern : HC_SLICE("*"), &pattern_len);
+	char *pattern = upstream_pattern(scan, &pattern_len);
 
 	if (pattern == NULL)
 		return HC_NOMEM;
 	snprintf(scan->upstream_cursor, sizeof(scan->upstream_cursor), "%" PRIu64, scan->cursor);
-	snprintf(count, sizeof(count), "%zu", scan->count);
+	snprintf(count, sizeof(count), "%zu", step_of(scan, UPSTREAM_STEP_MAX));
 	const struct hc_slice argv[] = {HC_SLICE("EVAL"), hc_slice(hc_lua_scan, hc_lua_scan_len), HC_SLICE("1"),
 	    hc_fleet_state_key(core->fleet), hc_slice_str(scan->upstream_cursor), hc_slice(pattern, pattern_len),
 	    hc_slice_str(count), scan->type.ptr != NULL ? scan->type : HC_SLICE("")};
@@ -159,10 +255,10 @@ hc_core_scan(struct hc_core_worker *worker, struct hc_scan *scan)
 {
 	scan->worker = worker;
 	scan->next = 0;
-	if (worker->core->fleet == NULL) {
-		scan_store(worker, scan);
-		return HC_OK;
-	}
+	scan->match_steps = MATCH_STEPS;
+	scan->match_upstream = scan->pattern.ptr == NULL || is_cheap(scan->pattern);
+	if (worker->core->fleet == NULL)
+		return scan_here(scan);
 	scan->status = ask(scan);
 	return scan->status == HC_OK ? HC_PENDING : HC_OK;
 }

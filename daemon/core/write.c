@@ -5,7 +5,10 @@
  *        ├ fleet, link up ─ tickets ───→ the batch of this turn (write_upstream.c)
  *        └ fleet, link down ─ queue ───→ memory, and the outage list: upstream it is made up for later
  *                            └ refuse ─→ error
+ *
+ * A key on the outage list counts as down, until that has been made up for, to whatever depends on its old value.
  */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "core/internal.h"
 
@@ -14,6 +17,8 @@ hc_op_group_fini(struct hc_op_group *group)
 {
 	for (size_t i = 0; i < group->n; i++) {
 		struct hc_op *op = &group->ops[i];
+		if (op->old == NULL && op->entry == NULL && op->error == NULL && op->answer == NULL)
+			continue; /* as most */
 		hc_entry_unref(op->old);
 		hc_entry_unref(op->entry);
 		hc_free(op->error);
@@ -32,6 +37,20 @@ hc_core_op_answered(struct hc_op *op)
 		group->done(group->arg);
 }
 
+bool
+hc_op_looks(const struct hc_op *op)
+{
+	switch (op->kind) {
+	case HC_OP_SET:
+		return op->condition != HC_STORE_ANY || op->want_old || op->ttl == HC_TTL_KEEP;
+	case HC_OP_CLEAR_MODEL:
+	case HC_OP_CLEAR_ALL:
+		return false;
+	default:
+		return true;
+	}
+}
+
 /*
  * What only the upstream can know is not guessed while it is down: whether a key is there (conditions), what it held
  * and so what is to become of it, when it expires.
@@ -41,7 +60,7 @@ needs_upstream(const struct hc_op *op)
 {
 	switch (op->kind) {
 	case HC_OP_SET:
-		return op->condition != HC_STORE_ANY || op->want_old || op->ttl == HC_TTL_KEEP;
+		return hc_op_looks(op);
 	case HC_OP_DEL:
 		return op->want_old;
 	case HC_OP_EXPIRE:
@@ -82,6 +101,11 @@ hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
 		op->status = HC_DOWN;
 		return;
 	}
+	if (op->late) {
+		hc_stats_count(worker->stats, late_sets);
+		op->status = HC_OK;
+		return;
+	}
 	op->status = remember(core, op);
 	if (op->status != HC_OK) {
 		hc_stats_count(worker->stats, writes_refused);
@@ -93,6 +117,34 @@ hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
 	    op->kind != HC_OP_PERSIST)
 		hc_store_invalidate(core->store, op->key, 0);
 	hc_core_apply_local(core, op, worker->now_ms);
+}
+
+void
+hc_core_missed(struct hc_core_worker *worker, struct hc_key key)
+{
+	const struct hc_core *core = worker->core;
+
+	hc_late_missed(core->late, key.hash, hc_models_changes(core->models), hc_clock_mono_ms());
+}
+
+/*
+ * Finds out what comes too late. Only of plain SETs: the answer to others depends on whether they are carried out. The
+ * epoch is read first, so that a clear in between is noticed by the one or the other.
+ */
+static void
+mark_late(const struct hc_core *core, struct hc_op_group *group)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		struct hc_op *op = &group->ops[i];
+		uint64_t changes;
+		op->late = op->has_seen = false;
+		if (op->kind != HC_OP_SET || hc_op_looks(op) ||
+		    !hc_late_set(core->late, op->key.hash, hc_clock_mono_ms(), &changes))
+			continue;
+		op->seen = hc_models_epoch(core->models, op->model);
+		op->late = hc_models_cleared_since(core->models, op->model, changes);
+		op->has_seen = !op->late;
+	}
 }
 
 static void
@@ -122,15 +174,37 @@ write_upstream(struct hc_core_worker *worker, struct hc_op_group *group)
 	return group->left == 0 ? HC_OK : HC_PENDING;
 }
 
-/* With an empty prefix an application could name the fleet's own keys. */
+/*
+ * Whether what is to become of a key depends on what the upstream has of it, which is outdated: a change of it was
+ * acknowledged here that the upstream has not been told yet.
+ */
 static bool
-names_reserved(const struct hc_core *core, const struct hc_op_group *group)
+builds_on_outdated(struct hc_core *core, const struct hc_op_group *group)
+{
+	if (hc_outage_empty(core->outage))
+		return false;
+	for (size_t i = 0; i < group->n; i++) {
+		const struct hc_op *op = &group->ops[i];
+		bool builds = needs_upstream(op) || op->kind == HC_OP_EXPIRE || op->kind == HC_OP_PERSIST;
+		if (builds && hc_outage_doubts_key(core->outage, op->key))
+			return true;
+	}
+	return false;
+}
+
+bool
+hc_core_is_reserved(const struct hc_core *core, struct hc_slice key)
 {
 	struct hc_slice reserved = core->reserved;
 
-	for (size_t i = 0; reserved.len > 0 && i < group->n; i++) {
-		const struct hc_key *key = &group->ops[i].key;
-		if (key->len >= reserved.len && memcmp(key->ptr, reserved.ptr, reserved.len) == 0)
+	return reserved.len > 0 && key.len >= reserved.len && memcmp(key.ptr, reserved.ptr, reserved.len) == 0;
+}
+
+static bool
+names_reserved(const struct hc_core *core, const struct hc_op_group *group)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		if (hc_core_is_reserved(core, hc_slice(group->ops[i].key.ptr, group->ops[i].key.len)))
 			return true;
 	}
 	return false;
@@ -141,8 +215,13 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 {
 	struct hc_core *core = worker->core;
 
+	mark_late(core, group);
 	if (core->fleet == NULL) {
-		if (hc_core_apply_local_group(core, group, worker->now_ms))
+		for (size_t i = 0; i < group->n; i++) {
+			if (group->ops[i].late)
+				hc_stats_count(worker->stats, late_sets);
+		}
+		if (group->n > 1 && hc_core_apply_local_group(core, group, worker->now_ms))
 			return HC_OK;
 		for (size_t i = 0; i < group->n; i++)
 			hc_core_apply_local(core, &group->ops[i], worker->now_ms);
@@ -153,7 +232,7 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 			group->ops[i].status = HC_INVALID;
 		return HC_OK;
 	}
-	if (hc_link_is_up(worker->link))
+	if (hc_link_is_up(worker->link) && !builds_on_outdated(core, group))
 		return write_upstream(worker, group);
 	for (size_t i = 0; i < group->n; i++)
 		hc_core_op_while_down(worker, &group->ops[i]);

@@ -14,7 +14,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -54,6 +53,23 @@ want_read(struct hc_client *client, bool want)
 	client->reading = want;
 }
 
+/* Limits in time: when it is over them unless something happens, INT64_MAX for never. */
+static int64_t
+stall_limit_ms(const struct hc_client *client)
+{
+	int64_t timeout_ms = client->worker->command.shared->settings->client_stall_timeout;
+
+	return client->writing && timeout_ms > 0 ? client->stalled_since_ms + timeout_ms + 1 : INT64_MAX;
+}
+
+static int64_t
+idle_limit_ms(const struct hc_client *client)
+{
+	int64_t timeout_ms = client->worker->command.shared->settings->client_idle_timeout;
+
+	return timeout_ms > 0 ? atomic_load(&client->session.active_ms) + timeout_ms + 1 : INT64_MAX;
+}
+
 static void
 want_write(struct hc_client *client, bool want)
 {
@@ -65,6 +81,8 @@ want_write(struct hc_client *client, bool want)
 		event_del(&client->write_event);
 	client->writing = want;
 	client->stalled_since_ms = want ? hc_clock_mono_ms() : 0;
+	if (want)
+		hc_worker_look_by(client->worker, stall_limit_ms(client));
 }
 
 /* ---- life ---- */
@@ -96,7 +114,6 @@ describe_ends(struct hc_client *client)
 	struct hc_session *session = &client->session;
 	struct sockaddr_storage address = {0};
 	socklen_t len = sizeof(address);
-	int one = 1;
 
 	if (getsockname(client->fd, (struct sockaddr *)&address, &len) == 0)
 		describe_address(&address, session->laddr, sizeof(session->laddr));
@@ -108,13 +125,10 @@ describe_ends(struct hc_client *client)
 	len = sizeof(address);
 	if (getpeername(client->fd, (struct sockaddr *)&address, &len) == 0)
 		describe_address(&address, session->addr, sizeof(session->addr));
-	(void)setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	(void)setsockopt(client->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 }
 
-/* What is not looked up at each use. */
-static void
-take_settings(struct hc_client *client)
+void
+hc_client_apply_settings(struct hc_client *client)
 {
 	client->session.out.max_bytes = (size_t)client->worker->command.shared->settings->client_output_max;
 }
@@ -138,31 +152,47 @@ hc_client_open(struct hc_worker *worker, int fd, uint32_t bound_model)
 	client->session.bound_model = bound_model;
 	describe_ends(client);
 	hc_session_open(worker->command.shared->sessions, &client->session, &worker->pool);
-	take_settings(client);
+	hc_client_apply_settings(client);
 	client->session.authenticated = hc_settings_string(worker->command.shared->settings,
 					    HC_SETTING_ID_server_password, password, sizeof(password)) == 0;
 	hc_resp_parser_init(&client->parser, &worker->limits, worker->args, HC_WORKER_ARGS);
 	event_assign(&client->read_event, worker->base, fd, EV_READ | EV_PERSIST, on_readable, client);
 	event_assign(&client->write_event, worker->base, fd, EV_WRITE | EV_PERSIST, on_writable, client);
+	if (worker->clients == NULL)
+		hc_worker_first_client(worker);
 	client->next = worker->clients;
 	if (client->next != NULL)
 		client->next->prev = client;
 	worker->clients = client;
 	hc_stats_count(&worker->stats, connections_received);
 	want_read(client, true);
+	hc_worker_look_by(worker, idle_limit_ms(client));
+}
+
+/* ---- the worker's lists ---- */
+
+static void
+enlist(struct hc_client *client, enum hc_client_list list)
+{
+	struct hc_client_link *link = &client->links[list];
+
+	if (link->in)
+		return;
+	*link = (struct hc_client_link){.next = client->worker->lists[list], .in = true};
+	client->worker->lists[list] = client;
 }
 
 static void
-leave_ready_list(struct hc_client *client)
+unlist(struct hc_client *client, enum hc_client_list list)
 {
-	struct hc_client **at = &client->worker->ready;
+	struct hc_client **at = &client->worker->lists[list];
 
-	if (!client->is_ready)
+	if (!client->links[list].in)
 		return;
 	while (*at != client)
-		at = &(*at)->ready_next;
-	*at = client->ready_next;
-	client->is_ready = false;
+		at = &(*at)->links[list].next;
+	*at = client->links[list].next;
+	client->links[list].in = false;
 }
 
 void
@@ -173,7 +203,8 @@ hc_client_close(struct hc_client *client)
 	assert(!client->serving);
 	want_read(client, false);
 	want_write(client, false);
-	leave_ready_list(client);
+	unlist(client, HC_CLIENT_READY);
+	unlist(client, HC_CLIENT_LOGGED);
 	if (client->prev != NULL)
 		client->prev->next = client->next;
 	else
@@ -213,6 +244,29 @@ may_go_on(const struct hc_client *client)
 	return client->paused && client->in_len > 0;
 }
 
+/* What it wrote must be in the log before it is told so. */
+static bool
+waits_for_log(struct hc_client *client)
+{
+	struct hc_session *session = &client->session;
+
+	if (session->logged_at == 0)
+		return false;
+	if (hc_core_log_wait(client->worker->core, session->logged_at)) {
+		session->logged_at = 0;
+		return false;
+	}
+	enlist(client, HC_CLIENT_LOGGED);
+	return true;
+}
+
+static void
+flush(struct hc_client *client)
+{
+	if (client->session.out.bytes == 0 || !waits_for_log(client))
+		hc_client_flush(client);
+}
+
 /* After any work on it: flush, close it if that is due, wait for the right events. */
 static void
 settle(struct hc_client *client)
@@ -220,7 +274,7 @@ settle(struct hc_client *client)
 	struct hc_session *session = &client->session;
 
 	if (!client->closing)
-		hc_client_flush(client);
+		flush(client);
 	if (!client->closing && hc_client_over_output_max(client))
 		hc_client_close_for(client, "client.output_max");
 	bool more = may_go_on(client);
@@ -234,8 +288,11 @@ settle(struct hc_client *client)
 		return;
 	}
 	show_buffers(client);
-	/* What was left goes on as soon as the socket is writable, which it is when all has been written. */
-	want_write(client, session->out.bytes > 0 || more);
+	if (session->wants_room)
+		enlist(client, HC_CLIENT_LOGGED);
+	/* What was left goes on as soon as the socket is writable, which it is when all has been written; or when the
+	 * log has been. */
+	want_write(client, (session->out.bytes > 0 || more) && !client->links[HC_CLIENT_LOGGED].in);
 	want_read(client, client->held == NULL && !client->eof && !client->bad && !more &&
 			      !session->close_after_reply && !hc_client_output_waits(client) &&
 			      !atomic_load_explicit(&session->kill, memory_order_relaxed));
@@ -245,7 +302,7 @@ void
 hc_client_go_on(struct hc_client *client)
 {
 	hc_core_tick(client->worker->core);
-	hc_client_flush(client);
+	flush(client);
 	hc_client_serve_waiting(client);
 	settle(client);
 }
@@ -256,13 +313,9 @@ hc_client_ready(struct hc_session *session)
 	struct hc_client *client = checked(session->owner);
 	struct hc_worker *worker = client->worker;
 
-	if (client->is_ready)
-		return;
-	client->is_ready = true;
-	client->ready_next = worker->ready;
-	if (worker->ready == NULL)
+	if (worker->lists[HC_CLIENT_READY] == NULL)
 		event_active(worker->ready_event, EV_TIMEOUT, 0);
-	worker->ready = client;
+	enlist(client, HC_CLIENT_READY);
 }
 
 static void
@@ -285,22 +338,19 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	hc_client_go_on(checked(arg));
 }
 
-bool
-hc_client_tick(struct hc_client *client, int64_t now_ms)
+int64_t
+hc_client_look(struct hc_client *client, int64_t now_ms)
 {
-	const struct hc_settings *settings = client->worker->command.shared->settings;
-	int64_t idle_ms = settings->client_idle_timeout, stall_ms = settings->client_stall_timeout;
+	int64_t stall_ms = stall_limit_ms(client), idle_ms = idle_limit_ms(client);
 
-	take_settings(client);
-	if (client->writing && stall_ms > 0 && now_ms - client->stalled_since_ms > stall_ms)
+	if (stall_ms <= now_ms)
 		hc_client_close_for(client, "client.stall_timeout");
-	else if (idle_ms > 0 && client->session.n_pending == 0 && !client->writing &&
-		 now_ms - atomic_load(&client->session.active_ms) > idle_ms)
+	else if (idle_ms <= now_ms && client->session.n_pending == 0 && !client->writing)
 		hc_client_close_for(client, "client.idle_timeout");
 	if (!client->closing)
-		return false;
+		return stall_ms < idle_ms ? stall_ms : idle_ms;
 	hc_client_close(client);
-	return true;
+	return INT64_MAX;
 }
 
 void

@@ -16,7 +16,10 @@ struct hc_client {
 	int fd;
 	struct hc_worker *worker;
 	struct hc_client *next, *prev; /* among its worker's */
-	struct hc_client *ready_next;
+	struct hc_client_link {
+		struct hc_client *next;
+		bool in;
+	} links[HC_CLIENT_LISTS]; /* of the worker's lists */
 	struct event read_event;
 	struct event write_event;
 	struct hc_session session;
@@ -30,7 +33,6 @@ struct hc_client {
 	struct hc_held *held;     /* the next command, which has to wait for earlier ones; or NULL */
 	bool paused;              /* requests in `in` were left for later, as replies waited */
 	bool bad;                 /* what comes next is no request, but the error's turn has not come yet */
-	bool is_ready;            /* in the worker's list */
 	bool serving;             /* its commands are being run: replies are flushed afterwards */
 	bool closing;             /* will be closed as soon as nobody is at work on it */
 	bool eof;                 /* it will send nothing more */
@@ -45,11 +47,13 @@ void hc_client_close(struct hc_client *client);
 void hc_client_ready(struct hc_session *session);
 /* From the worker's loop: flushes what has come, and goes on with what was held up. */
 void hc_client_go_on(struct hc_client *client);
+/* Takes over settings that are not looked up at each use. */
+void hc_client_apply_settings(struct hc_client *client);
 /*
- * Each second: takes changed settings over, and looks at the limits in time: idle, or not reading its replies. True
- * when it was closed.
+ * Looks at the limits in time: idle, or not reading its replies. Returns when to look again (monotonic; INT64_MAX: not
+ * before something happens), or closes it and returns INT64_MAX.
  */
-bool hc_client_tick(struct hc_client *client, int64_t now_ms);
+int64_t hc_client_look(struct hc_client *client, int64_t now_ms);
 /* The daemon ends: reads once more, answers, closes. */
 void hc_client_drain(struct hc_client *client);
 

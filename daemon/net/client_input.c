@@ -1,14 +1,17 @@
 /*
  * A client's requests: read, parsed, run, and kept while they cannot be. One thread: its worker's.
  *
- *     bytes ─→ parse ─ whole ──→ run ─ now ───────→ reply
- *                 │                └ not yet ─→ held, and nothing more is read
+ *     bytes ─→ parse, some requests ahead ─ whole ──→ run ─ now ───────→ reply
+ *                 │                                      └ not yet ─→ held, and nothing more is read
  *                 └ unfinished ─→ kept in client->in, arguments in client->args
+ *
+ * Parsing ahead lets what the requests will look up come nearer while those before them are run.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "net/client_io.h"
 #include "proto/resp_reply.h"
@@ -48,6 +51,20 @@ release_args(struct hc_client *client)
 	hc_resp_parser_args(&client->parser, client->worker->args, HC_WORKER_ARGS);
 }
 
+/* Somebody takes this port for another's, or tries what it makes of things. */
+static void
+log_protocol_error(const struct hc_client *client)
+{
+	static struct hc_log_limit limit;
+	struct hc_log_quoted why;
+	const char *error = client->parser.error;
+
+	if (hc_log_allow(&limit, 1000))
+		hc_log(HC_LOG_WARN, "protocol_error", "why=%s id=%llu address=%s",
+		    hc_log_quote(&why, error, strlen(error)), (unsigned long long)client->session.id,
+		    client->session.addr);
+}
+
 static void
 protocol_error(struct hc_client *client)
 {
@@ -56,76 +73,138 @@ protocol_error(struct hc_client *client)
 	char text[192];
 
 	hc_stats_count(&client->worker->stats, protocol_errors);
+	log_protocol_error(client);
 	snprintf(text, sizeof(text), "ERR %s", client->parser.error);
 	if (dst != NULL)
 		hc_out_commit(out, hc_resp_put_error(dst, 256, hc_slice_str(text)));
 	client->session.close_after_reply = true;
 }
 
-/* Puts the parsed command aside. */
+/* Puts a command aside whose time has not come. */
 static void
-hold(struct hc_client *client)
+hold(struct hc_client *client, const struct hc_call *call)
 {
-	const struct hc_resp_parser *parser = &client->parser;
 	size_t bytes = 0;
 
-	for (uint32_t i = 0; i < parser->argc; i++)
-		bytes += parser->argv[i].len;
-	struct hc_held *held = hc_malloc(sizeof(*held) + parser->argc * sizeof(struct hc_slice) + bytes);
+	for (uint32_t i = 0; i < call->argc; i++)
+		bytes += call->argv[i].len;
+	struct hc_held *held = hc_malloc(sizeof(*held) + call->argc * sizeof(struct hc_slice) + bytes);
 	if (held == NULL) {
 		hc_client_close_for(client, "out_of_memory");
 		return;
 	}
-	char *at = (char *)&held->argv[parser->argc];
-	held->argc = parser->argc;
-	for (uint32_t i = 0; i < parser->argc; i++) {
-		held->argv[i] = hc_slice(at, parser->argv[i].len);
-		at = mempcpy(at, parser->argv[i].ptr, parser->argv[i].len);
+	char *at = (char *)&held->argv[call->argc];
+	held->argc = call->argc;
+	for (uint32_t i = 0; i < call->argc; i++) {
+		held->argv[i] = hc_slice(at, call->argv[i].len);
+		at = mempcpy(at, call->argv[i].ptr, call->argv[i].len);
 	}
 	client->held = held;
+}
+
+/* Whether the next request may be run. */
+static inline bool
+goes_on(const struct hc_client *client)
+{
+	return !client->closing && !client->paused && client->held == NULL && !client->session.close_after_reply;
+}
+
+static void
+run_call(struct hc_client *client, const struct hc_call *call)
+{
+	if (hc_command_run(&client->worker->command, &client->session, call) == HC_RUN_LATER)
+		hold(client, call);
+	else if (hc_client_output_waits(client))
+		client->paused = true; /* to be written first; and others get their turn */
+	if (hc_client_over_output_max(client))
+		hc_client_close_for(client, "client.output_max");
+}
+
+/*
+ * Takes the requests that lie whole at the beginning of the run: argv and argc of up to HC_CALLS_MAX calls, and where
+ * each ends. The parser is idle. Returns how many.
+ */
+static size_t
+look_ahead(const struct hc_client *client, const char *run, size_t len, struct hc_call *calls, size_t *ends)
+{
+	struct hc_slice *args = client->worker->args, *args_end = args + HC_WORKER_ARGS;
+	size_t at = 0, n = 0, consumed;
+
+	while (n < HC_CALLS_MAX && at < len &&
+	       hc_resp_take(client->parser.limits, run + at, len - at, args, (uint32_t)(args_end - args),
+		   &calls[n].argc, &consumed)) {
+		calls[n].argv = args;
+		args += calls[n].argc;
+		at += consumed;
+		ends[n++] = at;
+	}
+	return n;
+}
+
+/* Runs requests from the beginning of the run; returns how many bytes these were, 0 when the next one takes care. */
+static size_t
+serve_ahead(struct hc_client *client, const char *run, size_t len)
+{
+	struct hc_call calls[HC_CALLS_MAX];
+	size_t ends[HC_CALLS_MAX];
+	size_t n = look_ahead(client, run, len, calls, ends), i = 0;
+
+	hc_command_foresee(&client->worker->command, calls, n);
+	while (i < n && goes_on(client))
+		run_call(client, &calls[i++]);
+	return i > 0 ? ends[i - 1] : 0;
+}
+
+/* One request by the parser, as far as it has come: false when it goes on behind the run, or is none. */
+static bool
+serve_careful(struct hc_client *client, char *run, size_t len, size_t *done)
+{
+	struct hc_resp_parser *parser = &client->parser;
+	struct hc_call call;
+
+	switch (hc_resp_parse(parser, run + *done, len - *done)) {
+	case HC_RESP_OK:
+		*done += parser->consumed;
+		call = (struct hc_call){.argv = parser->argv, .argc = parser->argc};
+		if (call.argc > 0) {
+			hc_command_foresee(&client->worker->command, &call, 1);
+			run_call(client, &call);
+		}
+		release_args(client);
+		return true;
+	case HC_RESP_MORE:
+		return false;
+	case HC_RESP_ARGS:
+		if (!keep_args(client, parser->args_cap * 2))
+			hc_client_close_for(client, "out_of_memory");
+		return true;
+	case HC_RESP_ERROR:
+		client->bad = true;
+		if (client->session.n_pending == 0)
+			protocol_error(client);
+		*done = len;
+		return false;
+	}
+	return false;
 }
 
 /* Runs the requests in `run`; returns how many bytes of it are done with. */
 static size_t
 serve(struct hc_client *client, char *run, size_t len)
 {
-	struct hc_session *session = &client->session;
-	struct hc_resp_parser *parser = &client->parser;
+	const struct hc_worker *worker = client->worker;
 	size_t done = 0;
 
 	client->paused = false;
-	while (done < len && !client->closing && !session->close_after_reply) {
-		if (hc_resp_parser_idle(parser))
-			parser->limits =
-			    session->authenticated ? &client->worker->limits : &client->worker->guest_limits;
-		switch (hc_resp_parse(parser, run + done, len - done)) {
-		case HC_RESP_OK:
-			done += parser->consumed;
-			if (parser->argc > 0 && hc_command_run(&client->worker->command, session, parser->argv,
-						    parser->argc) == HC_RUN_LATER)
-				hold(client);
-			release_args(client);
-			if (client->held != NULL)
-				return done;
-			break;
-		case HC_RESP_MORE:
-			return done;
-		case HC_RESP_ARGS:
-			if (!keep_args(client, parser->args_cap * 2))
-				hc_client_close_for(client, "out_of_memory");
-			break;
-		case HC_RESP_ERROR:
-			client->bad = true;
-			if (session->n_pending == 0)
-				protocol_error(client);
-			return len;
+	while (done < len && goes_on(client)) {
+		size_t ahead = 0;
+		if (hc_resp_parser_idle(&client->parser)) {
+			client->parser.limits = client->session.authenticated ? &worker->limits : &worker->guest_limits;
+			ahead = serve_ahead(client, run + done, len - done);
 		}
-		if (hc_client_over_output_max(client))
-			hc_client_close_for(client, "client.output_max");
-		if (hc_client_output_waits(client)) { /* to be written first; and others get their turn */
-			client->paused = true;
-			return done;
-		}
+		done += ahead;
+		if (ahead == 0 && !serve_careful(client, run, len, &done))
+			break;
 	}
 	return done;
 }
@@ -270,7 +349,9 @@ run_held(struct hc_client *client)
 
 	if (held == NULL)
 		return true;
-	if (hc_command_run(&client->worker->command, &client->session, held->argv, held->argc) == HC_RUN_LATER)
+	struct hc_call call = {.argv = held->argv, .argc = held->argc};
+	hc_command_foresee(&client->worker->command, &call, 1);
+	if (hc_command_run(&client->worker->command, &client->session, &call) == HC_RUN_LATER)
 		return false;
 	hc_free(held);
 	client->held = NULL;

@@ -15,9 +15,21 @@ void hc_client_close_for(struct hc_client *client, const char *why);
 /* Writes what the socket takes now. */
 void hc_client_flush(struct hc_client *client);
 /* Replies waiting are more than client.output_max. */
-bool hc_client_over_output_max(const struct hc_client *client);
+static inline bool
+hc_client_over_output_max(const struct hc_client *client)
+{
+	const struct hc_session *session = &client->session;
+	size_t max = (size_t)client->worker->command.shared->settings->client_output_max;
+
+	return session->out.bytes + session->pending_bytes > max;
+}
+
 /* … than client.output_pause: nothing more is executed before some of them have been read. */
-bool hc_client_output_waits(const struct hc_client *client);
+static inline bool
+hc_client_output_waits(const struct hc_client *client)
+{
+	return client->session.out.bytes > (size_t)client->worker->command.shared->settings->client_output_pause;
+}
 
 /* ---- input ---- */
 

@@ -27,27 +27,6 @@ hc_client_close_for(struct hc_client *client, const char *why)
 	client->closing = true;
 }
 
-static int64_t
-setting_or_max(int64_t value)
-{
-	return value > 0 ? value : INT64_MAX;
-}
-
-bool
-hc_client_over_output_max(const struct hc_client *client)
-{
-	const struct hc_settings *settings = client->worker->command.shared->settings;
-
-	return client->session.out.bytes + client->session.pending_bytes >
-	       (size_t)setting_or_max(settings->client_output_max);
-}
-
-bool
-hc_client_output_waits(const struct hc_client *client)
-{
-	return client->session.out.bytes > (size_t)client->worker->command.shared->settings->client_output_pause;
-}
-
 static ssize_t
 write_some(struct hc_client *client)
 {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,12 +88,23 @@ inode_of(const char *path)
 	return stat(path, &st) == 0 ? st.st_ino : 0;
 }
 
+/* What accepted connections take over from their listener, so that it need not be set for each. */
+static void
+set_options(int fd)
+{
+	int one = 1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails for a Unix socket */
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+}
+
 static enum hc_status
 add(struct hc_listeners *listeners, int fd, uint32_t model, const char *path)
 {
 	struct hc_listener *listener = hc_calloc(1, sizeof(*listener));
 	if (listener == NULL)
 		goto fail;
+	set_options(fd);
 	listener->all = listeners;
 	listener->fd = fd;
 	listener->model = model;

@@ -31,7 +31,7 @@ struct hc_server {
 	struct hc_worker **workers;
 	unsigned n_workers, n_started, n_ended;
 	unsigned next_worker;
-	uint64_t maxclients_cap; /* what the descriptors allow */
+	_Atomic uint64_t maxclients_cap; /* what the descriptors allow; written by the main thread, read by anyone */
 	struct event *settle_timer;
 	struct event *stop_timer;
 	bool stopping;
@@ -52,8 +52,9 @@ accept_limit(void *host)
 {
 	struct hc_server *server = host;
 	uint64_t wanted = (uint64_t)server->config.settings->server_maxclients;
+	uint64_t cap = atomic_load_explicit(&server->maxclients_cap, memory_order_relaxed);
 
-	return wanted < server->maxclients_cap ? wanted : server->maxclients_cap;
+	return wanted < cap ? wanted : cap;
 }
 
 void
@@ -89,23 +90,37 @@ on_accepted(void *arg, int fd, uint32_t bound_model)
 	server->next_worker = (server->next_worker + 1) % server->n_workers;
 }
 
-/* Descriptors for all clients that may come; fewer clients when there are not so many. */
-static void
-raise_descriptors(struct hc_server *server)
+/* Makes RLIMIT_NOFILE that large, or as large as it may be. Returns what it is. */
+static rlim_t
+raise_descriptors(rlim_t want)
 {
 	struct rlimit limit;
-	rlim_t want = (rlim_t)server->config.settings->server_maxclients + SPARE_FDS;
 
-	server->maxclients_cap = UINT64_MAX;
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
-		return;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return RLIM_INFINITY;
+	if (limit.rlim_cur >= want)
+		return limit.rlim_cur;
+	rlim_t had = limit.rlim_cur;
 	limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < want) {
-		server->maxclients_cap = limit.rlim_cur > SPARE_FDS ? limit.rlim_cur - SPARE_FDS : 1;
-		hc_log(HC_LOG_WARN, "maxclients_lowered", "to=%" PRIu64 " why=\"RLIMIT_NOFILE is %" PRIu64 "\"",
-		    server->maxclients_cap, (uint64_t)limit.rlim_max);
+	return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : had;
+}
+
+/* Descriptors for all clients that may come; fewer clients when there are not so many. */
+static void
+take_maxclients(struct hc_server *server)
+{
+	rlim_t want = (rlim_t)server->config.settings->server_maxclients + SPARE_FDS;
+	rlim_t have = raise_descriptors(want);
+	uint64_t cap = UINT64_MAX;
+
+	if (have < want) {
+		cap = have > SPARE_FDS ? have - SPARE_FDS : 1;
+		if (cap != atomic_load_explicit(&server->maxclients_cap, memory_order_relaxed))
+			hc_log(HC_LOG_WARN, "maxclients_lowered",
+			    "to=%" PRIu64 " why=\"RLIMIT_NOFILE is %" PRIu64 ", %" PRIu64 " wanted\"", cap,
+			    (uint64_t)have, (uint64_t)want);
 	}
+	atomic_store_explicit(&server->maxclients_cap, cap, memory_order_relaxed);
 }
 
 /* ---- what commands ask of the process; any thread ---- */
@@ -214,7 +229,7 @@ hc_server_create(const struct hc_server_config *config, struct hc_server **out, 
 	server->config = *config;
 	server->listeners = (struct hc_listeners){.base = config->base, .fn = on_accepted, .arg = server};
 	hc_stats_register(&server->stats);
-	raise_descriptors(server);
+	take_maxclients(server);
 	status = fill_shared(server);
 	if (status == HC_OK)
 		status = hc_mailbox_create(config->base, server, &server->mailbox);
@@ -264,6 +279,14 @@ hc_server_start(struct hc_server *server)
 	return HC_OK;
 }
 
+void
+hc_server_apply_settings(struct hc_server *server)
+{
+	take_maxclients(server);
+	for (unsigned i = 0; i < server->n_workers; i++)
+		hc_worker_apply_settings(server->workers[i]);
+}
+
 static void
 on_stop_late(evutil_socket_t fd, short what, void *arg)
 {
@@ -285,6 +308,7 @@ hc_server_stop(struct hc_server *server)
 	if (server->stopping)
 		return;
 	server->stopping = true;
+	hc_core_ending(server->config.core);
 	hc_listeners_close(&server->listeners);
 	server->stop_timer = evtimer_new(server->config.base, on_stop_late, server);
 	if (server->stop_timer != NULL)

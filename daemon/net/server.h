@@ -34,6 +34,8 @@ enum hc_status hc_server_create(
     const struct hc_server_config *config, struct hc_server **out, char *why, size_t why_cap);
 /* Starts the threads; clients are accepted once the upstream has been tried. */
 enum hc_status hc_server_start(struct hc_server *server);
+/* Settings have changed: the workers take them over by and by. */
+void hc_server_apply_settings(struct hc_server *server);
 /*
  * Stops accepting, answers what has been asked, closes all connections; `ended` follows, after shutdown.timeout at the
  * latest.

@@ -15,6 +15,8 @@
 #include "net/server.h"
 
 #define TICK_MS 1000
+#define REST_TICK_MS 30000 /* without clients: often enough for the upstream not to take the link for abandoned */
+#define LOOK_EVERY_MS 1000 /* at clients, at most */
 
 /* Redis's own: room for AUTH and HELLO, no more. */
 #define GUEST_ARGS_MAX 10
@@ -58,29 +60,39 @@ hc_worker_adopt(struct hc_worker *worker, int fd, uint32_t bound_model)
 }
 
 static void
+send_errand(struct hc_worker *worker, struct hc_worker_errand *errand)
+{
+	if (!atomic_exchange(&errand->sent, true))
+		hc_mailbox_send(worker->mailbox, &errand->message);
+}
+
+/* Before it is done: whoever sends it from now on may mean something that this time does not see. */
+static void
+errand_arrived(struct hc_worker_errand *errand)
+{
+	(void)atomic_exchange(&errand->sent, false);
+}
+
+static void
 deliver_reap(struct hc_message *message, void *receiver)
 {
 	struct hc_worker *worker = receiver;
 	struct hc_client *client = worker->clients;
 
+	(void)message;
+	errand_arrived(&worker->reap);
 	while (client != NULL) {
 		struct hc_client *next = client->next;
 		if (atomic_load(&client->session.kill))
 			hc_client_close(client);
 		client = next;
 	}
-	hc_free(message);
 }
 
 void
 hc_worker_reap(struct hc_worker *worker)
 {
-	struct hc_message *message = hc_malloc(sizeof(*message));
-
-	if (message == NULL)
-		return; /* its next event closes it */
-	message->deliver = deliver_reap;
-	hc_mailbox_send(worker->mailbox, message);
+	send_errand(worker, &worker->reap);
 }
 
 struct drain_message {
@@ -129,19 +141,32 @@ hc_worker_drain(struct hc_worker *worker, bool now)
 
 /* ---- the loop ---- */
 
+/* Each goes on once: who is put into the list meanwhile does so the next time. A client closes none but itself. */
+static void
+go_on(struct hc_worker *worker, enum hc_client_list list)
+{
+	struct hc_client *client = worker->lists[list], *next;
+
+	worker->lists[list] = NULL;
+	for (; client != NULL; client = next) {
+		next = client->links[list].next;
+		client->links[list].in = false;
+		hc_client_go_on(client);
+	}
+}
+
 static void
 on_ready(evutil_socket_t fd, short what, void *arg)
 {
-	struct hc_worker *worker = arg;
-
 	(void)fd;
 	(void)what;
-	while (worker->ready != NULL) {
-		struct hc_client *client = worker->ready;
-		worker->ready = client->ready_next;
-		client->is_ready = false;
-		hc_client_go_on(client);
-	}
+	go_on(arg, HC_CLIENT_READY);
+}
+
+static void
+on_logged(void *arg)
+{
+	go_on(arg, HC_CLIENT_LOGGED);
 }
 
 static void
@@ -164,22 +189,93 @@ take_limits(struct hc_worker *worker)
 	};
 }
 
+static enum hc_status
+tick_after(struct hc_worker *worker, int64_t wait_ms)
+{
+	struct timeval wait = {wait_ms / 1000, (wait_ms % 1000) * 1000};
+
+	worker->tick_at_ms = hc_clock_mono_ms() + wait_ms;
+	return event_add(worker->tick, &wait) == 0 ? HC_OK : HC_NOMEM;
+}
+
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct hc_worker *worker = arg;
-	struct hc_client *client = worker->clients;
-	int64_t now_ms = hc_clock_mono_ms();
 
 	(void)fd;
 	(void)what;
-	take_limits(worker);
 	hc_core_worker_tick(worker->core);
+	(void)tick_after(worker, worker->clients != NULL ? TICK_MS : REST_TICK_MS);
+}
+
+void
+hc_worker_first_client(struct hc_worker *worker)
+{
+	if (worker->tick_at_ms > hc_clock_mono_ms() + TICK_MS)
+		(void)tick_after(worker, TICK_MS);
+}
+
+/* Looks at all clients, and finds out when the next look is due. */
+static void
+look_at_clients(struct hc_worker *worker)
+{
+	struct hc_client *client = worker->clients;
+	int64_t now_ms = hc_clock_mono_ms(), soonest_ms = INT64_MAX;
+
+	worker->look_at_ms = INT64_MAX;
+	worker->looked_ms = now_ms;
 	while (client != NULL) {
 		struct hc_client *next = client->next;
-		(void)hc_client_tick(client, now_ms);
+		int64_t at_ms = hc_client_look(client, now_ms);
+		if (at_ms < soonest_ms)
+			soonest_ms = at_ms;
 		client = next;
 	}
+	hc_worker_look_by(worker, soonest_ms);
+}
+
+static void
+on_look(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	look_at_clients(arg);
+}
+
+void
+hc_worker_look_by(struct hc_worker *worker, int64_t at_ms)
+{
+	int64_t earliest_ms = worker->looked_ms + LOOK_EVERY_MS;
+
+	if (at_ms >= worker->look_at_ms)
+		return;
+	worker->look_at_ms = at_ms > earliest_ms ? at_ms : earliest_ms;
+	int64_t wait_ms = worker->look_at_ms - hc_clock_mono_ms();
+	if (wait_ms < 0)
+		wait_ms = 0;
+	struct timeval wait = {wait_ms / 1000, (wait_ms % 1000) * 1000};
+	event_add(worker->look, &wait);
+}
+
+static void
+deliver_apply(struct hc_message *message, void *receiver)
+{
+	struct hc_worker *worker = receiver;
+
+	(void)message;
+	errand_arrived(&worker->apply);
+	take_limits(worker);
+	for (struct hc_client *client = worker->clients; client != NULL; client = client->next)
+		hc_client_apply_settings(client);
+	hc_core_worker_tick(worker->core);
+	look_at_clients(worker);
+}
+
+void
+hc_worker_apply_settings(struct hc_worker *worker)
+{
+	send_errand(worker, &worker->apply);
 }
 
 static void *
@@ -201,13 +297,13 @@ run(void *arg)
 static enum hc_status
 create_events(struct hc_worker *worker)
 {
-	struct timeval interval = {TICK_MS / 1000, (TICK_MS % 1000) * 1000};
-
 	worker->ready_event = event_new(worker->base, -1, 0, on_ready, worker);
-	worker->tick = event_new(worker->base, -1, EV_PERSIST, on_tick, worker);
-	if (worker->ready_event == NULL || worker->tick == NULL || event_add(worker->tick, &interval) != 0)
+	worker->look = evtimer_new(worker->base, on_look, worker);
+	worker->tick = evtimer_new(worker->base, on_tick, worker);
+	if (worker->ready_event == NULL || worker->look == NULL || worker->tick == NULL)
 		return HC_NOMEM;
-	return HC_OK;
+	/* Without an upstream it has nothing to do while its clients have not. */
+	return hc_core_is_fleet(worker->command.shared->core) ? tick_after(worker, TICK_MS) : HC_OK;
 }
 
 enum hc_status
@@ -222,6 +318,9 @@ hc_worker_create(struct hc_server *server, unsigned index, struct hc_worker **ou
 	memset(worker, 0, sizeof(*worker));
 	worker->server = server;
 	worker->index = index;
+	worker->reap.message.deliver = deliver_reap;
+	worker->apply.message.deliver = deliver_apply;
+	worker->look_at_ms = INT64_MAX;
 	hc_out_pool_init(&worker->pool);
 	hc_stats_register(&worker->stats);
 	worker->command = (struct hc_command_worker){
@@ -237,8 +336,10 @@ hc_worker_create(struct hc_server *server, unsigned index, struct hc_worker **ou
 	if (status == HC_OK)
 		status = hc_core_worker_create(shared->core, worker->base, index, &worker->stats, &worker->core);
 	worker->command.core = worker->core;
-	if (status == HC_OK)
+	if (status == HC_OK) {
+		hc_core_on_logged(worker->core, on_logged, worker);
 		status = hc_command_worker_init(&worker->command);
+	}
 	if (status != HC_OK)
 		goto fail;
 	*out = worker;
@@ -278,6 +379,8 @@ hc_worker_destroy(struct hc_worker *worker)
 		event_free(worker->ready_event);
 	if (worker->tick != NULL)
 		event_free(worker->tick);
+	if (worker->look != NULL)
+		event_free(worker->look);
 	if (worker->base != NULL)
 		event_base_free(worker->base);
 	hc_out_pool_fini(&worker->pool);

@@ -13,6 +13,7 @@
 
 #include <event2/event.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include "base/mailbox.h"
 #include "base/out.h"
 #include "base/stats.h"
@@ -22,8 +23,21 @@
 struct hc_client;
 struct hc_server;
 
+/* Lists that clients are put into until the loop comes to them. */
+enum hc_client_list {
+	HC_CLIENT_READY,  /* replies grew while they were not being served */
+	HC_CLIENT_LOGGED, /* replies wait until the log has been written far enough */
+	HC_CLIENT_LISTS,
+};
+
 #define HC_WORKER_READ_BYTES 65536
 #define HC_WORKER_ARGS 1024 /* arguments a request may have before its client gets an array of its own */
+
+/* A message that is sent again and again, at most once at a time, and costs no memory then. Any thread may send it. */
+struct hc_worker_errand {
+	struct hc_message message;
+	atomic_bool sent;
+};
 
 struct hc_worker {
 	/* constant while the thread runs */
@@ -32,15 +46,22 @@ struct hc_worker {
 	pthread_t thread;
 	struct hc_mailbox *mailbox; /* any thread may send */
 
+	/* any thread's */
+	struct hc_worker_errand reap, apply;
+
 	/* the thread's */
 	struct event_base *base;
 	struct hc_core_worker *core;
 	struct hc_command_worker command;
 	struct hc_out_pool pool;
 	struct hc_client *clients; /* all */
-	struct hc_client *ready;   /* those whose replies grew while they were not being served */
+	struct hc_client *lists[HC_CLIENT_LISTS];
 	struct event *ready_event;
-	struct event *tick;
+	struct event *tick; /* in a fleet, for the link to the upstream */
+	struct event *look; /* for clients over a limit in time: when the first may be */
+	int64_t look_at_ms; /* monotonic: when that is; INT64_MAX: not in sight */
+	int64_t tick_at_ms; /* monotonic */
+	int64_t looked_ms;  /* last look */
 	struct hc_resp_limits limits;
 	struct hc_resp_limits guest_limits; /* of clients that have not given the password */
 	bool draining;
@@ -56,6 +77,14 @@ enum hc_status hc_worker_start(struct hc_worker *worker);
 /* After the thread ended, or never ran. */
 void hc_worker_destroy(struct hc_worker *worker);
 
+/*
+ * A client may be over a limit in time then (monotonic), and not before unless this is called again: clients are looked
+ * at together, once a second at most, and not at all while no limit is near. The worker's thread.
+ */
+void hc_worker_look_by(struct hc_worker *worker, int64_t at_ms);
+
+/* A client is about to be entered in the list, which was empty. The worker's thread. */
+void hc_worker_first_client(struct hc_worker *worker);
 /* A client is gone from the list: while draining, the last one ends the loop. The worker's thread. */
 void hc_worker_client_closed(struct hc_worker *worker);
 
@@ -65,6 +94,8 @@ void hc_worker_client_closed(struct hc_worker *worker);
 void hc_worker_adopt(struct hc_worker *worker, int fd, uint32_t bound_model);
 /* Looks for clients that are to be killed. */
 void hc_worker_reap(struct hc_worker *worker);
+/* Settings have changed: takes over what is not looked up at each use. */
+void hc_worker_apply_settings(struct hc_worker *worker);
 /* Answers what has been asked, closes all connections, and ends the thread; at once when `now`. */
 void hc_worker_drain(struct hc_worker *worker, bool now);
 

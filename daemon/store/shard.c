@@ -239,15 +239,31 @@ check_entry(const struct hc_store *store, const struct hc_entry *entry, size_t f
 	return footprint > max_bytes / HC_ENTRY_SHARE ? HC_LIMIT : HC_OK;
 }
 
+static void
+tell_put(const struct hc_store *store, struct hc_entry *entry, enum hc_put_kind kind)
+{
+	const struct hc_store_below *below = store->below;
+
+	if (below == NULL || kind == HC_PUT_FILED)
+		return;
+	if (kind == HC_PUT_WRITTEN)
+		below->written(below->arg, entry);
+	else
+		below->filled(below->arg, entry);
+}
+
 enum hc_status
 hc_shard_put(struct hc_store *store, struct hc_shard *shard, uint64_t hash, const struct hc_place *place,
-    struct hc_entry *present, struct hc_entry *entry, size_t footprint, int64_t now_ms, struct hc_garbage *garbage)
+    struct hc_entry *present, struct hc_entry *entry, size_t footprint, enum hc_put_kind kind, int64_t now_ms,
+    struct hc_garbage *garbage)
 {
 	enum hc_status status = check_entry(store, entry, footprint, now_ms);
 
 	if (status != HC_OK) {
 		if (present != NULL)
 			hc_shard_remove(store, shard, place, present, garbage);
+		if (kind == HC_PUT_WRITTEN)
+			hc_below_removed(store, hc_entry_key(entry));
 	} else {
 		begin_life(entry, now_ms);
 		if (present != NULL)
@@ -255,6 +271,7 @@ hc_shard_put(struct hc_store *store, struct hc_shard *shard, uint64_t hash, cons
 		else
 			link_new(store, shard, hash, place, entry, footprint, garbage);
 		hc_shard_expires(shard, hc_entry_expire_ms(entry));
+		tell_put(store, entry, kind);
 	}
 	hc_shard_settle(shard, 1, garbage);
 	return status;
@@ -271,6 +288,8 @@ hc_shard_evict(struct hc_store *store, struct hc_shard *shard, struct hc_entry *
 	if (victim != NULL) {
 		struct hc_place place = hc_table_place(&shard->table, victim, (uint32_t)hash);
 		freed = hc_entry_footprint(victim);
+		if (store->below != NULL && hc_entry_current(store, victim))
+			store->below->evicted(store->below->arg, victim);
 		hc_shard_remove(store, shard, &place, victim, garbage);
 		hc_shard_settle(shard, 1, garbage);
 		shard->evicted++;

@@ -106,6 +106,7 @@ hc_store_create(const struct hc_store_config *config, struct hc_store **out)
 		if (shard_init(&store->shards[store->nshards]) != HC_OK)
 			goto destroy_store;
 	}
+	hc_belief_init(store);
 	store->versions = config->versions;
 	hc_store_set_limit(store, config->max_bytes);
 	hc_store_set_weigh_bytes(store, config->weigh_bytes);
@@ -134,6 +135,12 @@ struct hc_models *
 hc_store_models(struct hc_store *store)
 {
 	return store->models;
+}
+
+void
+hc_store_set_below(struct hc_store *store, const struct hc_store_below *below)
+{
+	store->below = below;
 }
 
 void
@@ -212,17 +219,40 @@ count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
 	hc_evict_hit(&shard->evict, entry);
 }
 
-/* Gives the lock back. Apart from the reads, which have no garbage otherwise. */
-static __attribute__((noinline, cold)) void
-reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms)
+/* One that is not there any more, and keeps the lock. */
+static void
+reclaim_met(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *entry)
 {
 	struct hc_garbage garbage = {0};
-	struct hc_place place;
 
-	(void)hc_shard_find(store, shard, key, now_ms, &place, &garbage);
+	hc_shard_reclaim_at(store, shard, place, entry, &garbage);
 	hc_shard_settle(shard, 1, &garbage);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
+}
+
+/* One that is not of the present generation, or not there any more. Gives the lock back. */
+static __attribute__((noinline, cold)) enum hc_status
+read_other(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *entry,
+    int64_t now_ms, bool trace, struct hc_entry **out)
+{
+	uint64_t belief = atomic_load_explicit(&store->belief, memory_order_acquire);
+	enum hc_status status = HC_SUSPECT;
+
+	if (!hc_entry_valid(store, entry, now_ms)) {
+		reclaim_met(store, shard, place, entry);
+		return HC_MISS;
+	}
+	if (hc_belief_is_fresh(belief, atomic_load_explicit(&entry->life, memory_order_relaxed))) {
+		hc_entry_set_generation(entry, hc_belief_present(belief)); /* the next read is a quick one */
+		status = HC_OK;
+	}
+	hc_entry_ref(entry);
+	if (trace)
+		count_hit(shard, entry, now_ms);
+	hc_shard_unlock(store, shard);
+	*out = entry;
+	return status;
 }
 
 static inline __attribute__((always_inline)) enum hc_status
@@ -238,10 +268,8 @@ read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace
 		hc_shard_unlock(store, shard);
 		return HC_MISS;
 	}
-	if (!hc_entry_valid(store, entry, now_ms)) {
-		reclaim_met(store, shard, key, now_ms);
-		return HC_MISS;
-	}
+	if (__builtin_expect(!hc_entry_present(store, entry, now_ms), 0))
+		return read_other(store, shard, &place, entry, now_ms, trace, out);
 	hc_entry_ref(entry);
 	if (trace)
 		count_hit(shard, entry, now_ms);
@@ -260,6 +288,48 @@ enum hc_status
 hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out)
 {
 	return read_entry(store, key, now_ms, false, out);
+}
+
+struct hc_entry *
+hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_entry *entry;
+	struct hc_place place;
+
+	hc_shard_lock(store, shard);
+	entry = hc_table_find(&shard->table, key, &place);
+	if (entry == NULL || !hc_entry_present(store, entry, now_ms)) {
+		hc_shard_unlock(store, shard);
+		return NULL;
+	}
+	count_hit(shard, entry, now_ms);
+	return entry;
+}
+
+void
+hc_store_give_back(struct hc_store *store, struct hc_key key)
+{
+	hc_shard_unlock(store, hc_shard_of(store, key));
+}
+
+void
+hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n)
+{
+	if (n < 2) /* it would be waited for at once */
+		return;
+	for (size_t i = 0; i < n; i++) {
+		struct hc_shard *shard = hc_shard_of(store, keys[i]);
+		hc_shard_lock(store, shard);
+		hc_table_prefetch_slot(&shard->table, keys[i].hash);
+		hc_shard_unlock(store, shard);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct hc_shard *shard = hc_shard_of(store, keys[i]);
+		hc_shard_lock(store, shard);
+		hc_table_prefetch_entry(&shard->table, keys[i].hash);
+		hc_shard_unlock(store, shard);
+	}
 }
 
 /* ---- changes ---- */
@@ -314,7 +384,8 @@ hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry, 
 		if (how->keep_ttl && present != NULL)
 			hc_entry_set_expire_ms(entry, hc_entry_expire_ms(present));
 		hc_shard_stamp(shard, key)->stamp++;
-		status = hc_shard_put(store, shard, key.hash, &place, present, entry, footprint, now_ms, &garbage);
+		status = hc_shard_put(
+		    store, shard, key.hash, &place, present, entry, footprint, HC_PUT_WRITTEN, now_ms, &garbage);
 		kept = status == HC_OK;
 	}
 	hc_shard_unlock(store, shard);
@@ -350,6 +421,7 @@ hc_store_del(struct hc_store *store, struct hc_key key, int64_t now_ms, struct h
 	hc_shard_stamp(shard, key)->stamp++;
 	if (present != NULL)
 		remove_present(store, shard, &place, present, &garbage);
+	hc_below_removed(store, hc_slice(key.ptr, key.len));
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 	return present != NULL ? HC_OK : HC_MISS;
@@ -378,10 +450,13 @@ change_expiry(struct hc_store *store, struct hc_shard *shard, const struct hc_pl
     int64_t expire_ms, int64_t now_ms, struct hc_garbage *garbage)
 {
 	if (expire_ms <= now_ms) {
+		hc_below_removed(store, hc_entry_key(entry));
 		remove_present(store, shard, place, entry, garbage);
 		return;
 	}
 	hc_entry_set_expire_ms(entry, expire_ms);
+	if (store->below != NULL)
+		store->below->expires(store->below->arg, entry, expire_ms);
 	hc_shard_expires(shard, expire_ms);
 }
 
@@ -477,7 +552,7 @@ hc_store_put_many(struct hc_store *store, struct hc_entry *const *entries, size_
 		hc_shard_stamp(shard, key)->stamp++;
 		hc_entry_ref(entries[i]);
 		if (hc_shard_put(store, shard, key.hash, &place, present, entries[i], hc_entry_footprint(entries[i]),
-			now_ms, &garbage) != HC_OK)
+			HC_PUT_WRITTEN, now_ms, &garbage) != HC_OK)
 			hc_entry_unref(entries[i]);
 	}
 	unlock_many(store, shards);

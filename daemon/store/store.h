@@ -11,9 +11,12 @@
  * hc_entry_unref(). An entry's bytes never change; an overwrite puts another entry in its place. Until
  * it is inserted, an entry is its creator's thread's alone.
  *
- * Valid is an entry whose epoch is its model's, whose generation is the store's, and whose expiry
+ * Valid is an entry whose epoch is its model's, whose generation has not been forgotten, and whose expiry
  * is ahead. What is not valid is not there: every function treats it as missing, and reclaims it
  * when it meets it.
+ *
+ * Of what is valid, some is suspect: it may be out of date, since changes may have been missed. Reads say so, and else
+ * it is there as all the rest is. Making everything suspect, and trusting it again, costs O(1).
  *
  * Coherence with an upstream. A stamp is a slot in a table of counters hashed by key; whatever may
  * make a copy of the key outdated bumps it. A copy on its way (a fill, the value of a write) takes
@@ -27,6 +30,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "proto/slice.h"
 #include "store/models.h"
@@ -39,7 +43,11 @@ struct hc_key {
 	uint64_t hash; /* hc_hash of the bytes */
 };
 
-struct hc_key hc_key(struct hc_slice bytes);
+static inline struct hc_key
+hc_key(struct hc_slice bytes)
+{
+	return (struct hc_key){bytes.ptr, bytes.len, hc_hash(bytes.ptr, bytes.len)};
+}
 
 /* ---- entries ---- */
 
@@ -58,7 +66,7 @@ struct hc_entry {
 	 * bits, the lowest bits of the generation in the lower 16. The expiry is wall ms; or all ones:
 	 * none; or, with its highest bit, the address of a cell that holds it: it does not fit */
 	_Atomic uint64_t life;
-	_Atomic uint32_t refs;
+	_Atomic uint32_t refs; /* 0 before and after its life, as compaction sees it */
 	/* what is here and in `used` is the store's when nobody holds the entry any more: where the next such one is */
 	uint32_t created_s; /* wall seconds of the insertion; 0: not inserted. Constant from then on */
 	/* written under the shard lock, read by anyone: seconds from insertion to the last hit, coded */
@@ -225,6 +233,25 @@ size_t hc_entry_footprint(const struct hc_entry *entry);
 
 /* ---- the store ---- */
 
+/*
+ * What a slower tier below this one wants to know, so that nothing outdated is ever found there. Called under the lock
+ * of the key's shard, in the order in which things happen to a key: quick, without system calls, and calling nothing
+ * in here but functions of entries.
+ */
+struct hc_store_below {
+	void *arg;
+	/* A write: it holds this from now on. */
+	void (*written)(void *arg, struct hc_entry *entry);
+	/* The same, of a copy that was fetched from a tier yet slower. */
+	void (*filled)(void *arg, struct hc_entry *entry);
+	/* Whatever is below is outdated; perhaps nothing is. */
+	void (*removed)(void *arg, struct hc_slice key);
+	/* It expires then; HC_NO_EXPIRY. */
+	void (*expires)(void *arg, struct hc_entry *entry, int64_t expire_ms);
+	/* It goes for want of room, and is valid as far as is known. */
+	void (*evicted)(void *arg, struct hc_entry *entry);
+};
+
 struct hc_store_config {
 	uint64_t max_bytes; /* 0: keep nothing */
 	uint32_t shards;    /* power of two up to 64; 0: as many as suit the budget */
@@ -247,29 +274,54 @@ enum hc_status hc_store_create(const struct hc_store_config *config, struct hc_s
 /* No other thread may be inside. Entries still referenced outside survive until their unref. */
 void hc_store_destroy(struct hc_store *store);
 struct hc_models *hc_store_models(struct hc_store *store);
+/* Before anything is in it; `below` outlives it. */
+void hc_store_set_below(struct hc_store *store, const struct hc_store_below *below);
+/* Moves on whenever everything is forgotten or becomes suspect. */
+uint32_t hc_store_present_generation(const struct hc_store *store);
+/* The present generation when the entry, which is or was in the store, is fresh; else the one it is of. */
+uint32_t hc_store_generation_of(const struct hc_store *store, const struct hc_entry *entry);
 void hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
 /* Shards keep the last bit of what has come and gone to themselves: before hc_models_info() is to be exact. */
 void hc_store_tell_models(struct hc_store *store);
 /* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
 void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 /*
- * The process has grown by so much since it began to fill the store. While that is more than a
- * twentieth (and HC_PROCESS_SLACK) over the limit, since freed memory lies scattered between what
- * stays, entries may take less than the limit, down to half of it. To be called every 100 ms or so,
- * by one thread; hc_store_sweep() carries it out.
+ * The process has grown by so much since it began to fill the store. What of that is neither the
+ * store's nor lies idle in the slabs of entries, beyond HC_PROCESS_SLACK (buffers of connections, what
+ * the general allocator makes of them), is taken off the limit by and by, up to half of it. To be
+ * called every 100 ms or so while the store changes, by one thread; hc_store_sweep() carries it out.
+ * False: it is not done yet.
  */
-#define HC_PROCESS_SLACK ((uint64_t)4 << 20)
-void hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
+#define HC_PROCESS_SLACK ((uint64_t)1 << 20)
+bool hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
 /*
  * What eviction is to save: misses (false), where small entries stay longest, since many of them fit; or
  * bytes that have to be fetched anew (true), where that counts for less. Any time.
  */
 void hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes);
 
-/* HC_OK: a valid entry, *out has a reference; HC_MISS. A hit counts for eviction. No allocation. */
+/*
+ * HC_OK: a valid entry, *out has a reference; HC_SUSPECT: the same, and it may be out of date; HC_MISS. A hit counts
+ * for eviction. No allocation.
+ */
 enum hc_status hc_store_get(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
 /* The same, but leaves no trace: for EXPLAIN, OBJECT and the like. */
 enum hc_status hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
+
+/*
+ * The same as get for who only looks for a moment, as to copy the value: the entry without a reference, or NULL, after
+ * which hc_store_get() may have something to say still. It
+ * stays as it is until hc_store_give_back(), to be called at once: others wait. Nothing else of the store may be called
+ * in between.
+ */
+struct hc_entry *hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms);
+void hc_store_give_back(struct hc_store *store, struct hc_key key);
+
+/*
+ * These keys are about to be asked for or written: has what that will read brought nearer, all of it at once, so that
+ * several of them wait for memory as long as one does. Changes nothing.
+ */
+void hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n);
 
 /* ---- changes, when this daemon is the only authority (no upstream) ---- */
 
@@ -349,25 +401,39 @@ void hc_store_fill_begin(struct hc_store *store, struct hc_key key, struct hc_ti
 /* True while nothing has made what a fill under that ticket may bring outdated: another reader may
  * join it. */
 bool hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket);
+enum hc_store_fill {
+	HC_FILL_NEW,     /* from upstream: the tier below does not have it */
+	HC_FILL_DOUBTED, /* the same, while changes may be missed: it is suspect from the start */
+	HC_FILL_FILED,   /* from the tier below */
+	HC_FILL_FAILED,  /* nobody could say what there is */
+};
+
 /*
  * The fill has come (`entry`), or came to nothing (NULL). Kept when the ticket is good and no local
  * write of the key is under way: HC_OK. Otherwise HC_STALE (or HC_LIMIT, HC_NOMEM): answer from it,
  * it is not kept. Either way the stamp moves on, so that no later read joins a fill that was asked
- * for before this one came.
+ * for before this one came. NULL with HC_FILL_NEW: the key is not there, and a suspect copy of it goes.
  */
-enum hc_status hc_store_fill_end(
-    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms);
+enum hc_status hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, enum hc_store_fill fill, int64_t now_ms);
+
+/*
+ * A suspect `entry` was found to be what the upstream has: fresh again, if it is what the store has still and the
+ * ticket is good: HC_OK; else HC_STALE. It expires then. With HC_FILL_DOUBTED it stays suspect. Stamps as above.
+ */
+enum hc_status hc_store_renew(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, int64_t expire_ms, enum hc_store_fill fill);
 
 /* A write is on its way upstream: the present copy goes, fills under way are not kept. Pairs with
  * write_end. */
 void hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket);
 /*
- * It was answered: `entry` is what the key holds now (NULL: nothing, or not known). Kept when
- * nothing came between and no other write of the key is under way: HC_OK; else HC_STALE, and no
+ * It was answered: `entry` is what the key holds now (NULL: nothing, or not known). Kept (HC_FILL_NEW, HC_FILL_DOUBTED)
+ * when nothing came between and no other write of the key is under way: HC_OK; else HC_STALE, and no
  * copy is left.
  */
-enum hc_status hc_store_write_end(
-    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms);
+enum hc_status hc_store_write_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, enum hc_store_fill fill, int64_t now_ms);
 /* True while a write of the key (or of one that shares its stamp) is under way. */
 bool hc_store_writing(struct hc_store *store, struct hc_key key);
 
@@ -382,6 +448,17 @@ void hc_store_invalidate_older(struct hc_store *store, struct hc_key key, uint64
 /* Everything is forgotten, fills and writes under way included. O(1); memory comes back by
  * sweeping. */
 void hc_store_forget_all(struct hc_store *store);
+
+/*
+ * Everything is suspect from now on; fills and writes under way are not kept. O(1). Returns the first generation that
+ * was fresh until now, for hc_store_trust().
+ */
+uint32_t hc_store_suspect_all(struct hc_store *store);
+/* What is of that generation or a later one is fresh again, but for what was made suspect alone or is forgotten. O(1).
+ */
+void hc_store_trust(struct hc_store *store, uint32_t generation);
+/* One key: its copy is suspect, until it is renewed or replaced. What is on its way is not kept. */
+void hc_store_suspect(struct hc_store *store, struct hc_key key);
 
 /* ---- walking and upkeep ---- */
 

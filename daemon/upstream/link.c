@@ -71,6 +71,16 @@ arm_timer(struct hc_link *link, int64_t at_ms)
 }
 
 void
+hc_link_rest(struct hc_link *link)
+{
+	if (link->broken || link->state != HC_LINK_UP || hc_pending_head(&link->pending) != NULL ||
+	    link->timer_at_ms == HC_LINK_NEVER)
+		return;
+	link->timer_at_ms = HC_LINK_NEVER;
+	event_del(link->timer);
+}
+
+void
 hc_link_break(struct hc_link *link, enum hc_status head_status, const char *format, ...)
 {
 	va_list args;

@@ -78,6 +78,8 @@ void hc_link_break(struct hc_link *link, enum hc_status head_status, const char 
 enum hc_status hc_link_enqueue(
     struct hc_link *link, const struct hc_slice *argv, size_t argc, const struct hc_pending_entry *entry);
 void hc_link_came_up(struct hc_link *link);
+/* Lets the timer be when nobody waits: a link at rest wakes nobody up. */
+void hc_link_rest(struct hc_link *link);
 
 /* link_state.c */
 void hc_link_set_state(struct hc_link *link, enum hc_link_state state);

@@ -133,5 +133,6 @@ hc_link_on_readable(struct bufferevent *bev, void *arg)
 		link->stats.bytes_in += len;
 		deliver_complete(link);
 	}
+	hc_link_rest(link);
 	hc_link_check(link);
 }

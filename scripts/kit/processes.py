@@ -1,5 +1,5 @@
-"""Servers of our own: redis-server and harcad on free loopback ports, each with a directory of its own below one
-temporary directory. They are ended by their process ids, and nothing else is."""
+"""Servers of our own: redis-server, harcad and memcached on free loopback ports, each with a directory of its own below
+one temporary directory. They are ended by their process ids, and nothing else is."""
 
 import os
 import shutil
@@ -45,10 +45,28 @@ def exit_on_sigterm():
     signal.signal(signal.SIGTERM, leave)
 
 
-class Server:
-    """A child process that speaks RESP. argv is a function of the port; `wrapper` goes in front, as for valgrind."""
+def resp_pid(address):
+    """The process id that a server which speaks RESP says it has."""
+    with Client(address) as client:
+        return client.info().get("process_id")
 
-    def __init__(self, name, directory, argv, wrapper=()):
+
+def memcached_pid(address):
+    with socket.create_connection(address, timeout=10.0) as connection, connection.makefile("rwb") as stream:
+        stream.write(b"stats\r\n")
+        stream.flush()
+        for line in stream:
+            words = line.split()
+            if words[:2] == [b"STAT", b"pid"]:
+                return int(words[2])
+    return None
+
+
+class Server:
+    """A child process that listens. argv is a function of the port; `wrapper` goes in front, as for valgrind; `ask_pid`
+    tells by a server's address which process it is."""
+
+    def __init__(self, name, directory, argv, wrapper=(), ask_pid=resp_pid):
         os.mkdir(directory)
         self.name = name
         self.directory = directory
@@ -56,6 +74,7 @@ class Server:
         self.unix_path = os.path.join(directory, "server.sock")
         self._argv = argv
         self._wrapper = list(wrapper)
+        self._ask_pid = ask_pid
         self._process = None
         self._clients = []
 
@@ -124,8 +143,7 @@ class Server:
             if self._process.poll() is not None:
                 return True
             try:
-                with Client(("127.0.0.1", port)) as client:
-                    return client.info().get("process_id") == self._process.pid
+                return self._ask_pid(("127.0.0.1", port)) == self._process.pid
             except (OSError, ValueError):
                 return False
 
@@ -165,9 +183,14 @@ class Servers:
     def __exit__(self, *exc):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C leaves nothing behind either
+        self.stop_all()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def stop_all(self):
+        """Those that were started so far, in reverse."""
         for server in reversed(self._servers):
             server.stop()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._servers.clear()
 
     def redis(self, name, options=(), wrapper=()):
         """A redis-server; options are its configuration's. Without any it persists nothing."""
@@ -195,8 +218,19 @@ class Servers:
 
         return self._start(name, argv, wrapper)
 
-    def _start(self, name, argv, wrapper):
-        server = Server(name, os.path.join(self._directory, name), lambda port: argv(server, port), wrapper)
+    def memcached(self, name, options=(), wrapper=()):
+        """A memcached; options are its command line's. It listens on TCP only."""
+        options = {"-U": "0", "-l": "127.0.0.1", **dict(options)}
+        if os.geteuid() == 0:
+            options["-u"] = "root"  # it does not run as root without being told to
+
+        def argv(_server, port):
+            return ["memcached", "-p", str(port), *(word for pair in options.items() for word in pair)]
+
+        return self._start(name, argv, wrapper, memcached_pid)
+
+    def _start(self, name, argv, wrapper, ask_pid=resp_pid):
+        server = Server(name, os.path.join(self._directory, name), lambda port: argv(server, port), wrapper, ask_pid)
         self._servers.append(server)
         return server.start()
 

@@ -127,6 +127,22 @@ tell_request(struct reader *r)
 		check_again(p->argv, p->argc);
 }
 
+/* Looking ahead sees what the parser has found, or nothing. */
+static void
+check_take(const struct reader *r, enum hc_resp_result result)
+{
+	const struct hc_resp_parser *p = &r->parser;
+	struct hc_slice ahead[64];
+	uint32_t argc;
+	size_t consumed;
+
+	if (!hc_resp_take(p->limits, r->run, r->len, ahead, 64, &argc, &consumed))
+		return;
+	FUZZ_CHECK(result == HC_RESP_OK && consumed == p->consumed && argc == p->argc);
+	for (uint32_t i = 0; i < argc; i++)
+		FUZZ_CHECK(ahead[i].ptr == p->argv[i].ptr && ahead[i].len == p->argv[i].len);
+}
+
 /* Reads `more` and parses as far as it goes. */
 static void
 reader_read(struct reader *r, struct hc_slice more)
@@ -136,6 +152,8 @@ reader_read(struct reader *r, struct hc_slice more)
 	move(r, 0, more);
 	while ((result = hc_resp_parse(&r->parser, r->run, r->len)) != HC_RESP_MORE) {
 		size_t drop = 0;
+		if (result != HC_RESP_ARGS)
+			check_take(r, result);
 		if (result == HC_RESP_ERROR) {
 			FUZZ_CHECK(strncmp(r->parser.error, "Protocol error: ", 16) == 0);
 			FUZZ_CHECK(!strpbrk(r->parser.error, "\r\n"));
@@ -152,6 +170,7 @@ reader_read(struct reader *r, struct hc_slice more)
 		}
 		move(r, drop, (struct hc_slice){0});
 	}
+	check_take(r, result);
 	FUZZ_CHECK(r->parser.need > 0);
 	r->need = r->parser.need;
 }

@@ -62,12 +62,13 @@ def test_changes_by_several_daemons_lose_nothing(make_redis, make_harcad):
             assert conn.command("GET", "counter", "MODEL", "m") == b"2000"
 
 
-def test_renames_by_several_workers_are_each_one_step(make_harcad):
+@pytest.mark.parametrize("files, size", [("no", 200_000), ("yes", 2000)])
+def test_renames_by_several_workers_are_each_one_step(make_harcad, files, size):
     """A value goes round between four names: where it is in the end tells how many renames found it."""
-    harcad = make_harcad({"server.workers": "4"})
+    harcad = make_harcad({"server.workers": "4", "file.enabled": files})
     found = []
     with harcad.raw() as conn:
-        conn.command("SET", "n0", "v" * 200_000)
+        conn.command("SET", "n0", "v" * size)
 
     def mover():
         with WireConn(harcad.address) as conn:

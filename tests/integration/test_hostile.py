@@ -1,33 +1,42 @@
 """Input that is wrong on purpose. Whatever comes, on however many connections: the daemon lives, other clients are
-served, what they stored is intact, and memory stays where it was."""
+served meanwhile, what they stored is intact, and memory stays where it was. What is sent one request at a time stands in
+support/hostile.py."""
 
+import http.client
 import random
 import select
 import socket
+import ssl
 import struct
+import threading
+import time
 
 import pytest
 
-from harcad_harness import Harcad, RawConn, SANITIZER_ROOM, wait_until
+from bystander import Bystander
+from harcad_harness import Harcad, RawConn, Redis, RespError, SANITIZER_ROOM, SLOW, TIMEOUT, wait_until
+from hostile import MALFORMED, ODD, VALID
 
 encode = RawConn.encode
 MIB = 1 << 20
 PROTOCOL_ERROR = b"-ERR Protocol error: "
 
+# What an attack may leave behind, and what it may take while it lasts. One request of a million arguments takes most.
+LEFT_MAX = 48 * MIB + SANITIZER_ROOM
+TAKEN_MAX = 400 * MIB + 2 * SANITIZER_ROOM
+
 
 @pytest.fixture(scope="module", params=["embedded", "fleet"])
 def victim(request):
-    """One daemon for all: what one attack breaks, the next sees."""
-    from harcad_harness import Redis
-
+    """One daemon for all: what one attack breaks, the next sees. With one worker, everybody shares a thread with the
+    attacker."""
     redis = Redis().start() if request.param == "fleet" else None
-    harcad = Harcad({"server.workers": "2", "memory.max_bytes": "32M", "client.output_max": "8M"}, upstream=redis)
+    settings = {"memory.max_bytes": "32M", "client.output_max": "8M", "client.request_max": "40M", "upstream.timeout": "5s"}
+    harcad = Harcad(settings, upstream=redis)
     try:
         harcad.start()
         if redis:
             harcad.wait_info(upstream_state="up", event_link="up")
-        with harcad.raw() as conn:
-            assert conn.command("SET", "sentinel", "intact\r\n\x00") == "OK"
         yield harcad
         harcad.check_sanitizers()
         harcad.stop()
@@ -37,137 +46,114 @@ def victim(request):
             redis.close()
 
 
+class Watch:
+    """Looks at a daemon before, during and after what is done to it."""
+
+    def __init__(self, harcad, slowest=2.0):
+        self.harcad = harcad
+        self.slowest = slowest
+
+    def __enter__(self):
+        with open(f"/proc/{self.harcad.pid}/clear_refs", "w", encoding="ascii") as peak:
+            peak.write("5")
+        if self.harcad.upstream:
+            self.harcad.wait_info(upstream_state="up", event_link="up")
+        self.before = self.harcad.rss()
+        self.bystander = Bystander(self.harcad).__enter__()
+        self.other = self.harcad.raw()
+        assert self.other.command("PING") == "PONG"
+        return self
+
+    def __exit__(self, kind, *exc):
+        try:
+            if kind is None:
+                self._check()
+        finally:
+            self.other.close()
+            self.bystander.__exit__()
+
+    def _check(self):
+        harcad, other = self.harcad, self.other
+        assert harcad.running()
+        self.bystander.check(harcad, self.slowest)
+        self.bystander.conn.close()
+        wait_until(lambda: b"connected_clients:1\r\n" in other.command("INFO", "clients"), message="they are all gone")
+        assert harcad.rss_peak() - self.before < TAKEN_MAX
+        wait_until(lambda: harcad.rss() - self.before < LEFT_MAX, message="what was taken has been given back")
+        harcad.check_sanitizers()
+
+
 @pytest.fixture
 def unharmed(victim):
-    """Looks at the daemon before and after; gives another client, who is connected all the while."""
-    with victim.raw() as other:
-        assert other.command("PING") == "PONG"
-        before = victim.rss()
-        yield other
-        assert victim.running()
-        assert other.command("GET", "sentinel") == b"intact\r\n\x00"
-        wait_until(lambda: b"connected_clients:1\r\n" in other.command("INFO", "clients"), message="they are all gone")
-        assert victim.rss() - before < 48 * MIB + SANITIZER_ROOM
-        victim.check_sanitizers()
+    """Gives another client, who is connected all the while."""
+    with Watch(victim) as watch:
+        yield watch.other
 
 
-# What is no request. The reply is a protocol error, and the end of the connection.
-MALFORMED = {
-    "array_length_not_a_number": b"*x\r\n",
-    "array_length_empty": b"*\r\n+\r\n",
-    "array_length_with_sign": b"*+1\r\n$4\r\nPING\r\n",
-    "array_length_with_blank": b"* 1\r\n$4\r\nPING\r\n",
-    "array_length_huge": b"*1048577\r\n",
-    "array_length_beyond_32_bits": b"*4294967297\r\n$4\r\nPING\r\n",
-    "array_length_beyond_64_bits": b"*18446744073709551617\r\n$4\r\nPING\r\n",
-    "array_length_of_many_digits": b"*" + b"1" * 70000,
-    "array_without_bulks": b"*1\r\nPING\r\n",
-    "array_of_integers": b"*1\r\n:1\r\n",
-    "array_of_simple_strings": b"*1\r\n+PING\r\n",
-    "array_in_an_array": b"*1\r\n*1\r\n$4\r\nPING\r\n",
-    "arrays_deeply_nested": b"*1\r\n" * 20000,
-    "null_bulk": b"*1\r\n$-1\r\n",
-    "bulk_length_negative": b"*2\r\n$3\r\nGET\r\n$-2\r\n",
-    "bulk_length_least": b"*1\r\n$-9223372036854775808\r\n",
-    "bulk_length_most": b"*1\r\n$9223372036854775807\r\n",
-    "bulk_length_beyond_64_bits": b"*1\r\n$18446744073709551615\r\nx\r\n",
-    "bulk_length_over_value_max": b"*1\r\n$536870913\r\n",
-    "bulk_length_not_a_number": b"*1\r\n$abc\r\n",
-    "bulk_length_hexadecimal": b"*1\r\n$0x4\r\nPING\r\n",
-    "bulk_length_empty": b"*1\r\n$\r\n\r\n",
-    "bulk_length_ended_by_cr_alone": b"*1\r\n$4\rPING\r\n",
-    "bulk_length_of_many_digits": b"*1\r\n$" + b"0" * 70000,
-    "bulk_longer_than_said": b"*1\r\n$4\r\nPINGPING\r\n",
-    "bulk_without_crlf": b"*2\r\n$4\r\nECHO\r\n$1\r\nxyz\r\n",
-    "resp3_null_inside": b"*1\r\n_\r\n",
-    "resp3_map_inside": b"*1\r\n%1\r\n+a\r\n+b\r\n",
-    "resp3_blob_error_inside": b"*1\r\n!4\r\nPING\r\n",
-    "resp3_streamed_string_inside": b"*1\r\n$?\r\n;4\r\nPING\r\n;0\r\n",
-    "inline_quote_not_closed": b"SET k \"abc\r\n",
-    "inline_quote_with_something_behind": b"SET k \"abc\"def\r\n",
-    "inline_without_end": b"x" * 70000,
-    "nuls_without_end": b"\x00" * 70000,
-}
+# ---- one request at a time ----
 
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_hostile_malformed_request_ends_its_connection_only(victim, unharmed, name):
     with victim.raw() as conn:
-        conn.send(b"PING\r\n" + MALFORMED[name] + b"SET sentinel broken\r\n")
+        conn.send(b"PING\r\n" + encode("GET", "absent") + MALFORMED[name] + b"SET sentinel broken\r\n")
         replies = conn.recv_until_closed()
-    assert replies.startswith(b"+PONG\r\n" + PROTOCOL_ERROR)
-    assert replies.count(b"\r\n") == 2 and replies.endswith(b"\r\n")
-
-
-# What is a request, though nobody means it so: an error reply or nothing, and the connection goes on.
-ODD = {
-    "empty_lines": (b"\r\n\n\r\n\n", b""),
-    "empty_array": (b"*0\r\n", b""),
-    "null_array": (b"*-1\r\n", b""),
-    "array_length_least": (b"*-9223372036854775808\r\n", b""),
-    "empty_command_name": (b"*1\r\n$0\r\n\r\n", b"-ERR unknown command"),
-    "command_name_of_nuls": (b"*1\r\n$3\r\n\x00\x00\x00\r\n", b"-ERR unknown command"),
-    "command_name_with_line_breaks": (b"*1\r\n$6\r\na\r\n+OK\r\n", b"-ERR unknown command"),
-    "command_name_of_a_megabyte": (b"*1\r\n$1000000\r\n" + b"x" * 1000000 + b"\r\n", b"-ERR unknown command"),
-    "unknown_with_many_arguments": (b"*50000\r\n" + b"$1\r\n%\r\n" * 50000, b"-ERR unknown command"),
-    "resp3_map_as_request": (b"%1\r\n", b"-ERR unknown command"),
-    "resp3_push_as_request": (b">1\r\n", b"-ERR unknown command"),
-    "resp3_attribute_as_request": (b"|1\r\n", b"-ERR unknown command"),
-    "simple_string_as_request": (b"+OK\r\n", b"-ERR unknown command"),
-    "http": (b"GET / HTTP/1.1\r\n", b"-ERR"),
-    "format_directives": (b"%s%n%s%n%d\r\n", b"-ERR unknown command"),
-    "terminal_escapes": (b"\x1b[2J\x1b]0;x\x07\r\n", b"-ERR unknown command"),
-    "key_of_nuls": (encode("SET", b"\x00" * 100, b"\x00"), b"+OK"),
-    "empty_key": (encode("SET", "", ""), b"+OK"),
-    "subcommand_with_line_breaks": (encode("CLIENT", "a\r\n+OK\r\n"), b"-ERR unknown subcommand"),
-    "integer_beyond_64_bits": (encode("EXPIRE", "k", "9223372036854775808"), b"-ERR value is not an integer"),
-    "expiry_that_overflows": (encode("SET", "k", "v", "EX", "9223372036854775807"), b"-ERR invalid expire time"),
-    "name_with_line_breaks": (encode("CLIENT", "SETNAME", "a\r\nid=1"), b"-ERR Client names cannot contain"),
-    "pattern_of_many_stars": (encode("SCAN", "0", "MATCH", "*a" * 500 + "b", "COUNT", "100"), b"*2"),
-}
+    assert replies.startswith(b"+PONG\r\n$-1\r\n" + PROTOCOL_ERROR)
+    assert replies.count(b"\r\n") == 3 and replies.endswith(b"\r\n")
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_hostile_odd_request_gets_one_reply_line_and_the_connection_goes_on(victim, unharmed, name):
-    request, begin = ODD[name]
+def test_hostile_odd_request_gets_its_replies_and_the_connection_goes_on(victim, unharmed, name):
+    request, *beginnings = ODD[name]
     with victim.raw() as conn:
         conn.send(request)
-        if begin:
+        for begin in beginnings:
             reply = conn.recv_line()
             assert reply.startswith(begin) and len(reply) < 1100
-            if begin == b"*2":
-                conn.recv_line(), conn.recv_line()
-                for _ in range(int(conn.recv_line()[1:])):
-                    conn.read_reply()
+            if reply[:1] in b"*$" and reply[1:] not in (b"0", b"-1"):
+                conn.buf[:0] = reply + b"\r\n"
+                conn.read_reply()
+            elif reply == b"$0":
+                assert conn.recv_line() == b""
         assert conn.command("ECHO", "goes on") == b"goes on"
 
 
-@pytest.mark.tsan
-@pytest.mark.parametrize("seed", range(4))
-def test_hostile_random_bytes(victim, unharmed, seed):
-    """Noise, and requests with some bytes changed. There is no telling the reply; it must come to an end."""
-    rng = random.Random(seed)
-    whole = encode("SET", "noise", "v" * 50) + encode("MGET", "a", "b", "c") + b"ECHO 'x y'\r\n" + encode("CLIENT", "LIST")
-    for i in range(60):
-        if i % 3 == 0:
-            data = rng.randbytes(rng.randrange(1, 3000))
-        else:
-            data = bytearray(whole * rng.randrange(1, 4))
-            for _ in range(rng.randrange(1, 6)):
-                data[rng.randrange(len(data))] = rng.choice(b"\r\n*$-019:\x00\xff ") if rng.random() < 0.7 else rng.randrange(256)
-        # No noise may happen to be a command that ends the daemon or empties it.
-        if any(word in bytes(data).upper() for word in (b"FLUSH", b"SHUTDOWN", b"SENTINEL")):
-            continue
-        with victim.raw() as conn:
-            try:
-                for at in range(0, len(data), 700):
-                    conn.send(data[at:at + 700])
+def test_hostile_valid_requests_cut_anywhere_are_never_carried_out_in_part(victim, unharmed):
+    """Each command, ended by each of its bytes: by closing the one half, and by going away."""
+    for request in VALID:
+        conns = []
+        for length in range(1, len(request), 1 if len(request) < 40 else 3):
+            conn = victim.raw()
+            conns.append(conn)
+            conn.send(request[:length])
+            if length % 2:
                 conn.shutdown_write()
-                conn.recv_until_closed()
-            except (ConnectionResetError, BrokenPipeError, OSError) as error:
-                assert not isinstance(error, TimeoutError), bytes(data)
+        for i, conn in enumerate(conns):
+            if (1 + i * (1 if len(request) < 40 else 3)) % 2:
+                assert conn.recv_until_closed() == b"", request
+            conn.close()
+    assert unharmed.command("EXISTS", "h:a", "h:b", "h:n") == 0
 
 
+def test_hostile_valid_requests_split_anywhere_are_answered_as_in_one_piece(victim, unharmed):
+    requests = (encode("SET", "h:split", "v" * 12) + encode("GET", "h:split") + b"ECHO 'a b'\r\n" + b"\r\n*0\r\n" +
+                encode("MGET", "h:split", "absent") + encode("NOSUCH") + encode("DEL", "h:split"))
+    with victim.raw() as conn:
+        conn.send(requests + encode("QUIT"))
+        expected = conn.recv_until_closed()
+    conns = [victim.raw() for _ in range(len(requests) + 1)]
+    for split, conn in enumerate(conns):
+        conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        conn.send(requests[:split] or b"\r\n")
+        # Replies that came before tell that the first piece has been read; the rest of them have a moment.
+        if split % 10 == 0:
+            unharmed.command("PING")
+        conn.send(requests[split:] + encode("QUIT"))
+        assert conn.recv_until_closed() == expected, split
+        conn.close()
+
+
+@pytest.mark.tsan
 def test_hostile_byte_by_byte_on_many_connections(victim, unharmed):
     """Each has one request unfinished at any time."""
     request = encode("SET", "slow", "v" * 30)
@@ -180,40 +166,272 @@ def test_hostile_byte_by_byte_on_many_connections(victim, unharmed):
         conn.close()
 
 
-def test_hostile_unfinished_requests_of_all_lengths_then_gone(victim, unharmed):
-    request = encode("MSET", "a", "1", "b", "2" * 200, "c", "3")
-    for length in range(len(request)):
+# ---- noise ----
+
+
+def harmless(data):
+    """No noise may happen to be a command that ends the daemon, empties it, or takes the others' connections."""
+    words = (b"FLUSH", b"SHUTDOWN", b"SENTINEL", b"KILL", b"CONFIG", b"CLEAR", b"ALL", b"RENAME")
+    return not any(word in bytes(data).upper() for word in words)
+
+
+def send_noise(victim, data, step):
+    with victim.raw() as conn:
+        try:
+            for at in range(0, len(data), step):
+                conn.send(data[at:at + step])
+            conn.shutdown_write()
+            conn.recv_until_closed()
+        except OSError as error:
+            assert not isinstance(error, TimeoutError), bytes(data)
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("seed", [*range(4), "new"])
+def test_hostile_random_bytes(victim, unharmed, seed):
+    """There is no telling the replies; they must come to an end. The seed of the last one is another each time."""
+    seed = random.SystemRandom().randrange(1 << 32) if seed == "new" else seed
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    for _ in range(30):
+        data = rng.randbytes(rng.randrange(1, 3000)) if rng.random() < 0.5 else \
+            bytes(rng.choices(b"*$-0123456789\r\n\r\n\x00 \"'\\xabGETPINGSE", k=rng.randrange(1, 3000)))
+        if harmless(data):
+            send_noise(victim, data, 700)
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("seed", [*range(4), "new"])
+def test_hostile_valid_requests_with_bytes_changed(victim, unharmed, seed):
+    seed = random.SystemRandom().randrange(1 << 32) if seed == "new" else seed
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    for _ in range(60):
+        data = bytearray(b"".join(rng.choices(VALID, k=rng.randrange(1, 12))))
+        for _ in range(rng.randrange(1, 6)):
+            at, what = rng.randrange(len(data)), rng.random()
+            if what < 0.5:
+                data[at] = rng.choice(b"\r\n*$-019:\x00\xff ")
+            elif what < 0.7:
+                data[at] = rng.randrange(256)
+            elif what < 0.85:
+                del data[at:at + rng.randrange(1, 4)]
+            else:
+                data[at:at] = data[rng.randrange(len(data)):][:rng.randrange(1, 9)]
+        if data and harmless(data):
+            send_noise(victim, data, rng.choice((1, 7, 700)) if len(data) < 400 else 700)
+
+
+# ---- other protocols ----
+
+
+def test_hostile_tls_gets_no_answer_that_looks_like_tls(victim, unharmed):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for _ in range(10):
+        with socket.create_connection(("127.0.0.1", victim.port), timeout=0.2) as sock, pytest.raises(OSError):
+            context.wrap_socket(sock)
+
+
+ATTACK = b"SET sentinel stolen\r\nSET attacker was-here\r\n" + encode("SET", "attacker", "was-here")
+
+
+@pytest.mark.parametrize("request_line", ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH"])
+def test_hostile_http_with_commands_in_its_body_carries_out_none(victim, unharmed, request_line):
+    """What a web page, or a server that fetches what it is told to, can send to this port."""
+    client = http.client.HTTPConnection("127.0.0.1", victim.port, timeout=TIMEOUT)
+    try:
+        client.request(request_line, "/x", body=b"\r\n" + ATTACK, headers={"Content-Type": "text/plain"})
+        answer = client.sock.recv(65536)
+    finally:
+        client.close()
+    assert answer == PROTOCOL_ERROR + b"HTTP is not spoken here\r\n"
+    assert unharmed.command("EXISTS", "attacker") == 0
+    wait_until(lambda: "protocol_error" in victim.log(), message="the operator is told")
+
+
+def test_hostile_http_cut_anywhere_carries_out_none(victim, unharmed):
+    request = b"POST /x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n" + ATTACK
+    for at in range(1, 70, 3):
         with victim.raw() as conn:
-            conn.send(request[:length])
-    assert unharmed.command("MGET", "a", "b", "c") == [None, None, None]
+            try:
+                conn.send(request[:at])
+                unharmed.command("PING")
+                conn.send(request[at:])
+                conn.shutdown_write()
+            except OSError:
+                pass
+            assert conn.recv_until_closed().count(b"+OK") == 0
+    assert unharmed.command("EXISTS", "attacker") == 0
 
 
-def test_hostile_reset_while_replies_are_under_way(victim, unharmed):
-    """The other end vanishes with an RST: writing to it fails."""
-    for _ in range(50):
+# ---- ends of connections ----
+
+
+def test_hostile_half_closed_connection_gets_all_its_replies(victim, unharmed):
+    with victim.raw() as conn:
+        conn.send(encode("SET", "h:half", "v" * 1000) + encode("GET", "h:half") * 2000 + encode("DEL", "h:half"))
+        conn.shutdown_write()
+        replies = conn.recv_until_closed()
+    assert len(replies) == len(b"+OK\r\n:1\r\n") + 2000 * (len(b"$1000\r\n\r\n") + 1000)
+
+
+def test_hostile_connections_that_are_reset_at_any_point(victim, unharmed):
+    """Connect and vanish, with an RST, at once or with requests and replies under way."""
+    payloads = (b"", b"*", encode("GET", "absent"), encode("ECHO", "x" * 10000) * 100 + encode("GET", "absent") * 10,
+                b"*2\r\n$4\r\nECHO\r\n$1000000\r\nx", b"MULTI\r\nSET h:x 1\r\n", encode("KEYS", "*"))
+    for i in range(140):
         conn = victim.raw()
-        conn.send(encode("ECHO", "x" * 10000) * 100 + encode("GET", "absent") * 10)
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        conn.send(payloads[i % len(payloads)])
         conn.close()
 
 
-def test_hostile_flood_of_requests_never_read(victim, unharmed):
-    """As much as it takes of each kind; replies large, small, and errors."""
-    for request in (encode("ECHO", "x" * 60000), b"PING\r\n" * 1000, b"NOSUCH x\r\n" * 1000, encode("COMMAND", "DOCS"),
-                    encode("GET", "absent") * 500 + encode("ECHO", "y" * 500) * 500, encode("MGET", *["sentinel"] * 20000)):
-        with victim.raw(unix=True) as conn:
-            conn.sock.setblocking(False)
-            taken, at = 0, 0
-            while taken < 64 * MIB and select.select([], [conn.sock], [], 0.3)[1]:
-                try:
-                    n = conn.sock.send(request[at:at + 65536])
-                except BlockingIOError:
-                    continue
-                except (BrokenPipeError, ConnectionResetError):
-                    break
-                taken, at = taken + n, (at + n) % len(request)
-            assert taken < 64 * MIB
-            assert unharmed.command("PING") == "PONG"
+def test_hostile_client_that_kills_itself_and_others(victim, unharmed):
+    for command in (("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no", "ADDR"), ("CLIENT", "KILL")):
+        with victim.raw() as conn:
+            address = "%s:%d" % conn.sock.getsockname()
+            conn.send(encode(*command, address) + b"SET sentinel broken\r\n")
+            assert conn.read_reply() in ("OK", 1)
+            assert conn.recv_until_closed() == b""
+    killed = [victim.raw() for _ in range(50)]
+    ids = [conn.command("CLIENT", "ID") for conn in killed]
+    for i, conn in enumerate(killed):
+        conn.send(encode("ECHO", "x" * 50000) * 20 if i % 2 else b"*1\r\n$4\r\nPI")
+    with victim.raw() as conn:
+        for each in ids:
+            assert conn.command("CLIENT", "KILL", "ID", each) in (0, 1)
+    for conn in killed:
+        with pytest.raises(OSError):
+            conn.recv(1 << 30)
+        conn.close()
+
+
+# ---- more than is fair ----
+
+
+def push(conn, request, limit):
+    """Sends it over and over without reading, until nothing is taken any more; returns how many bytes were."""
+    conn.sock.setblocking(False)
+    taken, at = 0, 0
+    while taken < limit and select.select([], [conn.sock], [], 0.3 * SLOW)[1]:
+        try:
+            n = conn.sock.send(request[at:at + 65536])
+        except BlockingIOError:
+            continue
+        except (BrokenPipeError, ConnectionResetError):
+            break
+        taken, at = taken + n, (at + n) % len(request)
+    return taken
+
+
+UNREAD = {
+    "large": encode("ECHO", "x" * 60000),
+    "small": b"PING\r\n" * 1000,
+    "errors": b"NOSUCH x\r\n" * 1000,
+    "texts": encode("COMMAND", "DOCS"),
+    "mixed": encode("GET", "absent") * 500 + encode("ECHO", "y" * 500) * 500,
+    "many_at_once": encode("MGET", *["sentinel"] * 16000),
+    "lists": encode("CLIENT", "LIST") * 100 + encode("INFO") * 10,
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_hostile_flood_of_requests_whose_replies_are_never_read(victim, unharmed, name):
+    with victim.raw(unix=True) as conn:
+        assert push(conn, UNREAD[name], 64 * MIB) < 64 * MIB
+        assert unharmed.command("PING") == "PONG"
+
+
+def test_hostile_million_commands_in_one_go(victim, unharmed):
+    """Read by the one who sent them, but late."""
+    with victim.raw() as conn:
+        replies = bytearray()
+
+        def read_late():
+            time.sleep(0.2)
+            while chunk := conn.sock.recv(1 << 20):
+                replies.extend(chunk)
+
+        reader = threading.Thread(target=read_late)
+        reader.start()
+        conn.send(b"PING\r\n" * 1000000 + b"QUIT\r\n")
+        reader.join(TIMEOUT * 3)
+    assert replies == b"+PONG\r\n" * 1000000 + b"+OK\r\n"
+
+
+def test_hostile_output_ordered_many_times_over(victim, unharmed):
+    """One request whose reply would take gigabytes."""
+    assert unharmed.command("SET", "page", b"p" * 9000) == "OK"
+    for command in (encode("MGET", *["page"] * 16384), b"MULTI\r\n" + encode("MGET", *["page"] * 1000) * 200 + b"EXEC\r\n"):
+        with victim.raw() as conn:
+            conn.send(command)
+            data = b""
+            while chunk := conn.sock.recv(1 << 20):
+                data = chunk[-100:]
+            assert not data.endswith(b"+PONG\r\n")
+    assert unharmed.command("DEL", "page") == 1
+
+
+MILLION = 1000000
+MANY_ARGUMENTS = {
+    "of_a_read": (("EXISTS", *["absent"] * MILLION), 0),
+    "of_a_removal": (("DEL", *["absent"] * MILLION), 0),
+    "of_pairs": (("MSET", *["h:same", "v"] * (MILLION // 4)), "OK"),
+    "of_an_unknown_command": (("NOSUCH", *["x"] * MILLION), RespError),
+    "of_options": (("SET", "h:same", "v", *["KEEPTTL"] * MILLION), "OK"),
+    "of_filters": (("CLIENT", "LIST", "ID", *["1000000000"] * MILLION), b""),
+    "of_settings": (("CONFIG", "GET", *["server.*"] * MILLION), RespError),
+    "of_settings_to_set": (("CONFIG", "SET", *["log.level", "info"] * (MILLION // 2)), RespError),
+}
+
+
+@pytest.mark.parametrize("name", MANY_ARGUMENTS)
+def test_hostile_million_arguments(victim, unharmed, name):
+    command, expected = MANY_ARGUMENTS[name]
+    with victim.raw(timeout=3 * TIMEOUT) as conn:
+        reply = conn.command(*command)
+        if victim.upstream and command[0] in ("EXISTS", "DEL", "MSET"):
+            assert "upstream.keys_max" in str(reply)
+        else:
+            assert isinstance(reply, RespError) if expected is RespError else reply == expected
+        assert conn.command("PING") == "PONG"
+    unharmed.command("DEL", "h:same")
+
+
+def test_hostile_patterns_that_fit_nearly_everywhere(victim, unharmed):
+    """Matching must neither try all ways to spread stars, nor all places for one star, for as long as that takes."""
+    unharmed.command("CLEAR", "ALL")
+    assert unharmed.command("SET", "sentinel", "intact") == "OK"
+    size = 10000 if victim.upstream else 1000000
+    for i in range(8):
+        assert unharmed.command("SET", "a" * size + str(i), "") == "OK"
+    try:
+        for pattern in ("*a" * 500 + "b", "a*" * 20000 + "b", "*" + "a" * 500 + "b", "*" + "a" * 900000 + "b", "*" + "?" * 100000 + "b",
+                        "*" + "[a-z]" * 10000 + "b", "*" * MIB + "b", "*[" + "b" * 1000000, "*\\a" * 1000 + "b", "[^b]*" * 10000 + "b"):
+            for command in (("KEYS", pattern), ("SCAN", "0", "COUNT", "1000000", "MATCH", pattern)):
+                with victim.raw() as conn:
+                    conn.send(encode(*command))
+                    cpu = victim.cpu_seconds()
+                    reply = conn.read_reply()
+                    assert victim.cpu_seconds() - cpu < 0.5 * SLOW, pattern[:50]
+                    assert reply in ([], [b"0", []]) or "takes too long" in str(reply), reply
+    finally:
+        for i in range(8):
+            unharmed.command("DEL", "a" * size + str(i))
+
+
+def test_hostile_values_that_grow_stop_at_a_limit(victim, unharmed):
+    with victim.raw() as conn:
+        replies = [conn.command("APPEND", "h:grown", "x" * 900000) for _ in range(60)]
+        assert isinstance(replies[-1], RespError) and isinstance(replies[0], int)
+        conn.command("DEL", "h:grown")
+        for _ in range(60):
+            assert conn.command("SETRANGE", "h:wide", 3000000, "x") == 3000001
+            assert conn.command("DEL", "h:wide") == 1
+
+
+# ---- many of them ----
 
 
 def test_hostile_flood_of_connections(victim, unharmed):
@@ -226,6 +444,29 @@ def test_hostile_flood_of_connections(victim, unharmed):
             conn.close()
 
 
+def test_hostile_slow_senders(victim, unharmed):
+    """Each sends a byte now and then, and never comes to an end."""
+    conns = [victim.raw(unix=i % 2 == 0) for i in range(300)]
+    request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$33000000\r\n"
+    for at in range(len(request) + 20):
+        for conn in conns:
+            conn.send(request[at:at + 1] or b"x")
+    assert unharmed.command("PING") == "PONG"
+    for conn in conns:
+        conn.close()
+
+
+def test_hostile_sizes_announced_and_not_sent(victim, unharmed):
+    conns = [victim.raw() for _ in range(200)]
+    before = victim.rss()
+    for conn in conns:
+        conn.send(b"*1000000\r\n$3\r\nSET\r\n$33554432\r\n" + b"x" * 1000)
+    unharmed.command("PING")
+    assert victim.rss() - before < 16 * MIB + SANITIZER_ROOM
+    for conn in conns:
+        conn.close()
+
+
 def test_hostile_transactions_left_open(victim, unharmed):
     for _ in range(50):
         with victim.raw() as conn:
@@ -233,27 +474,87 @@ def test_hostile_transactions_left_open(victim, unharmed):
             assert conn.read_reply() == "OK"
 
 
-def test_hostile_output_ordered_many_times_over(victim, unharmed):
-    """One request whose reply would take gigabytes."""
-    assert unharmed.command("SET", "page", b"p" * 9000) == "OK"
-    for command in (encode("MGET", *["page"] * 300000), b"MULTI\r\n" + encode("MGET", *["page"] * 1000) * 200 + b"EXEC\r\n"):
-        with victim.raw() as conn:
-            conn.send(command)
-            data = b""
-            while chunk := conn.sock.recv(1 << 20):
-                data = chunk[-100:]
-            assert not data.endswith(b"+PONG\r\n")
-    assert unharmed.command("DEL", "page") == 1
+def test_hostile_transaction_of_more_than_a_request_may_have(victim, unharmed):
+    """By their number, and by their size."""
+    for request, n in ((encode("SET", "sentinel", "x" * 100), 300000), (encode("SET", "sentinel", "x" * 400000), 120)):
+        with victim.raw(timeout=3 * TIMEOUT) as conn:
+            queued = refused = 0
+            sender = threading.Thread(target=conn.send, args=(b"MULTI\r\n" + request * n + b"EXEC\r\n",))
+            sender.start()
+            assert conn.read_reply() == "OK"
+            for _ in range(n):
+                reply = conn.read_reply()
+                queued += reply == "QUEUED"
+                refused += "client.request_max" in str(reply)
+            assert queued + refused == n and refused
+            assert "EXECABORT" in str(conn.read_reply())
+            sender.join(TIMEOUT)
 
 
-def test_hostile_many_names(victim, unharmed):
+def test_hostile_names_in_great_number(victim, unharmed):
     """Texts that the daemon keeps for a connection or shows to others."""
     with victim.raw() as conn:
         for i in range(300):
             assert conn.command("CLIENT", "SETNAME", f"n{i}" * 200) == "OK"
             conn.command("CLIENT", "SETINFO", "LIB-NAME", f"l{i}" * 200)
+            conn.command("SET", "h:named", "v", "MODEL", f"model-{i}-" + "m" * 240)
         assert len(unharmed.command("CLIENT", "LIST")) < 10000
         for bad in ("", "a" * 70000, "\x00", "m\r\nx"):
             conn.command("MODEL", "USE", bad)
             conn.command("CLEAR", "MODEL", bad)
+        assert conn.command("DEL", "h:named") == 1
         assert conn.command("PING") == "PONG"
+
+
+def test_hostile_passwords_guessed_by_the_thousand(make_harcad):
+    """Before the password is known: nothing but errors, no memory, and no end of the daemon."""
+    harcad = make_harcad({"server.password": "secret"})
+    before = harcad.rss()
+    wrong = b"-WRONGPASS"
+    with harcad.raw() as other:
+        assert other.command("AUTH", "secret") == "OK"
+        for _ in range(20):
+            with harcad.raw() as conn:
+                conn.send(encode("AUTH", "x" * MIB))
+                assert conn.recv_until_closed().startswith(PROTOCOL_ERROR)
+        with harcad.raw() as conn:
+            conn.send(encode("AUTH", "x" * 16384) * 200 + encode("AUTH", "secre") * 5000 + encode("AUTH", "secret\x00") + encode("QUIT"))
+            replies = conn.recv_until_closed().split(b"\r\n")
+            assert len(replies) == 5203 and all(reply.startswith(wrong) for reply in replies[:-2])
+        for request in (encode("GET", "k"), b"GET k\r\n", b"MULTI\r\n", b"CLIENT KILL TYPE normal\r\n", b"RESET\r\nGET k\r\n",
+                        b"HELLO 3 SETNAME x\r\n", b"SHUTDOWN\r\n", b"NOSUCH\r\n", b"*11\r\n$3\r\nDEL\r\n", b"\x00\r\n"):
+            with harcad.raw() as conn:
+                conn.send(request + encode("QUIT"))
+                assert conn.recv_until_closed().count(b"+OK") <= 1
+        assert other.command("PING") == "PONG"
+        assert harcad.rss() - before < LEFT_MAX
+
+
+@pytest.mark.tsan
+def test_hostile_flood_beyond_maxclients(make_harcad):
+    """Whoever comes too late is told so; whoever was there is served; and when some leave, others may come."""
+    harcad = make_harcad({"server.maxclients": "50", "server.workers": "2"})
+    conns = []
+    try:
+        with Bystander(harcad) as bystander:
+            wait_until(lambda: harcad.info()["connected_clients"] <= 2)
+            for i in range(1000):
+                conns.append(harcad.raw(unix=i % 2 == 0))
+            told = 0
+            for conn in conns:
+                try:
+                    conn.send(b"PING\r\n")
+                    reply = conn.read_reply()
+                except OSError:
+                    told += 1  # the refusal was overtaken by the reset that sending to a closed socket brings
+                    continue
+                assert reply == "PONG" or "max number of clients" in str(reply)
+                told += reply != "PONG"
+            assert told >= 950
+            for conn in conns:
+                conn.close()
+            wait_until(lambda: harcad.info()["connected_clients"] <= 2)
+            bystander.check(harcad)
+    finally:
+        for conn in conns:
+            conn.close()

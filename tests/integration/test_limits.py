@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from bystander import Bystander
 from harcad_harness import RawConn, RespError, SANITIZER_ROOM, SLOW, TIMEOUT, wait_until
 
 MIB = 1 << 20
@@ -14,46 +15,6 @@ MIB = 1 << 20
 
 def encode(*args):
     return RawConn.encode(*args)
-
-
-class Bystander:
-    """Another client, who must be served all the time: pings in a thread, and remembers how long each took."""
-
-    def __init__(self, harcad):
-        self.conn = harcad.raw()
-        self.conn.command("SET", "sentinel", "intact")
-        self.times = []
-        self.error = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self):
-        try:
-            while not self._stop.wait(0.002):
-                begin = time.monotonic()
-                assert self.conn.command("PING") == "PONG"
-                self.times.append(time.monotonic() - begin)
-        except (AssertionError, OSError) as error:
-            self.error = error
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self._stop.set()
-        self._thread.join(TIMEOUT)
-        self.conn.close()
-
-    def check(self, harcad):
-        self._stop.set()
-        self._thread.join(TIMEOUT)
-        assert self.error is None and self.times
-        times = sorted(self.times)
-        assert times[len(times) // 2] < 0.1 * SLOW, f"median {times[len(times) // 2]:.3f} s of {len(times)}"
-        assert times[-1] < 2 * SLOW, f"slowest {times[-1]:.3f} s of {len(times)}"
-        with harcad.raw() as conn:
-            assert conn.command("GET", "sentinel") == b"intact"
 
 
 def send_while_taken(sock, data, quiet=0.5, limit=1 << 40):

@@ -122,7 +122,7 @@ def watched_then(conn, prepare, meanwhile):
 
 
 def test_watch_key_that_goes_without_a_write_makes_exec_do_nothing(make_harcad):
-    harcad = make_harcad({"memory.max_bytes": "4M"})
+    harcad = make_harcad({"memory.max_bytes": "4M", "file.enabled": "no"})
     with harcad.raw() as conn, harcad.raw() as other:
         def set_key(*options):
             return lambda: conn.command("SET", "k", "v" * 1000, *options)

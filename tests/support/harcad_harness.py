@@ -202,6 +202,12 @@ class _Process:
         with open(f"/proc/{self.pid}/statm", encoding="ascii") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def cpu_seconds(self):
+        """Processor time of all its threads so far."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def rss_peak(self):
         """The most it has been so far."""
         with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as status:
@@ -742,7 +748,7 @@ class Proxy:
 
     async def _pump(self, direction, reader, writer, number):
         queue = asyncio.Queue(maxsize=256)
-        filling = asyncio.ensure_future(self._fill(direction, reader, queue))
+        filling = asyncio.ensure_future(self._fill(direction, reader, queue, number))
         try:
             while True:
                 due, data = await queue.get()
@@ -752,7 +758,11 @@ class Proxy:
         finally:
             filling.cancel()
 
-    async def _fill(self, direction, reader, queue):
+    def _delay_of(self, direction, number):
+        """For how long what comes now on that connection is kept back."""
+        return self.delay if direction == DOWN else 0.0
+
+    async def _fill(self, direction, reader, queue, number):
         data = b"first"
         while data:
             await self._gates[direction].wait()
@@ -760,8 +770,7 @@ class Proxy:
                 data = await reader.read(65536)
             except OSError:
                 data = b""
-            delay = self.delay if direction == DOWN else 0.0
-            await queue.put((self._loop.time() + delay, data))
+            await queue.put((self._loop.time() + self._delay_of(direction, number), data))
 
     async def _pass(self, direction, data, writer, number):
         """Sends one piece on; b"" is the end. Returns whether there may be more."""

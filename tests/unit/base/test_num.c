@@ -182,6 +182,37 @@ START_TEST(glob_hostile_pattern_is_bounded)
 }
 END_TEST
 
+START_TEST(glob_within_gives_up_and_counts)
+{
+	static char text[10000], pattern[1002];
+	uint64_t steps = 1000000;
+
+	/* One star, and behind it much that fits everywhere but for its end. */
+	memset(text, 'a', sizeof(text));
+	memset(pattern, 'a', sizeof(pattern));
+	pattern[0] = '*';
+	pattern[sizeof(pattern) - 1] = 'b';
+	ck_assert(!hc_glob_within(hc_slice(pattern, sizeof(pattern)), hc_slice(text, sizeof(text)), false, &steps));
+	ck_assert_uint_eq(steps, 0);
+	/* Stars, and classes that are never closed, cost what they are long. */
+	memset(pattern, '*', sizeof(pattern));
+	steps = 1500;
+	ck_assert(hc_glob_within(hc_slice(pattern, sizeof(pattern)), hc_slice("x", 1), false, &steps));
+	ck_assert_uint_eq(steps, 1500 - sizeof(pattern));
+	ck_assert(!hc_glob_within(hc_slice(pattern, sizeof(pattern)), hc_slice("x", 1), false, &steps));
+	ck_assert_uint_eq(steps, 0);
+	memset(pattern, 'x', sizeof(pattern));
+	pattern[0] = '[';
+	steps = 1500;
+	ck_assert(!hc_glob_within(hc_slice(pattern, sizeof(pattern)), hc_slice("y", 1), false, &steps));
+	ck_assert_uint_eq(steps, 1500 - sizeof(pattern) - 1);
+	/* What is sensible hardly counts. */
+	steps = 100;
+	ck_assert(hc_glob_within(HC_SLICE("user:*:name"), HC_SLICE("user:12:first:name"), false, &steps));
+	ck_assert_uint_gt(steps, 50);
+}
+END_TEST
+
 /* What is a match by definition, for patterns of letters, ? and * only. */
 static bool
 reference(const char *pattern, const char *text)
@@ -314,6 +345,7 @@ main(void)
 	tcase_add_test(tc, slice_is_any_case_whole_word);
 	tcase_add_loop_test(tc, glob_table_as_redis, 0, sizeof(globs) / sizeof(globs[0]));
 	tcase_add_test(tc, glob_hostile_pattern_is_bounded);
+	tcase_add_test(tc, glob_within_gives_up_and_counts);
 	tcase_add_test(tc, glob_random_patterns_agree_with_reference);
 	tcase_add_test(tc, glob_random_bytes_stay_within_bounds);
 	suite_add_tcase(suite, tc);

@@ -13,7 +13,7 @@
 
 #define ALL_FLAGS                                                                                                 \
 	(HC_CMD_READ | HC_CMD_WRITE | HC_CMD_FAST | HC_CMD_PIPE | HC_CMD_NOAUTH | HC_CMD_NOMULTI | HC_CMD_ADMIN | \
-	    HC_CMD_CONTAINER | HC_CMD_NOT_IN_MULTI | HC_CMD_SECRET)
+	    HC_CMD_CONTAINER | HC_CMD_NOT_IN_MULTI | HC_CMD_SECRET | HC_CMD_BRIEF)
 
 static const struct hc_command *
 find(const char *name)

@@ -59,6 +59,26 @@ feed_move(struct feed *f, size_t drop, struct hc_slice bytes)
 	f->len = len;
 }
 
+/* Looking ahead sees nothing but what the parser has found; not all of it. */
+static void
+check_take(const struct feed *f, enum hc_resp_result result)
+{
+	const struct hc_resp_parser *p = &f->parser;
+	struct hc_slice ahead[32];
+	uint32_t argc;
+	size_t consumed;
+
+	if (!hc_resp_take(p->limits, f->run, f->len, ahead, 32, &argc, &consumed))
+		return;
+	ck_assert_int_eq(result, HC_RESP_OK);
+	ck_assert_uint_eq(consumed, p->consumed);
+	ck_assert_uint_eq(argc, p->argc);
+	for (uint32_t i = 0; i < argc; i++) {
+		ck_assert_ptr_eq(ahead[i].ptr, p->argv[i].ptr);
+		ck_assert_uint_eq(ahead[i].len, p->argv[i].len);
+	}
+}
+
 /* Parses on; makes room for arguments and moves the run as often as the parser asks for it. */
 static enum hc_resp_result
 feed_parse(struct feed *f)
@@ -75,6 +95,7 @@ feed_parse(struct feed *f)
 		hc_resp_parser_args(&f->parser, argv, cap);
 		feed_move(f, 0, (struct hc_slice){0});
 	}
+	check_take(f, result);
 	return result;
 }
 
@@ -196,6 +217,12 @@ static const struct message messages[] = {
     GOOD("foo\"bar baz\" q'u'\r\n", 2, WIRE("foobar baz"), WIRE("qu")),
     GOOD("\"a\"\vb\r\n", 2, WIRE("a"), WIRE("b")),
     GOOD("\"\\x41\\x42\" \"\\x43\" d\r\n", 3, WIRE("AB"), WIRE("C"), WIRE("d")),
+    GOOD("SET GET HTTP/1.1\r\n", 3, WIRE("SET"), WIRE("GET"), WIRE("HTTP/1.1")),
+    GOOD("GET / HTTP\r\n", 3, WIRE("GET"), WIRE("/"), WIRE("HTTP")),
+    GOOD("DELETE HTTP/1.1 x\r\n", 3, WIRE("DELETE"), WIRE("HTTP/1.1"), WIRE("x")),
+    GOOD("Host :\r\n", 2, WIRE("Host"), WIRE(":")),
+    GOOD("*3\r\n$3\r\nGET\r\n$1\r\n/\r\n$8\r\nHTTP/1.1\r\n", 3, WIRE("GET"), WIRE("/"), WIRE("HTTP/1.1")),
+    GOOD("*1\r\n$4\r\nPOST\r\n", 1, WIRE("POST")),
     BAD("\"a\r\n", "unbalanced quotes in request"),
     BAD("'a\r\n", "unbalanced quotes in request"),
     BAD("a \"\r\n", "unbalanced quotes in request"),
@@ -209,6 +236,13 @@ static const struct message messages[] = {
     BAD("\"a\\\n", "unbalanced quotes in request"),
     BAD("\"\\x4\n", "unbalanced quotes in request"),
     BAD("'\\\n", "unbalanced quotes in request"),
+    BAD("GET / HTTP/1.1\r\n", "HTTP is not spoken here"),
+    BAD("put /a?b=c HTTP/1.0\n", "HTTP is not spoken here"),
+    BAD("OPTIONS * HTTP/1.1 x\r\n", "HTTP is not spoken here"),
+    BAD("PRI * HTTP/2.0\r\n", "HTTP is not spoken here"),
+    BAD("POST /\r\n", "HTTP is not spoken here"),
+    BAD("Host: localhost:6380\r\n", "HTTP is not spoken here"),
+    BAD("hOST:\n", "HTTP is not spoken here"),
 };
 
 #define MESSAGES ((int)(sizeof(messages) / sizeof(messages[0])))
@@ -366,6 +400,33 @@ START_TEST(empty_run_is_idle)
 	ck_assert_int_eq(hc_resp_parse(&p, NULL, 0), HC_RESP_MORE);
 	ck_assert_uint_eq(p.need, 1);
 	ck_assert(hc_resp_parser_idle(&p));
+}
+END_TEST
+
+START_TEST(take_takes_what_is_plain)
+{
+	struct hc_slice name = HC_SLICE("MGET"), argv[100], taken[100];
+	uint32_t argc;
+	size_t consumed;
+	char wire[8192];
+
+	for (uint32_t n = 1; n <= 100; n++) {
+		for (uint32_t i = 0; i < n; i++)
+			argv[i] = i == 0 ? name : hc_slice(wire, i * 37 % 16);
+		argv[n - 1] = n == 1 ? name : hc_slice(wire, 999);
+		memset(wire, 'x', sizeof(wire));
+		char *command = malloc(sizeof(wire));
+		size_t len = hc_resp_put_command(command, sizeof(wire), argv, n);
+		ck_assert_uint_le(len, sizeof(wire));
+		ck_assert(hc_resp_take(&roomy, command, len, taken, 100, &argc, &consumed));
+		ck_assert_uint_eq(argc, n);
+		ck_assert_uint_eq(consumed, len);
+		for (uint32_t i = 0; i < n; i++)
+			ck_assert(hc_slice_eq(taken[i], argv[i]));
+		ck_assert(!hc_resp_take(&roomy, command, len - 1, taken, 100, &argc, &consumed));
+		ck_assert(!hc_resp_take(&roomy, command, len, taken, n - 1, &argc, &consumed));
+		free(command);
+	}
 }
 END_TEST
 
@@ -665,6 +726,7 @@ resp_request_suite(void)
 	tcase_add_loop_test(tcase, message_behind_another_parses, 0, MESSAGES);
 	tcase_add_test(tcase, need_inside_bulk_is_exact);
 	tcase_add_test(tcase, empty_run_is_idle);
+	tcase_add_test(tcase, take_takes_what_is_plain);
 	tcase_add_test(tcase, empty_array_ends_before_what_follows);
 	tcase_add_test(tcase, huge_count_alone_asks_for_no_room);
 	tcase_add_test(tcase, error_stays_an_error);

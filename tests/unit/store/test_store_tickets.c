@@ -71,7 +71,7 @@ end_fill(struct actor *a)
 	enum hc_status status;
 
 	memcpy(hc_entry_value_ptr(a->entry), &a->value, sizeof(a->value));
-	status = hc_store_fill_end(store, key, &a->ticket, a->entry, NOW);
+	status = hc_store_fill_end(store, key, &a->ticket, a->entry, HC_FILL_NEW, NOW);
 	must(status == HC_OK || status == HC_STALE);
 	must_msg(!hc_store_ticket_good(store, key, &a->ticket), "%s", trace);
 }
@@ -83,7 +83,7 @@ end_write(struct actor *a)
 
 	memcpy(hc_entry_value_ptr(a->entry), &a->value, sizeof(a->value));
 	known(a->value);
-	status = hc_store_write_end(store, key, &a->ticket, a->entry, NOW);
+	status = hc_store_write_end(store, key, &a->ticket, a->entry, HC_FILL_NEW, NOW);
 	must(status == HC_OK || status == HC_STALE);
 }
 
@@ -221,14 +221,14 @@ START_TEST(fill_undisturbed_is_kept)
 
 	hc_store_fill_begin(store, key, &ticket);
 	must(hc_store_ticket_good(store, key, &ticket));
-	must(hc_store_fill_end(store, key, &ticket, entry, NOW) == HC_OK);
+	must(hc_store_fill_end(store, key, &ticket, entry, HC_FILL_NEW, NOW) == HC_OK);
 	must(!hc_store_ticket_good(store, key, &ticket));
 	must(hc_store_get(store, key, NOW, &found) == HC_OK);
 	ck_assert_ptr_eq(found, entry);
 	hc_entry_unref(found);
 	hc_entry_unref(entry);
 	hc_store_fill_begin(store, key, &ticket);
-	must(hc_store_fill_end(store, key, &ticket, NULL, NOW) == HC_OK);
+	must(hc_store_fill_end(store, key, &ticket, NULL, HC_FILL_NEW, NOW) == HC_OK);
 	must(!hc_store_ticket_good(store, key, &ticket));
 }
 END_TEST
@@ -258,10 +258,11 @@ START_TEST(fill_overtaken_by_each_change_is_stale)
 		else if (change == 3)
 			hc_store_invalidate(store, key, 1);
 		else if (change == 4)
-			hc_store_fill_end(store, key, &ticket, NULL, NOW);
+			hc_store_fill_end(store, key, &ticket, NULL, HC_FILL_NEW, NOW);
 		else if (change == 5)
 			put_another();
-		must(hc_store_fill_end(store, key, &ticket, entry, NOW) == (change == 6 ? HC_OK : HC_STALE));
+		must(hc_store_fill_end(store, key, &ticket, entry, HC_FILL_NEW, NOW) ==
+		     (change == 6 ? HC_OK : HC_STALE));
 		hc_entry_unref(entry);
 		hc_entry_unref(other);
 	}
@@ -288,9 +289,9 @@ START_TEST(fill_during_a_write_is_not_kept_nor_joined)
 	hc_store_write_begin(store, key, &write);
 	ck_assert(!hc_store_ticket_good(store, key, &before));
 	hc_store_fill_begin(store, key, &during);
-	ck_assert_int_eq(hc_store_fill_end(store, key, &during, entry, NOW), HC_STALE);
+	ck_assert_int_eq(hc_store_fill_end(store, key, &during, entry, HC_FILL_NEW, NOW), HC_STALE);
 	ck_assert(holds_nothing());
-	hc_store_write_end(store, key, &write, NULL, NOW);
+	hc_store_write_end(store, key, &write, NULL, HC_FILL_NEW, NOW);
 	hc_entry_unref(entry);
 }
 END_TEST
@@ -302,15 +303,15 @@ START_TEST(write_with_another_under_way_leaves_nothing)
 
 	hc_store_write_begin(store, key, &first);
 	hc_store_write_begin(store, key, &second);
-	ck_assert_int_eq(hc_store_write_end(store, key, &second, entry, NOW), HC_STALE);
+	ck_assert_int_eq(hc_store_write_end(store, key, &second, entry, HC_FILL_NEW, NOW), HC_STALE);
 	ck_assert(holds_nothing());
 	ck_assert(hc_store_writing(store, key));
-	ck_assert_int_eq(hc_store_write_end(store, key, &first, entry, NOW), HC_STALE);
+	ck_assert_int_eq(hc_store_write_end(store, key, &first, entry, HC_FILL_NEW, NOW), HC_STALE);
 	ck_assert(holds_nothing());
 	ck_assert(!hc_store_writing(store, key));
 	hc_store_write_begin(store, key, &first);
 	put_another();
-	ck_assert_int_eq(hc_store_write_end(store, key, &first, entry, NOW), HC_STALE);
+	ck_assert_int_eq(hc_store_write_end(store, key, &first, entry, HC_FILL_NEW, NOW), HC_STALE);
 	ck_assert(holds_nothing());
 	hc_entry_unref(entry);
 }
@@ -327,7 +328,7 @@ START_TEST(fill_created_after_forget_is_stale)
 	hc_store_forget_all(store);
 	ck_assert(!hc_store_ticket_good(store, key, &ticket));
 	entry = make_entry(1);
-	must(hc_store_write_end(store, key, &ticket, entry, NOW) == HC_STALE);
+	must(hc_store_write_end(store, key, &ticket, entry, HC_FILL_NEW, NOW) == HC_STALE);
 	must(hc_store_get(store, key, NOW, &found) == HC_MISS);
 	hc_entry_unref(entry);
 }
@@ -340,7 +341,7 @@ START_TEST(fill_of_a_cleared_model_is_stale)
 
 	hc_store_fill_begin(store, key, &ticket);
 	hc_models_bump(hc_store_models(store), HC_MODEL_DEFAULT);
-	must(hc_store_fill_end(store, key, &ticket, entry, NOW) == HC_STALE);
+	must(hc_store_fill_end(store, key, &ticket, entry, HC_FILL_NEW, NOW) == HC_STALE);
 	hc_entry_unref(entry);
 }
 END_TEST

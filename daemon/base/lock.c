@@ -1,14 +1,13 @@
 /*
- * The contended side of the shards' lock. Any thread; owns nothing.
+ * The contended side of the lock. Any thread; owns nothing.
  */
 #include <linux/futex.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "store/lock.h"
+#include "base/lock.h"
 
-/* Shards are held for some hundred nanoseconds: worth a wait of about that before going to sleep.
- */
+/* What it protects is held for some hundred nanoseconds: worth a wait of about that before going to sleep. */
 #define SPINS 100
 
 static void

@@ -1,12 +1,12 @@
 /*
- * The shards' lock: one word, taken and given back inline when nobody else wants it; otherwise a
- * short spin, then a futex. Smaller and cheaper than a pthread mutex, and 64 of them can be held at
- * once.
+ * A lock for what is held for nanoseconds: one word, taken and given back inline when nobody else
+ * wants it; otherwise a short spin, then a futex. Smaller and cheaper than a pthread mutex, and 64
+ * of them can be held at once.
  *
  * Any thread. Not recursive. A zeroed lock is a free one.
  */
-#ifndef HC_STORE_LOCK_H
-#define HC_STORE_LOCK_H
+#ifndef HC_BASE_LOCK_H
+#define HC_BASE_LOCK_H
 
 #include <stdatomic.h>
 #include <stdint.h>

@@ -1,0 +1,21 @@
+/* What the files that walk the keys share: scan.c, scan_files.c. Nobody else includes this. */
+#ifndef HC_CORE_SCAN_H
+#define HC_CORE_SCAN_H
+
+#include "core/internal.h"
+
+/* Whether the walk is to give the key (should matching take too long, scan->status says so); whether it wants strings
+ * at all, which is what everything here is. */
+bool hc_scan_wants(struct hc_scan *scan, struct hc_slice key);
+bool hc_scan_takes_strings(const struct hc_scan *scan);
+/* Adds a copy, or counts it. False: no memory. */
+bool hc_scan_add(struct hc_scan *scan, struct hc_slice key);
+
+/* Walks on in memory, from scan->next; a step, or to the end. */
+void hc_scan_memory(struct hc_scan *scan);
+
+/* The same in memory and files; and how many keys they have. HC_PENDING: `done` will be called; else HC_OK. */
+enum hc_status hc_scan_with_files(struct hc_scan *scan);
+enum hc_status hc_scan_count_with_files(struct hc_scan *scan);
+
+#endif

@@ -1,0 +1,128 @@
+"""Where the instructions of a GET hit go, counted by callgrind: user space only, and the machine's noise does not matter.
+
+A server runs under callgrind with N GETs and with 2 N of them; the difference, divided by N, is a GET's. Instructions are
+attributed by the source file they were compiled from, so that functions inlined from headers count where they belong.
+"""
+
+import collections
+import os
+import re
+
+from kit.resp import encode
+
+from .row import HARCAD, REDIS, Reading, Section, Skip
+
+GETS = 8192  # a multiple of every pipeline depth
+KEY = "key:%012d"
+
+# The first that matches the file, or else the object, counts. What matches none is "rest".
+GROUPS = (
+    ("parse", r"proto/resp_request|proto/resp_scan|proto/number"),
+    ("reply", r"proto/resp_reply|base/out|base/chunk"),
+    ("look-up", r"daemon/store/|base/hash|xxh|daemon/core/"),
+    ("dispatch", r"daemon/command/|commands\.def"),
+    ("net", r"daemon/net/|libevent"),
+    ("libc", r"libc|ld-linux|vdso"),
+)
+NAMES = (*(name for name, _ in GROUPS), "rest")
+
+INSTRUCTIONS = Section(
+    "Instructions of a GET hit",
+    "Of 64 bytes over TCP, in user space, by callgrind. Groups are of harcad's source files: net with the event loop,\n"
+    "dispatch with the commands, look-up with the store and the hash; libc is what any of them calls there, such as memcpy,\n"
+    "and the system calls' wrappers.",
+    ("pipeline", "redis-server", "harcad", *NAMES))
+
+
+def group_of(file, obj):
+    for name, pattern in GROUPS:
+        if re.search(pattern, file) or re.search(pattern, obj):
+            return name
+    return "rest"
+
+
+class Callgrind:
+    """The self cost of each (object, source file) in a callgrind.out file."""
+
+    def __init__(self, text):
+        self.costs = collections.Counter()
+        self._names = {}
+        self._object = self._file = self._inlined = ""
+        self._is_call = False
+        for line in text.splitlines():
+            self._take(line)
+
+    def _name(self, kind, text):
+        """Names are written once, as `(id) name`, and by their id from then on."""
+        found = re.match(r"(\(\d+\))\s*(.*)", text)
+        if not found:
+            return text
+        identity, name = found.groups()
+        if name:
+            self._names[kind, identity] = name
+        return self._names.get((kind, identity), "")
+
+    def _take(self, line):
+        if self._is_call:  # the line after calls= has the inclusive cost of what was called
+            self._is_call = False
+            return
+        key, equals, value = line.partition("=")
+        if equals and key in ("ob", "fl", "fi", "fe", "fn", "cob", "cfi", "cfl", "cfn", "calls"):
+            self._take_position(key, value)
+        elif re.match(r"[+\-*\d]", line):
+            self.costs[self._object, self._inlined] += int(line.split()[1])
+
+    def _take_position(self, key, value):
+        if key == "calls":
+            self._is_call = True
+        elif key in ("ob", "cob"):
+            name = self._name("ob", value)
+            self._object = name if key == "ob" else self._object
+        elif key in ("fl", "fi", "fe", "cfi", "cfl"):
+            name = self._name("file", value)
+            self._inlined = name if key in ("fl", "fi", "fe") else self._inlined
+
+    def groups(self):
+        grouped = collections.Counter()
+        for (obj, file), cost in self.costs.items():
+            grouped[group_of(file, obj)] += cost
+        return grouped
+
+
+def counted(lab, kind, depth, gets):
+    """Of a server under callgrind from its start to its end, with so many GETs in between, by group."""
+    out = "callgrind.out"
+    server = lab.start(kind, f"callgrind-{depth}-{gets}",
+                       wrapper=["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"])
+    client = server.client()
+    client.pipeline([("SET", KEY % number, b"v" * 64) for number in range(depth)])
+    batch = b"".join(encode("GET", KEY % number) for number in range(depth))
+    for _ in range(gets // depth):
+        client.send(batch)
+        for _ in range(depth):
+            client.receive()
+    server.stop()
+    with open(os.path.join(server.directory, out), encoding="utf-8", errors="replace") as file:
+        return Callgrind(file.read()).groups()
+
+
+def per_get(lab, kind, depth):
+    gets = max(depth, GETS // lab.divisor)
+    once, twice = counted(lab, kind, depth, gets), counted(lab, kind, depth, 2 * gets)
+    return {name: (twice[name] - once[name]) / gets for name in NAMES}
+
+
+def at_depth(depth):
+    """A measurement: instructions of each GET at that pipeline depth."""
+    def measure(lab):
+        if not os.path.exists("/usr/bin/valgrind"):
+            raise Skip("valgrind is not installed")
+        groups = {kind: per_get(lab, kind, depth) for kind in (REDIS, HARCAD)}
+        totals = {kind: sum(costs.values()) for kind, costs in groups.items()}
+        line = (str(depth), f"{totals[REDIS]:,.0f}", f"{totals[HARCAD]:,.0f}",
+                *(f"{groups[HARCAD][name]:,.0f}" for name in NAMES))
+        return Reading({kind: [total] for kind, total in totals.items()},
+                       f"`valgrind --tool=callgrind`, {GETS} and {2 * GETS} GETs on one connection, {depth} at a time; the "
+                       "difference.", details=[(INSTRUCTIONS, line)])
+
+    return measure
