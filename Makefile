@@ -20,6 +20,7 @@ VARIANT ?= release
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 FUZZ_SECONDS ?= 60
+KILLS ?= 320
 HISTORY_RUNS ?= 200
 
 BUILD := $(if $(filter release,$(VARIANT)),build,build/$(VARIANT))
@@ -84,8 +85,8 @@ SIM_BIN := $(patsubst tests/sim/%.c,$(BUILD)/%,$(SIM_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind \
-	check-history check-mutants fuzz fuzz-programs \
+.PHONY: all tests sim churn storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind \
+	check-kills check-history check-mutants fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
@@ -198,6 +199,10 @@ check-asan: ## unit and integration tests under AddressSanitizer and UBSan
 check-tsan: ## unit tests and the integration tests marked tsan under ThreadSanitizer
 	$(TEST) tsan
 
+check-kills: all ## kill -9 at random moments, $(KILLS) times in each way of writing files, and every byte of a segment damaged
+	HARCAD_KILLS=$(KILLS) HARCAD_EVERY_BYTE=yes PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -p no:cacheprovider -q -n 4 \
+		tests/integration/test_file_kills.py tests/integration/test_file_faults.py
+
 check-valgrind: ## unit tests under valgrind
 	$(TEST) valgrind
 
@@ -259,6 +264,9 @@ docs-check: all ## fails when those pages are stale
 
 sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=64000000, or BYTES=10% of its footprint
 	gzip -dcf $(TRACE) | $(BUILD)/sim '$(BYTES)'
+
+churn: $(BUILD)/churn ## memory taken beside memory kept, while sizes change: make churn BYTES=67108864 OPS=1000000 SEED=1
+	$(BUILD)/churn $(or $(BYTES),268435456) $(or $(OPS),3000000) $(or $(SEED),1)
 
 storebench: $(BUILD)/storebench ## what the memory tier costs by itself, with one thread and two
 	$(BUILD)/storebench $(ARGS)

@@ -97,7 +97,6 @@ type_forwarded(void *arg, enum hc_status status, const redisReply *reply)
 static void
 forward_type(struct hc_req *req)
 {
-	static const size_t key_at = 1;
 	const struct hc_slice argv[] = {HC_SLICE("TYPE"), req->argv[1]};
 
 	/* Unless the upstream says otherwise: what cannot be read is not there. */
@@ -106,7 +105,7 @@ forward_type(struct hc_req *req)
 		return;
 	strcpy(name, "none");
 	req->data = name;
-	if (hc_core_forward(req->worker->core, argv, 2, &key_at, 1, type_forwarded, req) == HC_PENDING)
+	if (hc_core_forward(req->worker->core, argv, 2, 1, type_forwarded, req) == HC_PENDING)
 		hc_req_wait(req, type_forwarded_done);
 	else
 		type_forwarded_done(req);

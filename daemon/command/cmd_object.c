@@ -57,14 +57,13 @@ relay(void *arg, enum hc_status status, const redisReply *reply)
 static void
 ask_upstream(struct hc_req *req)
 {
-	static const size_t key_at = 2;
 	struct relayed *relayed = hc_req_alloc(req, sizeof(*relayed));
 
 	if (relayed == NULL)
 		return;
 	relayed->type = REDIS_REPLY_NIL;
 	req->data = relayed;
-	if (hc_core_forward(req->worker->core, req->argv, req->argc, &key_at, 1, relay, req) == HC_PENDING)
+	if (hc_core_forward(req->worker->core, req->argv, req->argc, 2, relay, req) == HC_PENDING)
 		hc_req_wait(req, relay_done);
 	else
 		relay_done(req);

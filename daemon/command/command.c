@@ -133,8 +133,8 @@ hc_command_describe(FILE *to)
 
 /* ---- refusals ---- */
 
-static void
-reply_unknown(struct hc_req *req)
+void
+hc_run_refuse_unknown(struct hc_req *req)
 {
 	char args[160];
 	size_t used = 0;
@@ -172,10 +172,13 @@ arity_fits(const struct hc_command *command, uint32_t argc)
 static bool
 refuse(struct hc_req *req)
 {
-	const struct hc_command *command = req->command;
+	const struct hc_command_shared *shared = req->worker->shared;
 
+	if (req->command == NULL && hc_core_is_fleet(shared->core) && shared->settings->upstream_pass_through)
+		req->command = &hc_command_passed;
+	const struct hc_command *command = req->command;
 	if (command == NULL) {
-		reply_unknown(req);
+		hc_run_refuse_unknown(req);
 		return true;
 	}
 	if ((command->flags & HC_CMD_CONTAINER) && req->argc >= 2) {

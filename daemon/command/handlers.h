@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include "store/store.h"
 
+struct hc_command;
 struct hc_command_worker;
 struct hc_out;
 struct hc_req;
@@ -14,6 +15,9 @@ struct hc_req;
 #include "commands.def"
 #undef HC_COMMAND
 #undef HC_SUBCOMMAND
+
+/* Not in the table: what every other command is in a fleet, passed on to the upstream (cmd_pass.c). */
+extern const struct hc_command hc_command_passed;
 
 /* GET of a key that memory has: replies to `out`, counts. False when memory has not: nothing has been done. */
 bool hc_cmd_get_hit(struct hc_command_worker *worker, struct hc_out *out, struct hc_key key);

@@ -15,6 +15,8 @@ void hc_run_hush(struct hc_req *req);
 void hc_run_handler(struct hc_req *req);
 /* Ends a request that has been answered without its handler. */
 void hc_run_end(struct hc_req *req);
+/* Replies that there is no such command. */
+void hc_run_refuse_unknown(struct hc_req *req);
 /* A command as a part of EXEC: its reply goes to the parent's. False: out of memory, nothing replied. */
 bool hc_run_child(struct hc_req *parent, const struct hc_command *command, const struct hc_slice *argv, uint32_t argc);
 

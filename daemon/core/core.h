@@ -74,13 +74,19 @@ bool hc_core_is_fleet(const struct hc_core *core);
 
 enum hc_upstream_state { HC_UPSTREAM_OFF, HC_UPSTREAM_UP, HC_UPSTREAM_DOWN };
 
+/* Whether writes of others than harcads to the upstream are noticed. */
+enum hc_foreign_writes { HC_FOREIGN_OFF, HC_FOREIGN_ON, HC_FOREIGN_UNSUPPORTED };
+
 struct hc_core_status {
 	enum hc_upstream_state upstream;   /* down when any worker's link is */
 	int64_t upstream_for_ms;           /* it has been so for */
 	enum hc_upstream_state event_link; /* up: events are received, nothing is missed */
 	int64_t event_link_for_ms;
-	const char *upstream_shown;            /* the URL without secrets, "" when embedded */
+	int64_t fence_age_ms;       /* since the last proof that no event was missed was asked for; -1: never */
+	uint64_t lapses;            /* leases that ended without another */
+	const char *upstream_shown; /* the URL without secrets, "" when embedded */
 	uint64_t connects, failures, timeouts; /* of all links */
+	enum hc_foreign_writes foreign_writes;
 	uint64_t queued_writes;
 	uint32_t incarnation;
 	uint64_t seq;         /* the last one heard of */
@@ -154,6 +160,9 @@ enum hc_status hc_core_fetch(
 /* HC_OK: it is in memory; HC_PENDING: it will be, if it is there at all; HC_LIMIT: too many are on their way; … */
 enum hc_status hc_core_prefetch(struct hc_core_worker *worker, struct hc_key key);
 
+/* A client was told that there is no value, and may be about to compute one: see core/late.h. */
+void hc_core_missed(struct hc_core_worker *worker, struct hc_key key);
+
 /* There is (all but certainly) a value in a file. */
 bool hc_core_in_file(struct hc_core_worker *worker, struct hc_key key);
 
@@ -222,11 +231,13 @@ void hc_scan_fini(struct hc_scan *scan);
 /* ---- anything else ---- */
 
 /*
- * Sends a command on as it stands, but for the arguments at `keys` (indices, ascending), which get the prefix.
+ * Sends a command that reads on as it stands, but for the argument `key`, which gets the prefix.
  * HC_PENDING: fn will be called with the upstream's answer (see hc_link_reply_fn). HC_DOWN, HC_NOMEM.
+ * Commands that nobody knows here: core/pass.h.
  */
+#define HC_FORWARD_ARGS_MAX 16
 typedef void hc_forward_fn(void *arg, enum hc_status status, const redisReply *reply);
-enum hc_status hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc,
-    const size_t *keys, size_t n_keys, hc_forward_fn *fn, void *arg);
+enum hc_status hc_core_forward(
+    struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, size_t key, hc_forward_fn *fn, void *arg);
 
 #endif

@@ -8,9 +8,13 @@
 #include <stdatomic.h>
 #include "base/mailbox.h"
 #include "base/out.h"
+#include "core/catalog.h"
 #include "core/core.h"
+#include "core/doubt.h"
 #include "core/key_model.h"
+#include "core/late.h"
 #include "core/outage.h"
+#include "core/saved.h"
 #include "core/tier.h"
 #include "core/warm.h"
 #include "fleet/fleet.h"
@@ -19,8 +23,9 @@
 
 #define HC_PREFIX_MAX 1024 /* bytes of upstream.prefix */
 
-enum hc_frame_mode { HC_FRAME_AUTO, HC_FRAME_ALWAYS, HC_FRAME_NEVER }; /* upstream.frame's choices */
-enum hc_down_mode { HC_DOWN_QUEUE, HC_DOWN_REFUSE };                   /* upstream.writes_when_down's */
+enum hc_frame_mode { HC_FRAME_AUTO, HC_FRAME_ALWAYS, HC_FRAME_NEVER };                    /* upstream.frame's choices */
+enum hc_foreign_mode { HC_FOREIGN_MODE_NO, HC_FOREIGN_MODE_YES, HC_FOREIGN_MODE_STRICT }; /* upstream.foreign_writes' */
+enum hc_down_mode { HC_DOWN_QUEUE, HC_DOWN_REFUSE }; /* upstream.writes_when_down's */
 
 struct hc_sync;
 
@@ -30,10 +35,13 @@ struct hc_core {
 	struct hc_store *store;
 	struct hc_models *models;
 	struct hc_key_models *key_models;
+	struct hc_late *late;
 	struct hc_tier *tier;   /* NULL without files */
 	struct hc_warm *warm;   /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */
 	struct hc_outage *outage;
+	struct hc_saved *saved;
+	struct hc_doubt *doubt;
 	struct hc_sync *sync;
 	struct hc_url url;
 	struct hc_slice prefix;
@@ -42,7 +50,8 @@ struct hc_core {
 	unsigned n_workers;
 
 	/* atomics */
-	_Atomic bool coherent;          /* the event link misses nothing: copies may be kept */
+	_Atomic bool coherent;          /* the event link misses nothing: copies may be kept as fresh */
+	_Atomic int foreign_writes;     /* enum hc_foreign_writes */
 	_Atomic uint32_t incarnation;   /* 0: not known yet */
 	_Atomic uint32_t links_up;      /* workers' links that are */
 	_Atomic uint32_t links_settled; /* … that have been up or failed once */
@@ -52,12 +61,11 @@ struct hc_core {
 	/* main thread */
 	struct event *sweep_timer;
 	_Atomic int64_t end_by_ms; /* monotonic: when a shutdown is to be over; 0: there is none */
-	/* main thread only: what the process takes without the store and took at the last sweep, sweeps since free
-	 * pages were given back */
+	/* main thread only: what the process takes without the store, and took at the last sweep */
 	size_t resident_at_start;
 	size_t resident_before;
-	unsigned sweeps_untrimmed;
 	struct event_base *base;
+	struct hc_saved_state last_state; /* when sync was destroyed */
 };
 
 struct hc_fetch;
@@ -81,11 +89,12 @@ struct hc_core_worker {
 	struct hc_fetch **fetches; /* table of those under way, chained, by hash */
 	struct hc_batch *batch;    /* ops of this turn */
 	struct event *flush;       /* runs at the end of the turn in which it was made active */
-	char write_sha[41];        /* of the write script, as the server gave it; "" not yet */
-	unsigned calls_by_sha;     /* of it, under way */
-	uint32_t noscripts;        /* calls that found it forgotten */
-	bool batch_held;           /* until those that were sent before it are in order again */
-	uint64_t timeouts_seen;    /* of the link, added to the core's count already */
+	struct hc_catalog *catalog;
+	char write_sha[41];     /* of the write script, as the server gave it; "" not yet */
+	unsigned calls_by_sha;  /* of it, under way */
+	uint32_t noscripts;     /* calls that found it forgotten */
+	bool batch_held;        /* until those that were sent before it are in order again */
+	uint64_t timeouts_seen; /* of the link, added to the core's count already */
 	bool was_up;
 	bool settled;
 };
@@ -103,13 +112,26 @@ int64_t hc_core_local_expiry(const struct hc_core *core, int64_t pttl, int64_t f
 /* True when what is kept here may live shorter than the key. */
 bool hc_core_caps_ttl(const struct hc_core *core);
 
+/* worker.c: a copy of the arguments, the keys among them prefixed; to be freed as one. NULL: no memory. */
+struct hc_slice *hc_core_prefixed_args(
+    const struct hc_core *core, const struct hc_slice *argv, size_t argc, const bool *is_key);
+
+/* write.c: with an empty prefix an application could name the fleet's own keys. */
+bool hc_core_is_reserved(const struct hc_core *core, struct hc_slice key);
+
 /* read.c */
 /* Whether the upstream is to be asked: HC_PENDING; or HC_MISS. */
 enum hc_status hc_core_look_upstream(struct hc_core_worker *worker, struct hc_key key);
 
-/* core.c: everything is forgotten, in memory and in files; and, nothing is believed, as changes may have been missed */
+/* read_suspect.c */
+/* A suspect entry was met in memory: HC_OK: it may be served as it is; HC_PENDING, HC_MISS: *entry has been given back.
+ */
+enum hc_status hc_core_meet_suspect(struct hc_core_worker *worker, struct hc_key key, struct hc_entry **entry);
+/* The same of what lies in a file at that position; HC_PENDING: it is to be fetched. */
+enum hc_status hc_core_meet_suspect_file(struct hc_core_worker *worker, struct hc_key key, uint64_t position);
+
+/* core.c: everything is forgotten, in memory and in files */
 void hc_core_clear_all(struct hc_core *core);
-void hc_core_distrust_all(struct hc_core *core);
 
 /* log.c: waiting for the log */
 enum hc_status hc_log_watch_create(struct hc_core_worker *worker);
@@ -156,6 +178,9 @@ enum hc_status hc_script_call_add(struct hc_script_call *call, const struct hc_o
 /* Sends it by the script's SHA, or with the script itself when that is "". */
 enum hc_status hc_script_call_send(
     struct hc_script_call *call, struct hc_link *link, const char *sha, hc_link_reply_fn *fn, void *arg);
+
+/* A number for another life of the upstream's data, in case it has none. */
+uint32_t hc_script_new_incarnation(void);
 
 /* What the script answered for one op. */
 struct hc_script_result {

@@ -1,6 +1,7 @@
 /*
  * A worker's part of the core: its link to the upstream, and what hangs on it. One thread: the worker's.
  */
+#include <assert.h>
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/mem.h"
@@ -36,6 +37,7 @@ on_up(void *arg, struct hc_link *link)
 		atomic_store(&core->links_since_ms, hc_clock_mono_ms());
 	atomic_fetch_add(&core->link_connects, 1);
 	worker->write_sha[0] = '\0';
+	hc_catalog_forget(worker->catalog);
 	(void)hc_link_send(link, load, 3, on_loaded, worker);
 	worker->was_up = true;
 	settle(worker);
@@ -83,6 +85,8 @@ create_link(struct hc_core_worker *worker)
 	struct hc_link_owner owner = {.arg = worker, .on_up = on_up, .on_down = on_down};
 
 	enum hc_status status = hc_core_batch_init(worker);
+	if (status == HC_OK)
+		status = hc_catalog_create(&worker->catalog);
 	if (status != HC_OK)
 		return status;
 	snprintf(worker->name, sizeof(worker->name), "harcad-worker-%u", worker->index);
@@ -139,6 +143,7 @@ hc_core_worker_destroy(struct hc_core_worker *worker)
 	hc_core_batch_flush(worker); /* while there is a link to fail */
 	hc_link_destroy(worker->link);
 	hc_core_batch_fini(worker);
+	hc_catalog_destroy(worker->catalog);
 	hc_log_watch_destroy(worker);
 	hc_mailbox_destroy(worker->mailbox);
 	hc_free(worker->file_buffer);
@@ -169,30 +174,45 @@ void
 hc_core_tick(struct hc_core_worker *worker)
 {
 	worker->now_ms = hc_clock_wall_ms();
+	hc_doubt_check(worker->core->doubt);
+}
+
+struct hc_slice *
+hc_core_prefixed_args(const struct hc_core *core, const struct hc_slice *argv, size_t argc, const bool *is_key)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < argc; i++)
+		bytes += is_key[i] ? core->prefix.len + argv[i].len : 0;
+	struct hc_slice *copy = hc_malloc(argc * sizeof(*copy) + bytes + 1);
+	if (copy == NULL)
+		return NULL;
+	char *at = (char *)(copy + argc);
+	memcpy(copy, argv, argc * sizeof(*copy));
+	for (size_t i = 0; i < argc; i++) {
+		if (!is_key[i])
+			continue;
+		copy[i] = hc_slice(at, core->prefix.len + argv[i].len);
+		at = mempcpy(at, core->prefix.ptr, core->prefix.len);
+		at = mempcpy(at, argv[i].ptr, argv[i].len);
+	}
+	return copy;
 }
 
 enum hc_status
-hc_core_forward(struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, const size_t *keys,
-    size_t n_keys, hc_forward_fn *fn, void *arg)
+hc_core_forward(
+    struct hc_core_worker *worker, const struct hc_slice *argv, size_t argc, size_t key, hc_forward_fn *fn, void *arg)
 {
 	const struct hc_core *core = worker->core;
-	size_t bytes = 0;
+	bool is_key[HC_FORWARD_ARGS_MAX] = {false};
 
+	assert(argc <= HC_FORWARD_ARGS_MAX);
 	if (core->fleet == NULL || !hc_link_is_up(worker->link))
 		return HC_DOWN;
-	for (size_t i = 0; i < n_keys; i++)
-		bytes += core->prefix.len + argv[keys[i]].len;
-	struct hc_slice *copy = hc_malloc(argc * sizeof(*copy) + bytes + 1);
+	is_key[key] = true;
+	struct hc_slice *copy = hc_core_prefixed_args(core, argv, argc, is_key);
 	if (copy == NULL)
 		return HC_NOMEM;
-	char *at = (char *)(copy + argc);
-	memcpy(copy, argv, argc * sizeof(*copy));
-	for (size_t i = 0; i < n_keys; i++) {
-		struct hc_slice key = argv[keys[i]];
-		copy[keys[i]] = hc_slice(at, core->prefix.len + key.len);
-		at = mempcpy(at, core->prefix.ptr, core->prefix.len);
-		at = mempcpy(at, key.ptr, key.len);
-	}
 	/* What the connection asked before must reach the upstream before. */
 	hc_core_batch_flush(worker);
 	enum hc_status status = hc_link_send(worker->link, copy, argc, fn, arg);

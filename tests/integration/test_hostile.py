@@ -110,7 +110,7 @@ def test_hostile_odd_request_gets_its_replies_and_the_connection_goes_on(victim,
         for begin in beginnings:
             reply = conn.recv_line()
             assert reply.startswith(begin) and len(reply) < 1100
-            if begin[:1] in b"*$" and reply[1:] not in (b"0", b"-1"):
+            if reply[:1] in b"*$" and reply[1:] not in (b"0", b"-1"):
                 conn.buf[:0] = reply + b"\r\n"
                 conn.read_reply()
             elif reply == b"$0":

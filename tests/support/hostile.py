@@ -112,6 +112,7 @@ MALFORMED = {
 }
 
 UNKNOWN = b"-ERR unknown command"
+REFUSED = (UNKNOWN, b"-ERR '")  # embedded; in a fleet, where others are passed on
 NOT_AN_INTEGER = b"-ERR value is not an integer or out of range"
 EXPIRE = b"-ERR invalid expire time in 'expire' command"
 SET_EXPIRE = b"-ERR invalid expire time in 'set' command"
@@ -250,10 +251,10 @@ ODD = {
     "slow_entries_negative": (encode("SLOWLOG", "GET", "-5"), b"-ERR count should be greater than or equal to -1"),
     "object_of_no_such_kind": (encode("OBJECT", "\x00", "k"), b"-ERR unknown subcommand"),
     "samples_negative": (encode("MEMORY", "USAGE", "k", "SAMPLES", "-1"), SYNTAX),
-    "script": (encode("EVAL", "while true do end", "0"), UNKNOWN),
-    "debugging": (encode("DEBUG", "SEGFAULT"), UNKNOWN),
-    "replication": (encode("REPLICAOF", "127.0.0.1", "1") + encode("PSYNC", "?", "-1"), UNKNOWN, UNKNOWN),
-    "subscription": (encode("SUBSCRIBE", "x"), UNKNOWN),
+    "script": (encode("EVAL", "while true do end", "0"), REFUSED),
+    "debugging": (encode("DEBUG", "SEGFAULT"), REFUSED),
+    "replication": (encode("REPLICAOF", "127.0.0.1", "1") + encode("PSYNC", "?", "-1"), REFUSED, REFUSED),
+    "subscription": (encode("SUBSCRIBE", "x"), REFUSED),
     "shutdown_of_no_such_kind": (encode("SHUTDOWN", "x"), SYNTAX),
 }
 

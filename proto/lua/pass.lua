@@ -1,0 +1,93 @@
+-- What goes before a command that is passed on as it is, in one transaction with it: values of its keys that are not
+-- valid any more go, and the fleet is told that the keys may have changed. A command that works on the bytes of strings
+-- is carried out here, since those of a framed value are not the application's.
+--
+-- KEYS[1]  the fleet's state at this node, as write.lua has it
+-- KEYS[i]  the command's keys
+-- ARGV     channel, instance, time_ms, a new incarnation in case there is none; how, letters: w it may write,
+--          s it works on strings; then, with s, the command itself
+-- Returns  the number of the first change (0 without w); with s, what the command returns
+local MAGIC = '\245hc\1'
+local HEAD = 5
+local state = KEYS[1]
+local channel, instance, time_ms, how = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
+local writes, runs = string.find(how, 'w', 1, true), string.find(how, 's', 1, true)
+
+local head = redis.call('HMGET', state, 'inc', 'seq')
+local inc, seq = tonumber(head[1]), tonumber(head[2]) or 0
+if not inc then
+	inc = tonumber(ARGV[4])
+	redis.call('HSET', state, 'inc', ARGV[4])
+end
+
+-- 'live' or 'dead' for a framed value, nil for anything else.
+local function look(key)
+	local start = redis.pcall('GETRANGE', key, 0, 286)
+	if type(start) == 'table' or #start < 32 or string.sub(start, 1, 4) ~= MAGIC then
+		return nil
+	end
+	local _, _, model_len, _, frame_inc, epoch = struct.unpack('<BBHI8I4I4', start, 5)
+	local model = string.sub(start, 33, 32 + model_len)
+	local now = tonumber(redis.call('HGET', state, 'm:' .. (model == '' and 'default' or model))) or 0
+	return frame_inc == inc and epoch == now and 'live' or 'dead'
+end
+
+local function bulk(text)
+	return '$' .. #text .. '\r\n' .. text .. '\r\n'
+end
+
+local function number(n)
+	return bulk(string.format('%.0f', n))
+end
+
+local function tell()
+	local message = {'*' .. (6 + #KEYS) .. '\r\n', bulk('1'), bulk('del'), bulk(instance), number(seq + 1), bulk(''),
+	    number(0), bulk(time_ms)}
+	for i = 2, #KEYS do
+		message[#message + 1] = bulk(KEYS[i])
+	end
+	-- A server out of memory lets a script write on that has written already, and this is such a write.
+	redis.call('HDEL', state, '')
+	redis.pcall('HSET', state, 'seq', string.format('%.0f', seq + #KEYS - 1))
+	redis.call('PUBLISH', channel, table.concat(message))
+end
+
+-- Lua's numbers hold 53 bits.
+local function is_too_wide(command)
+	if string.sub(string.lower(command[1]), 1, 8) ~= 'bitfield' then
+		return false
+	end
+	for i = 3, #command do
+		local bits = string.match(command[i], '^[iu](%d+)$')
+		if bits and tonumber(bits) > 53 then
+			return true
+		end
+	end
+	return false
+end
+
+local framed = false
+for i = 2, #KEYS do
+	local found = look(KEYS[i])
+	if found == 'dead' then
+		redis.call('DEL', KEYS[i])
+	end
+	framed = framed or found == 'live'
+end
+if runs and framed then
+	return redis.error_reply('ERR a value is stored with its model, and this command works on what is stored as it is')
+end
+local command = {}
+for i = HEAD + 1, #ARGV do
+	command[#command + 1] = ARGV[i]
+end
+if runs and is_too_wide(command) then
+	return redis.error_reply('ERR no more than 53 bits at a time when it is passed on')
+end
+if writes then
+	tell()
+end
+if runs then
+	return redis.pcall(unpack(command))
+end
+return writes and seq + 1 or 0
