@@ -1,4 +1,4 @@
-"""A disk that fails or dawdles as a test says: failing_disk.c, compiled and loaded into a daemon.
+"""A disk that fails or dawdles as a test says: tests/fault/shim/failing_disk.c, compiled and loaded into a daemon.
 
     disk = FailingDisk(directory)
     harcad = make_harcad(settings, env=disk.env)
@@ -25,7 +25,7 @@ ALWAYS = 1 << 40
 class FailingDisk:
     def __init__(self, directory):
         library = os.path.join(directory, "failing_disk.so")
-        source = os.path.join(ROOT, "tests", "support", "failing_disk.c")
+        source = os.path.join(ROOT, "tests", "fault", "shim", "failing_disk.c")
         subprocess.run([os.environ.get("CC", "gcc"), "-std=c17", "-D_GNU_SOURCE", "-O1", "-fPIC", "-shared", "-o", library, source,
                         "-ldl"], check=True)
         path = os.path.join(directory, "failing_disk.rules")
