@@ -13,12 +13,15 @@
 #   V=1                                   whole command lines
 #   PREFIX, DESTDIR, SYSCONFDIR           for install
 #   FUZZ_SECONDS=60                       how long `make fuzz` runs each target
+#   HISTORY_RUNS=200                      how many runs `make check-history` makes
 #   ARGS=…                                options for scripts/bench, as in `make bench ARGS='--write'`
 
 VARIANT ?= release
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 FUZZ_SECONDS ?= 60
+KILLS ?= 320
+HISTORY_RUNS ?= 200
 
 BUILD := $(if $(filter release,$(VARIANT)),build,build/$(VARIANT))
 GEN := build/gen
@@ -71,7 +74,7 @@ SIM_SRC := $(sort $(wildcard tests/sim/*.c))
 SUPPORT_SRC := $(sort $(wildcard tests/support/*.c))
 C_FILES := $(sort $(LIB_SRC) $(wildcard daemon/main.c) $(UNIT_SRC) $(SUPPORT_SRC) $(wildcard tests/fuzz/*.c tests/sim/*.c))
 H_FILES := $(sort $(wildcard proto/*.h daemon/*.h daemon/*/*.h tests/*/*.h))
-SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo) tests/clients/npm/install .ci/run
+SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo scripts/check-history scripts/check-mutants) tests/clients/npm/install .ci/run
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC)) $(BUILD)/obj/lua_scripts.o
@@ -82,8 +85,8 @@ SIM_BIN := $(patsubst tests/sim/%.c,$(BUILD)/%,$(SIM_SRC))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(call obj,$(C_FILES))
-.PHONY: all tests sim storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind \
-	fuzz fuzz-programs \
+.PHONY: all tests sim churn storebench filebench help check check-unit check-integration check-clients check-asan check-tsan check-valgrind \
+	check-kills check-history check-mutants fuzz fuzz-programs \
 	lint format docs docs-check bench demo install uninstall clean compile_commands FORCE
 
 all: $(BUILD)/harcad ## the daemon, BUILD/harcad
@@ -196,8 +199,19 @@ check-asan: ## unit and integration tests under AddressSanitizer and UBSan
 check-tsan: ## unit tests and the integration tests marked tsan under ThreadSanitizer
 	$(TEST) tsan
 
+check-kills: all ## kill -9 at random moments, $(KILLS) times in each way of writing files, and every byte of a segment damaged
+	HARCAD_KILLS=$(KILLS) HARCAD_EVERY_BYTE=yes PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -p no:cacheprovider -q -n 4 \
+		tests/integration/test_file_kills.py tests/integration/test_file_faults.py
+
 check-valgrind: ## unit tests under valgrind
 	$(TEST) valgrind
+
+check-history: all ## HISTORY_RUNS fleets under random faults, and 300 kills of a lone daemon, histories checked (for the night)
+	HARCAD_BIN=$(CURDIR)/$(BUILD)/harcad scripts/check-history --runs $(HISTORY_RUNS)
+	HARCAD_BIN=$(CURDIR)/$(BUILD)/harcad scripts/check-history --runs 12 --kills 30
+
+check-mutants: ## plants the bugs of tests/fault/mutants/ one by one; the checker must find each
+	env -u MAKEFLAGS -u MAKELEVEL scripts/check-mutants
 
 fuzz: ## each fuzz target for FUZZ_SECONDS with clang, on a copy of its corpus
 	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz-programs
@@ -220,7 +234,7 @@ lint: compile_commands ## clang-format, clang-tidy, cppcheck, shellcheck, pyflak
 		--suppress=missingIncludeSystem --suppress=uninitvar --suppress=ctuuninitvar -D_GNU_SOURCE -I. -Idaemon -I$(GEN) $(LIB_SRC) $(wildcard daemon/main.c)
 	printf '%s\0' $(C_FILES) | xargs -0 -n 4 -P 2 clang-tidy --quiet -p .
 	shellcheck -x $(SCRIPTS)
-	if command -v pyflakes3 >/dev/null; then pyflakes3 $(sort $(wildcard tests/*/*.py scripts/*.py scripts/*/*.py)); fi
+	if command -v pyflakes3 >/dev/null; then pyflakes3 $(sort $(wildcard tests/*/*.py tests/*/*/*.py scripts/*.py scripts/*/*.py)); fi
 
 format: ## clang-format -i on all C files
 	clang-format -i $(C_FILES) $(H_FILES)
@@ -250,6 +264,9 @@ docs-check: all ## fails when those pages are stale
 
 sim: $(BUILD)/sim ## hit ratios on a trace: make sim TRACE=FILE.gz BYTES=64000000, or BYTES=10% of its footprint
 	gzip -dcf $(TRACE) | $(BUILD)/sim '$(BYTES)'
+
+churn: $(BUILD)/churn ## memory taken beside memory kept, while sizes change: make churn BYTES=67108864 OPS=1000000 SEED=1
+	$(BUILD)/churn $(or $(BYTES),268435456) $(or $(OPS),3000000) $(or $(SEED),1)
 
 storebench: $(BUILD)/storebench ## what the memory tier costs by itself, with one thread and two
 	$(BUILD)/storebench $(ARGS)

@@ -54,6 +54,15 @@ enum hc_event_result {
 enum hc_event_result hc_event_decode(
     struct hc_slice run, struct hc_slice *keys, size_t cap, struct hc_event *out, size_t *used);
 
+/* The number of the last of the changes it stands for; 0: it has none. */
+static inline uint64_t
+hc_event_last_seq(const struct hc_event *event)
+{
+	bool by_keys = event->type == HC_EVENT_SET || event->type == HC_EVENT_DEL || event->type == HC_EVENT_EXPIRE;
+
+	return event->seq + (event->seq > 0 && by_keys && event->nkeys > 1 ? event->nkeys - 1 : 0);
+}
+
 /* Encodes; returns the bytes it takes, and writes them when that is <= cap, else nothing. */
 size_t hc_event_encode(char *dst, size_t cap, const struct hc_event *event);
 

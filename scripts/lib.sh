@@ -10,7 +10,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PACKAGES_BUILD=(gcc libc6-dev make pkg-config libevent-dev libhiredis-dev libinih-dev libxxhash-dev)
 # What the tests need besides.
 PACKAGES_TEST=(check valgrind libc6-dbg python3 python3-pytest python3-pytest-xdist python3-redis redis-server redis-tools systemd
-	util-linux procps memcached)
+	util-linux procps memcached faketime)
 # What scripts/bench compares with, and measures by.
 PACKAGES_BENCH=(python3 redis-server redis-tools memcached valgrind util-linux)
 # The clients that sessions are held with; those from npm want PACKAGES_NODE, unless a node and an npm are here already.

@@ -17,6 +17,8 @@ hc_status_name(enum hc_status status)
 		return "unchanged";
 	case HC_STALE:
 		return "stale";
+	case HC_SUSPECT:
+		return "suspect";
 	case HC_CONFLICT:
 		return "conflict";
 	case HC_NOMEM:

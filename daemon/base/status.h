@@ -10,6 +10,7 @@ enum hc_status {
 	HC_MISS,      /* no such key, or a condition on it did not hold */
 	HC_UNCHANGED, /* it exists, but the change asked for did not apply */
 	HC_STALE,     /* something newer happened meanwhile: not kept */
+	HC_SUSPECT,   /* it is there, and may be out of date */
 	HC_CONFLICT,  /* a compare-and-swap lost: look again */
 	HC_NOMEM,     /* an allocation failed */
 	HC_LIMIT,     /* over a configured bound */

@@ -37,12 +37,13 @@ reply_entry(struct hc_req *req, const char *tier, const struct hc_entry *entry)
 }
 
 static void
-reply_in_memory(struct hc_req *req, const struct hc_entry *entry)
+reply_in_memory(struct hc_req *req, const struct hc_entry *entry, bool suspect)
 {
 	int64_t now_ms = hc_core_now_ms(req->worker->core);
 
-	hc_reply_map(req, ENTRY_PAIRS + 4);
+	hc_reply_map(req, ENTRY_PAIRS + 5);
 	reply_entry(req, "memory", entry);
+	hc_pair_str(req, "suspect", suspect ? "yes" : "no");
 	hc_pair_int(req, "age_s", hc_entry_age_s(entry, now_ms));
 	hc_pair_int(req, "idle_s", hc_entry_idle_s(entry, now_ms));
 	hc_pair_int(req, "hits", hc_entry_hits(entry));
@@ -98,9 +99,10 @@ hc_cmd_explain(struct hc_req *req)
 	struct hc_core *core = req->worker->shared->core;
 	struct hc_entry *entry;
 
-	if (hc_store_peek(hc_core_store(core), hc_key(req->argv[1]), hc_core_now_ms(req->worker->core), &entry) ==
-	    HC_OK) {
-		reply_in_memory(req, entry);
+	enum hc_status status =
+	    hc_store_peek(hc_core_store(core), hc_key(req->argv[1]), hc_core_now_ms(req->worker->core), &entry);
+	if (status != HC_MISS) {
+		reply_in_memory(req, entry, status == HC_SUSPECT);
 		hc_entry_unref(entry);
 		return;
 	}

@@ -21,7 +21,7 @@ is_there(struct hc_store *store, struct hc_key key, int64_t now_ms)
 {
 	struct hc_entry *entry;
 
-	if (hc_store_peek(store, key, now_ms, &entry) != HC_OK)
+	if (hc_store_peek(store, key, now_ms, &entry) == HC_MISS)
 		return false;
 	hc_entry_unref(entry);
 	return true;

@@ -130,6 +130,8 @@ hc_info_state_name(enum hc_upstream_state state)
 void
 hc_info_upstream(const struct hc_info *info)
 {
+	static const char *const foreign[] = {
+	    [HC_FOREIGN_OFF] = "off", [HC_FOREIGN_ON] = "on", [HC_FOREIGN_UNSUPPORTED] = "unsupported"};
 	struct hc_core_status status;
 
 	hc_core_status(info->shared->core, &status);
@@ -143,6 +145,9 @@ hc_info_upstream(const struct hc_info *info)
 	fprintf(info->to, "queued_writes:%" PRIu64 "\r\n", status.queued_writes);
 	fprintf(info->to, "event_link:%s\r\n", hc_info_state_name(status.event_link));
 	fprintf(info->to, "event_link_seconds:%" PRId64 "\r\n", status.event_link_for_ms / 1000);
+	fprintf(info->to, "fence_age_ms:%" PRId64 "\r\n", status.fence_age_ms);
+	fprintf(info->to, "lease_lapses:%" PRIu64 "\r\n", status.lapses);
+	fprintf(info->to, "foreign_writes:%s\r\n", foreign[status.foreign_writes]);
 }
 
 void

@@ -12,7 +12,6 @@
 #define SWEEP_INTERVAL_MS 100
 #define REST_INTERVAL_MS 1000 /* while nothing happens */
 #define REST_BYTES 65536      /* by which the process may grow or shrink meanwhile */
-#define TRIM_SWEEPS 20        /* from one return of free pages to the next, at least */
 #define SWEEP_BUDGET_US 5000  /* a twentieth of a core at most */
 
 static enum hc_status
@@ -59,6 +58,20 @@ create_fleet_side(struct hc_core *core, char *why, size_t cap)
 	return HC_OK;
 }
 
+/* What is in files is suspect until what was missed since the last stop is known. */
+static enum hc_status
+create_belief(struct hc_core *core)
+{
+	enum hc_status status = hc_saved_create(core, &core->saved);
+
+	if (status != HC_OK)
+		return status;
+	struct hc_saved_state found = hc_saved_found(core->saved);
+	uint64_t trusted_from = found.life != 0 ? found.trusted_from : UINT64_MAX;
+	int64_t ago_ms = hc_clock_wall_ms() - found.at_ms;
+	return hc_doubt_create(core, trusted_from, hc_clock_mono_ms() - (ago_ms > 0 ? ago_ms : 0), &core->doubt);
+}
+
 enum hc_status
 hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, size_t why_cap)
 {
@@ -95,6 +108,8 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 		status = create_fleet_side(core, why, why_cap);
 	if (status == HC_OK && settings->file_enabled)
 		status = hc_tier_create(core, &core->tier, why, why_cap);
+	if (status == HC_OK && core->fleet != NULL)
+		status = create_belief(core);
 	if (status == HC_OK)
 		status = hc_warm_create(core, core->tier != NULL ? hc_tier_dir(core->tier) : NULL, &core->warm);
 	if (status != HC_OK)
@@ -113,7 +128,10 @@ hc_core_destroy(struct hc_core *core)
 	if (core == NULL)
 		return;
 	hc_warm_destroy(core->warm);
+	hc_doubt_settle(core->doubt);
 	hc_tier_destroy(core->tier, atomic_load(&core->end_by_ms));
+	hc_doubt_destroy(core->doubt);
+	hc_saved_destroy(core->saved);
 	if (core->fleet != NULL)
 		hc_url_fini(&core->url);
 	hc_outage_destroy(core->outage);
@@ -137,13 +155,8 @@ fit_process(struct hc_core *core)
 	if (!core->settings->memory_enabled || resident == 0)
 		return false;
 	core->resident_before = resident;
-	if (grown > (size_t)core->settings->memory_max_bytes && ++core->sweeps_untrimmed >= TRIM_SWEEPS) {
-		core->sweeps_untrimmed = 0;
-		hc_mem_trim();
-	}
-	hc_store_fit_process(core->store, grown);
-	return resident + REST_BYTES < before || before + REST_BYTES < resident ||
-	       grown > (size_t)core->settings->memory_max_bytes;
+	bool fits = hc_store_fit_process(core->store, grown);
+	return !fits || resident + REST_BYTES < before || before + REST_BYTES < resident;
 }
 
 /* Until the next sweep, when this one has found little: at rest not before something expires. */
@@ -269,13 +282,6 @@ hc_core_clear_all(struct hc_core *core)
 		hc_store_exclusive_end(core->store);
 }
 
-void
-hc_core_distrust_all(struct hc_core *core)
-{
-	hc_store_forget_all(core->store);
-	hc_tier_distrust(core->tier);
-}
-
 /* ---- what is known of the file tier ---- */
 
 bool
@@ -383,6 +389,7 @@ hc_core_status(struct hc_core *core, struct hc_core_status *out)
 	out->failures = atomic_load(&core->link_failures);
 	out->timeouts = atomic_load(&core->link_timeouts);
 	out->queued_writes = hc_outage_count(core->outage);
+	out->foreign_writes = (enum hc_foreign_writes)atomic_load(&core->foreign_writes);
 	out->incarnation = atomic_load(&core->incarnation);
 	out->seq = hc_fleet_seq(core->fleet);
 	out->event_lag_us = hc_fleet_event_lag_us(core->fleet);

@@ -74,13 +74,19 @@ bool hc_core_is_fleet(const struct hc_core *core);
 
 enum hc_upstream_state { HC_UPSTREAM_OFF, HC_UPSTREAM_UP, HC_UPSTREAM_DOWN };
 
+/* Whether writes of others than harcads to the upstream are noticed. */
+enum hc_foreign_writes { HC_FOREIGN_OFF, HC_FOREIGN_ON, HC_FOREIGN_UNSUPPORTED };
+
 struct hc_core_status {
 	enum hc_upstream_state upstream;   /* down when any worker's link is */
 	int64_t upstream_for_ms;           /* it has been so for */
 	enum hc_upstream_state event_link; /* up: events are received, nothing is missed */
 	int64_t event_link_for_ms;
-	const char *upstream_shown;            /* the URL without secrets, "" when embedded */
+	int64_t fence_age_ms;       /* since the last proof that no event was missed was asked for; -1: never */
+	uint64_t lapses;            /* leases that ended without another */
+	const char *upstream_shown; /* the URL without secrets, "" when embedded */
 	uint64_t connects, failures, timeouts; /* of all links */
+	enum hc_foreign_writes foreign_writes;
 	uint64_t queued_writes;
 	uint32_t incarnation;
 	uint64_t seq;         /* the last one heard of */

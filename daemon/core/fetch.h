@@ -1,8 +1,14 @@
 /*
- * A fetch: what is not in memory, on its way from a slower tier. What read.c, read_file.c and read_upstream.c share.
+ * A fetch: what is not in memory, or is suspect there, on its way from a slower tier. What read.c, read_file.c,
+ * read_upstream.c and read_suspect.c share.
  *
- *     fetch → file, if it may be there ─ found ──────────────────→ finish: kept if it has been asked for often enough
- *                     └ not, or no longer → upstream, if there is one → finish: kept
+ *     fetch → file, if it may be there ─ fresh ──────────────────→ finish: kept if it has been asked for often enough
+ *        │            │       └ suspect ─┐
+ *        │            └ not, or no longer ┼→ upstream, if there is one ─────────────────→ finish: kept
+ *        └ suspect in memory ─────────────┴→ upstream: is it that still? ─ yes ─────────→ finish: renewed
+ *                                                   │                  └ no → upstream, as above
+ *                                                   └ no answer ────────────────────────→ finish: served as it is, or a
+ * miss
  *
  * One thread: the worker's; but while it is in the file tier's hands (read_file.c), it is a reader thread's.
  */
@@ -25,6 +31,14 @@ struct hc_fetch {
 	unsigned flags; /* HC_READ_*, of all who wait */
 	bool exact;     /* asked for the key's own expiry: shared with nobody, not kept */
 	bool linked;
+	/* read_suspect.c's */
+	struct hc_entry *suspect; /* what may be out of date, with a reference, or NULL */
+	bool suspect_filed;       /* it was read from a file, from `position` */
+	uint64_t position;
+	bool is_same;  /* the upstream has that still */
+	bool renewed;  /* `entry` is it */
+	bool in_place; /* `entry` is where it was found: there is nothing to keep */
+	bool stale;    /* … and nobody knows whether it is out of date */
 	/* read_upstream.c's */
 	bool half;          /* PTTL could not be sent: GET's answer ends it */
 	bool overtaken;     /* a write was held when it was sent: it came before that */
@@ -40,6 +54,28 @@ struct hc_fetch {
 enum hc_status hc_fetch_from_file(struct hc_fetch *fetch);
 /* Asks the upstream. HC_OK: it will be answered; HC_DOWN, HC_NOMEM: nothing has been sent. */
 enum hc_status hc_fetch_from_upstream(struct hc_fetch *fetch);
+
+/* Notes what the question that is about to be sent may be overtaken by. */
+static inline void
+hc_fetch_note_order(struct hc_fetch *fetch)
+{
+	fetch->overtaken = fetch->worker->batch_held;
+	fetch->noscripts = fetch->worker->noscripts;
+}
+
+/* Writes that went before it had to be sent again: it has seen what was before them. */
+static inline bool
+hc_fetch_was_overtaken(const struct hc_fetch *fetch)
+{
+	return fetch->overtaken || fetch->noscripts != fetch->worker->noscripts;
+}
+
+/* Takes what is suspect in memory, if it is; false: it is not. */
+bool hc_fetch_meets_suspect(struct hc_fetch *fetch);
+/* Asks the upstream whether fetch->suspect is what it has. As hc_fetch_from_upstream(). */
+enum hc_status hc_fetch_revalidate(struct hc_fetch *fetch);
+/* The upstream did not say: what is suspect is the answer, if that may be. */
+void hc_fetch_fall_back(struct hc_fetch *fetch);
 
 /* Whether the upstream has said what there is. */
 static inline bool

@@ -10,9 +10,11 @@
 #include "base/out.h"
 #include "core/catalog.h"
 #include "core/core.h"
+#include "core/doubt.h"
 #include "core/key_model.h"
 #include "core/late.h"
 #include "core/outage.h"
+#include "core/saved.h"
 #include "core/tier.h"
 #include "core/warm.h"
 #include "fleet/fleet.h"
@@ -21,8 +23,9 @@
 
 #define HC_PREFIX_MAX 1024 /* bytes of upstream.prefix */
 
-enum hc_frame_mode { HC_FRAME_AUTO, HC_FRAME_ALWAYS, HC_FRAME_NEVER }; /* upstream.frame's choices */
-enum hc_down_mode { HC_DOWN_QUEUE, HC_DOWN_REFUSE };                   /* upstream.writes_when_down's */
+enum hc_frame_mode { HC_FRAME_AUTO, HC_FRAME_ALWAYS, HC_FRAME_NEVER };                    /* upstream.frame's choices */
+enum hc_foreign_mode { HC_FOREIGN_MODE_NO, HC_FOREIGN_MODE_YES, HC_FOREIGN_MODE_STRICT }; /* upstream.foreign_writes' */
+enum hc_down_mode { HC_DOWN_QUEUE, HC_DOWN_REFUSE }; /* upstream.writes_when_down's */
 
 struct hc_sync;
 
@@ -37,6 +40,8 @@ struct hc_core {
 	struct hc_warm *warm;   /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */
 	struct hc_outage *outage;
+	struct hc_saved *saved;
+	struct hc_doubt *doubt;
 	struct hc_sync *sync;
 	struct hc_url url;
 	struct hc_slice prefix;
@@ -45,7 +50,8 @@ struct hc_core {
 	unsigned n_workers;
 
 	/* atomics */
-	_Atomic bool coherent;          /* the event link misses nothing: copies may be kept */
+	_Atomic bool coherent;          /* the event link misses nothing: copies may be kept as fresh */
+	_Atomic int foreign_writes;     /* enum hc_foreign_writes */
 	_Atomic uint32_t incarnation;   /* 0: not known yet */
 	_Atomic uint32_t links_up;      /* workers' links that are */
 	_Atomic uint32_t links_settled; /* … that have been up or failed once */
@@ -55,12 +61,11 @@ struct hc_core {
 	/* main thread */
 	struct event *sweep_timer;
 	_Atomic int64_t end_by_ms; /* monotonic: when a shutdown is to be over; 0: there is none */
-	/* main thread only: what the process takes without the store and took at the last sweep, sweeps since free
-	 * pages were given back */
+	/* main thread only: what the process takes without the store, and took at the last sweep */
 	size_t resident_at_start;
 	size_t resident_before;
-	unsigned sweeps_untrimmed;
 	struct event_base *base;
+	struct hc_saved_state last_state; /* when sync was destroyed */
 };
 
 struct hc_fetch;
@@ -118,9 +123,15 @@ bool hc_core_is_reserved(const struct hc_core *core, struct hc_slice key);
 /* Whether the upstream is to be asked: HC_PENDING; or HC_MISS. */
 enum hc_status hc_core_look_upstream(struct hc_core_worker *worker, struct hc_key key);
 
-/* core.c: everything is forgotten, in memory and in files; and, nothing is believed, as changes may have been missed */
+/* read_suspect.c */
+/* A suspect entry was met in memory: HC_OK: it may be served as it is; HC_PENDING, HC_MISS: *entry has been given back.
+ */
+enum hc_status hc_core_meet_suspect(struct hc_core_worker *worker, struct hc_key key, struct hc_entry **entry);
+/* The same of what lies in a file at that position; HC_PENDING: it is to be fetched. */
+enum hc_status hc_core_meet_suspect_file(struct hc_core_worker *worker, struct hc_key key, uint64_t position);
+
+/* core.c: everything is forgotten, in memory and in files */
 void hc_core_clear_all(struct hc_core *core);
-void hc_core_distrust_all(struct hc_core *core);
 
 /* log.c: waiting for the log */
 enum hc_status hc_log_watch_create(struct hc_core_worker *worker);

@@ -222,6 +222,15 @@ hc_outage_has_model(struct hc_outage *outage, uint32_t id)
 	return has;
 }
 
+bool
+hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key)
+{
+	pthread_mutex_lock(&outage->lock);
+	bool doubts = outage->all || outage->n_models > 0 || *find(outage, key) != NULL;
+	pthread_mutex_unlock(&outage->lock);
+	return doubts;
+}
+
 /* Takes the node at `at` out when it is of that mark (0: of any). */
 static void
 remove_node(struct hc_outage *outage, struct node **at, uint64_t mark)

@@ -29,6 +29,9 @@ void hc_outage_add_all(struct hc_outage *outage);
 bool hc_outage_has_key(struct hc_outage *outage, struct hc_key key);
 bool hc_outage_has_model(struct hc_outage *outage, uint32_t model);
 
+/* What the upstream knows of the key may be outdated: that, or a model is here, whose keys nobody knows by name. */
+bool hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key);
+
 /* The upstream was told something newer of the key. */
 void hc_outage_forget_key(struct hc_outage *outage, struct hc_key key);
 

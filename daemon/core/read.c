@@ -46,6 +46,8 @@ hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags,
 		status = hc_store_get(core->store, key, worker->now_ms, entry);
 	if (status == HC_OK)
 		return status;
+	if (status == HC_SUSPECT)
+		return hc_core_meet_suspect(worker, key, entry);
 	return hc_core_in_file(worker, key) ? HC_PENDING : hc_core_look_upstream(worker, key);
 }
 
@@ -111,7 +113,7 @@ drop_older_copy(struct hc_fetch *fetch)
 	const struct hc_entry *mine = fetch->entry;
 	struct hc_entry *kept;
 
-	if (hc_store_peek(store, fetch->key, fetch->worker->now_ms, &kept) != HC_OK)
+	if (hc_store_peek(store, fetch->key, fetch->worker->now_ms, &kept) == HC_MISS)
 		return;
 	bool same = mine != NULL && hc_entry_model(mine) == hc_entry_model(kept) &&
 		    hc_entry_epoch(mine) == hc_entry_epoch(kept) &&
@@ -126,7 +128,13 @@ keep_from_upstream(struct hc_fetch *fetch, int64_t pttl)
 {
 	struct hc_core *core = fetch->worker->core;
 	struct hc_entry *entry = fetch->entry;
-	bool keepable = entry != NULL && !fetch->exact && atomic_load(&core->coherent);
+	bool keepable = entry != NULL && !fetch->exact, answered = hc_fetch_is_answered(fetch->status);
+	enum hc_store_fill fill = atomic_load(&core->coherent) ? HC_FILL_NEW : HC_FILL_DOUBTED;
+
+	if (!answered || fetch->exact)
+		fill = HC_FILL_FAILED; /* what is there stays as it is */
+	else if (!keepable)
+		fill = HC_FILL_NEW;
 
 	if (entry != NULL) {
 		hc_entry_set_expire_ms(entry, fetch->exact && pttl >= 0 ? fetch->sent_ms + pttl
@@ -134,8 +142,8 @@ keep_from_upstream(struct hc_fetch *fetch, int64_t pttl)
 							     : hc_core_local_expiry(core, pttl, fetch->sent_ms));
 	}
 	enum hc_status status = hc_store_fill_end(
-	    core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL, HC_FILL_NEW, fetch->worker->now_ms);
-	if (status == HC_STALE && hc_fetch_is_answered(fetch->status))
+	    core->store, fetch->key, &fetch->ticket, keepable ? entry : NULL, fill, fetch->worker->now_ms);
+	if (status == HC_STALE && answered)
 		drop_older_copy(fetch);
 	if (entry != NULL && (!keepable || status != HC_OK))
 		hc_stats_count(fetch->worker->stats, fills_not_kept);
@@ -166,25 +174,67 @@ keep_from_file(struct hc_fetch *fetch)
 		hc_stats_count(worker->stats, fills_not_kept);
 }
 
+/* What was suspect is what the upstream has: with the expiry it has there. */
+static void
+keep_renewed(struct hc_fetch *fetch, int64_t pttl)
+{
+	struct hc_core *core = fetch->worker->core;
+	struct hc_entry *entry = fetch->entry;
+	int64_t expire_ms = hc_core_local_expiry(core, pttl, fetch->sent_ms);
+	enum hc_store_fill fill = atomic_load(&core->coherent) ? HC_FILL_NEW : HC_FILL_DOUBTED;
+	enum hc_status status;
+
+	if (fetch->suspect_filed && fill == HC_FILL_DOUBTED) {
+		/* It stays where it is: no other is more up to date. */
+		status = hc_store_fill_end(
+		    core->store, fetch->key, &fetch->ticket, NULL, HC_FILL_FAILED, fetch->worker->now_ms);
+	} else if (fetch->suspect_filed) {
+		hc_entry_set_expire_ms(entry, expire_ms);
+		status = hc_store_fill_end(core->store, fetch->key, &fetch->ticket, entry, fill, fetch->worker->now_ms);
+	} else {
+		status = hc_store_renew(core->store, fetch->key, &fetch->ticket, entry, expire_ms, fill);
+	}
+	if (status == HC_STALE)
+		drop_older_copy(fetch);
+}
+
+static void
+keep(struct hc_fetch *fetch, int64_t pttl)
+{
+	struct hc_core_worker *worker = fetch->worker;
+
+	if (fetch->in_place)
+		(void)hc_store_fill_end(
+		    worker->core->store, fetch->key, &fetch->ticket, NULL, HC_FILL_FAILED, worker->now_ms);
+	else if (fetch->renewed)
+		keep_renewed(fetch, pttl);
+	else if (fetch->tier == HC_TIER_FILE)
+		keep_from_file(fetch);
+	else
+		keep_from_upstream(fetch, pttl);
+}
+
 void
 hc_fetch_finish(struct hc_fetch *fetch, int64_t pttl)
 {
 	struct hc_waiter *waiter = fetch->waiters;
 
-	if (fetch->tier == HC_TIER_FILE)
-		keep_from_file(fetch);
-	else
-		keep_from_upstream(fetch, pttl);
+	if (!hc_fetch_is_answered(fetch->status))
+		hc_fetch_fall_back(fetch);
+	keep(fetch, pttl);
 	hc_tier_kick(fetch->worker->core->tier);
 	/* From here on nobody joins: what a waiter does next may ask for the key anew. */
 	unlink_fetch(fetch);
 	while (waiter != NULL) {
 		struct hc_waiter *next = waiter->next;
 		waiter->tier = fetch->tier;
+		if (fetch->stale)
+			hc_stats_count(fetch->worker->stats, stale_served);
 		waiter->fn(waiter, fetch->status, fetch->entry, pttl);
 		waiter = next;
 	}
 	hc_entry_unref(fetch->entry);
+	hc_entry_unref(fetch->suspect);
 	hc_free(fetch);
 }
 
@@ -219,6 +269,10 @@ ask(struct hc_fetch *fetch)
 	struct hc_core_worker *worker = fetch->worker;
 	struct hc_core *core = worker->core;
 
+	if (core->fleet != NULL && !fetch->exact && hc_fetch_meets_suspect(fetch)) {
+		enum hc_status asked = hc_fetch_revalidate(fetch);
+		return asked == HC_OK ? HC_PENDING : asked;
+	}
 	if (core->tier != NULL && !fetch->exact && hc_fetch_from_file(fetch) == HC_PENDING)
 		return HC_PENDING;
 	if (core->fleet == NULL)
@@ -248,6 +302,7 @@ hc_core_fetch(struct hc_core_worker *worker, struct hc_key key, unsigned flags, 
 	hc_store_fill_begin(store, key, &fetch->ticket);
 	enum hc_status status = ask(fetch);
 	if (status != HC_PENDING) {
+		hc_entry_unref(fetch->suspect);
 		hc_free(fetch);
 		return status;
 	}

@@ -24,6 +24,16 @@ promote(struct hc_core_worker *worker, struct hc_key key, const struct hc_ticket
 		hc_stats_count(worker->stats, fills_not_kept);
 }
 
+static bool
+is_in_memory(struct hc_core_worker *worker, struct hc_key key)
+{
+	struct hc_entry *entry = NULL;
+	bool is = hc_store_peek(worker->core->store, key, worker->now_ms, &entry) != HC_MISS;
+
+	hc_entry_unref(entry);
+	return is;
+}
+
 enum hc_status
 hc_core_read_file(struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry)
 {
@@ -34,17 +44,20 @@ hc_core_read_file(struct hc_core_worker *worker, struct hc_key key, unsigned fla
 
 	if (core->tier == NULL || !hc_tier_has(core->tier, key, worker->now_ms))
 		return HC_MISS;
+	if (core->fleet != NULL && is_in_memory(worker, key))
+		return HC_PENDING; /* suspect there, and no older than what is here */
 	unsigned reads = quiet ? 0 : hc_tier_count_read(core->tier, key, worker->now_ms);
 	bool keep = core->settings->memory_enabled && reads >= (unsigned)core->settings->file_promote_hits;
 	if (keep)
 		hc_store_fill_begin(core->store, key, &ticket);
 	enum hc_status status = hc_file_read_cached(hc_tier_file(core->tier), hc_slice(key.ptr, key.len), !quiet,
 	    worker->file_buffer, HC_FILE_BUFFER_BYTES, &value);
-	if (status == HC_OK && !hc_tier_trusts(core->tier, value.position))
-		status = HC_MISS;
+	bool suspect = status == HC_OK && !hc_tier_trusts(core->tier, value.position);
+	if (suspect)
+		status = hc_core_meet_suspect_file(worker, key, value.position);
 	if (status == HC_OK)
 		status = hc_tier_entry(core->tier, key, &value, entry);
-	if (status == HC_OK && keep)
+	if (status == HC_OK && keep && !suspect)
 		promote(worker, key, &ticket, *entry);
 	return status;
 }
@@ -60,10 +73,10 @@ on_read(struct hc_file_read *read, enum hc_status status, const struct hc_file_v
 	struct hc_fetch *fetch = (struct hc_fetch *)((char *)read - offsetof(struct hc_fetch, read));
 	struct hc_tier *tier = fetch->worker->core->tier;
 
-	if (status == HC_OK && !hc_tier_trusts(tier, value->position))
-		status = HC_MISS;
-	if (status == HC_OK)
+	if (status == HC_OK) {
+		fetch->position = value->position;
 		status = hc_tier_entry(tier, fetch->key, value, &fetch->entry);
+	}
 	fetch->status = status;
 	fetch->message.deliver = on_back;
 	hc_mailbox_send(fetch->worker->mailbox, &fetch->message);
@@ -100,11 +113,17 @@ look_again(struct hc_fetch *fetch)
 {
 	struct hc_core_worker *worker = fetch->worker;
 	struct hc_store *store = worker->core->store;
+	struct hc_entry *entry = NULL;
 
-	if (hc_store_peek(store, fetch->key, worker->now_ms, &fetch->entry) == HC_OK) {
+	enum hc_status found = hc_store_peek(store, fetch->key, worker->now_ms, &entry);
+	if (found == HC_SUSPECT) {
+		fetch->suspect = entry;
+		return false;
+	}
+	if (found == HC_OK) {
+		fetch->entry = entry;
 		fetch->status = HC_OK;
-		fetch->flags &= ~HC_READ_KEEP; /* it is kept */
-		fetch->file_hits = 0;
+		fetch->in_place = true;
 		return false;
 	}
 	if (fetch->file_tries++ >= TRIES || !hc_tier_has(worker->core->tier, fetch->key, worker->now_ms))
@@ -114,18 +133,46 @@ look_again(struct hc_fetch *fetch)
 	return true;
 }
 
+/* Cleared while it came through the mailbox: who joined after the clear must not get it. */
+static bool
+was_cleared(const struct hc_fetch *fetch)
+{
+	const struct hc_core_worker *worker = fetch->worker;
+	struct hc_core *core = worker->core;
+
+	if (hc_entry_epoch(fetch->entry) != hc_models_epoch(core->models, hc_entry_model(fetch->entry)))
+		return true;
+	return hc_store_present_generation(core->store) != fetch->ticket.generation &&
+	       !hc_tier_has(core->tier, fetch->key, worker->now_ms);
+}
+
+/* What may be out of date goes on to the upstream. */
+static void
+finish_suspect(struct hc_fetch *fetch)
+{
+	fetch->suspect = fetch->entry;
+	fetch->entry = NULL;
+	fetch->suspect_filed = true;
+	fetch->status = HC_PENDING;
+	hc_stats_count(fetch->worker->stats, suspect_reads);
+	if (hc_core_look_upstream(fetch->worker, fetch->key) == HC_PENDING && hc_fetch_revalidate(fetch) == HC_OK)
+		return;
+	fetch->status = HC_DOWN;
+	hc_fetch_finish(fetch, -2);
+}
+
 static void
 finish_found(struct hc_fetch *fetch)
 {
-	struct hc_core_worker *worker = fetch->worker;
-	struct hc_core *core = worker->core;
+	struct hc_tier *tier = fetch->worker->core->tier;
 
-	/* Cleared while it came through the mailbox: who joined after the clear must not get it. */
-	if (hc_entry_epoch(fetch->entry) != hc_models_epoch(core->models, hc_entry_model(fetch->entry)) ||
-	    hc_store_present_generation(core->store) != fetch->ticket.generation) {
+	if (was_cleared(fetch)) {
 		hc_entry_unref(fetch->entry);
 		fetch->entry = NULL;
 		fetch->status = HC_MISS;
+	} else if (!fetch->in_place && !hc_tier_trusts(tier, fetch->position)) {
+		finish_suspect(fetch);
+		return;
 	}
 	hc_fetch_finish(fetch, -2);
 }
@@ -152,10 +199,10 @@ on_back(struct hc_message *message, void *receiver)
 	}
 	if (worker->core->fleet != NULL && hc_core_look_upstream(worker, fetch->key) == HC_PENDING) {
 		fetch->status = HC_PENDING;
-		if (hc_fetch_from_upstream(fetch) == HC_OK)
+		if ((fetch->suspect != NULL ? hc_fetch_revalidate(fetch) : hc_fetch_from_upstream(fetch)) == HC_OK)
 			return;
 	}
 	fetch->tier = HC_TIER_FILE;
-	fetch->status = HC_MISS;
+	fetch->status = fetch->suspect != NULL ? HC_DOWN : HC_MISS;
 	hc_fetch_finish(fetch, -2);
 }

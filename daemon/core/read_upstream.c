@@ -84,25 +84,29 @@ hc_core_entry_from_stored(
     struct hc_core_worker *worker, struct hc_key key, struct hc_slice stored, struct hc_entry **out)
 {
 	struct hc_frame frame;
+	struct hc_entry *entry;
 	enum hc_status status;
 
 	switch (hc_frame_decode(stored, &frame)) {
 	case HC_FRAME_OK:
-		status = entry_from_frame(worker, key, &frame, out);
+		status = entry_from_frame(worker, key, &frame, &entry);
 		break;
 	case HC_FRAME_RAW:
-		status = entry_from_raw(worker, key, stored, out);
+		status = entry_from_raw(worker, key, stored, &entry);
 		break;
 	default:
 		hc_stats_count(worker->stats, frames_bad);
 		return HC_MISS;
 	}
-	if (status == HC_OK && !hc_outage_empty(worker->core->outage) &&
-	    hc_outage_has_model(worker->core->outage, hc_entry_model(*out))) {
-		hc_entry_unref(*out);
+	if (status != HC_OK)
+		return status;
+	if (!hc_outage_empty(worker->core->outage) &&
+	    hc_outage_has_model(worker->core->outage, hc_entry_model(entry))) {
+		hc_entry_unref(entry);
 		return HC_MISS;
 	}
-	return status;
+	*out = entry;
+	return HC_OK;
 }
 
 /* ---- the replies ---- */
@@ -151,13 +155,6 @@ on_value(void *arg, enum hc_status status, const redisReply *reply)
 
 /* ---- the other reply ---- */
 
-/* Writes that went before it had to be sent again: it has seen what was before them. */
-static bool
-was_overtaken(const struct hc_fetch *fetch)
-{
-	return fetch->overtaken || fetch->noscripts != fetch->worker->noscripts;
-}
-
 static enum hc_status
 ask_again(struct hc_fetch *fetch)
 {
@@ -179,7 +176,7 @@ on_pttl(void *arg, enum hc_status status, const redisReply *reply)
 	int64_t pttl = -2;
 
 	hc_core_tick(fetch->worker);
-	if (status == HC_OK && was_overtaken(fetch) && ask_again(fetch) == HC_OK)
+	if (status == HC_OK && hc_fetch_was_overtaken(fetch) && ask_again(fetch) == HC_OK)
 		return;
 	if (status == HC_OK && reply->type == REDIS_REPLY_INTEGER)
 		pttl = reply->integer;
@@ -214,8 +211,7 @@ ask(struct hc_fetch *fetch)
 		if (full == NULL)
 			return HC_NOMEM;
 	}
-	fetch->overtaken = worker->batch_held;
-	fetch->noscripts = worker->noscripts;
+	hc_fetch_note_order(fetch);
 	memcpy(mempcpy(full, prefix.ptr, prefix.len), fetch->key.ptr, fetch->key.len);
 	struct hc_slice name = hc_slice(full, prefix.len + fetch->key.len);
 	const struct hc_slice get[] = {HC_SLICE("GET"), name}, pttl[] = {HC_SLICE("PTTL"), name};

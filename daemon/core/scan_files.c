@@ -76,7 +76,7 @@ take_key(struct step *step, const struct item *item)
 	struct hc_entry *entry;
 
 	if (!scan->anything &&
-	    hc_store_peek(step->worker->core->store, hc_key(key), step->worker->now_ms, &entry) == HC_OK) {
+	    hc_store_peek(step->worker->core->store, hc_key(key), step->worker->now_ms, &entry) != HC_MISS) {
 		hc_entry_unref(entry); /* memory's walk has it */
 		return;
 	}

@@ -12,8 +12,10 @@
 #include "proto/frame.h"
 #include "proto/lua_scripts.h"
 
-#define ARGS_HEAD 4 /* channel, instance, time, incarnation */
+#define KEYS_HEAD 2 /* state, journal */
+#define ARGS_HEAD 5 /* channel, instance, time, incarnation, length of the journal */
 #define ARGS_PER_OP 8
+#define OPS_AT (3 + KEYS_HEAD) /* in argv: where the ops' keys begin */
 
 /* What an op's arguments need of their own memory. */
 struct op_text {
@@ -27,11 +29,11 @@ struct op_text {
 struct hc_script_call {
 	const struct hc_core *core;
 	size_t cap, n;
-	struct hc_slice *argv; /* [0] EVALSHA [1] script [2] count [3] state key, then cap keys, then the arguments */
+	struct hc_slice *argv; /* EVALSHA, script, count, the fleet's keys, then cap keys, then the arguments */
 	struct hc_slice *args;
 	struct op_text *texts;
 	char **keys; /* with their prefix */
-	char count[24], time[24], incarnation[16];
+	char count[24], time[24], incarnation[16], journal_len[24];
 };
 
 enum hc_status
@@ -42,7 +44,7 @@ hc_script_call_create(const struct hc_core *core, size_t ops, struct hc_script_c
 		return HC_NOMEM;
 	call->core = core;
 	call->cap = ops;
-	call->argv = hc_calloc(4 + ops + ARGS_HEAD + ops * ARGS_PER_OP, sizeof(*call->argv));
+	call->argv = hc_calloc(OPS_AT + ops + ARGS_HEAD + ops * ARGS_PER_OP, sizeof(*call->argv));
 	call->args = hc_calloc(ARGS_HEAD + ops * ARGS_PER_OP, sizeof(*call->args));
 	call->texts = hc_calloc(ops, sizeof(*call->texts));
 	call->keys = hc_calloc(ops, sizeof(*call->keys));
@@ -207,7 +209,7 @@ hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 	uint32_t raw_model = HC_MODEL_DEFAULT;
 
 	assert(call->n < call->cap);
-	enum hc_status status = prefixed_key(core, op, &call->keys[call->n], &call->argv[4 + call->n]);
+	enum hc_status status = prefixed_key(core, op, &call->keys[call->n], &call->argv[OPS_AT + call->n]);
 	if (status != HC_OK)
 		return status;
 	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL)
@@ -254,21 +256,24 @@ hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const cha
 	const struct hc_core *core = call->core;
 	size_t n_args = ARGS_HEAD + call->n * ARGS_PER_OP;
 
-	snprintf(call->count, sizeof(call->count), "%zu", call->n + 1);
+	snprintf(call->count, sizeof(call->count), "%zu", call->n + KEYS_HEAD);
 	snprintf(call->time, sizeof(call->time), "%" PRId64, hc_clock_wall_ms());
 	snprintf(call->incarnation, sizeof(call->incarnation), "%" PRIu32, hc_script_new_incarnation());
+	snprintf(call->journal_len, sizeof(call->journal_len), "%" PRId64, core->settings->fleet_journal_len);
 	call->args[0] = hc_fleet_channel(core->fleet);
 	call->args[1] = hc_fleet_instance(core->fleet);
 	call->args[2] = hc_slice_str(call->time);
 	call->args[3] = hc_slice_str(call->incarnation);
+	call->args[4] = hc_slice_str(call->journal_len);
 
 	bool whole = sha[0] == '\0';
 	call->argv[0] = whole ? HC_SLICE("EVAL") : HC_SLICE("EVALSHA");
 	call->argv[1] = whole ? hc_slice(hc_lua_write, hc_lua_write_len) : hc_slice_str(sha);
 	call->argv[2] = hc_slice_str(call->count);
 	call->argv[3] = hc_fleet_state_key(core->fleet);
-	memcpy(&call->argv[4 + call->n], call->args, n_args * sizeof(*call->args));
-	return hc_link_send(link, call->argv, 4 + call->n + n_args, fn, arg);
+	call->argv[4] = hc_fleet_journal_key(core->fleet);
+	memcpy(&call->argv[OPS_AT + call->n], call->args, n_args * sizeof(*call->args));
+	return hc_link_send(link, call->argv, OPS_AT + call->n + n_args, fn, arg);
 }
 
 uint32_t

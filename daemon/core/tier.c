@@ -73,7 +73,7 @@ append_value(struct hc_tier *tier, struct hc_entry *entry, bool droppable)
 	    .expire_ms = hc_entry_expire_ms(entry),
 	    .model = tag.model,
 	    .epoch = tag.epoch,
-	    .generation = hc_entry_generation(entry, hc_store_present_generation(tier->core->store)),
+	    .generation = hc_store_generation_of(tier->core->store, entry),
 	    .version = hc_entry_version(entry),
 	    .created_s = entry->created_s,
 	    .hits = (uint8_t)hc_entry_hits(entry),
@@ -166,13 +166,17 @@ hc_tier_clear_all(struct hc_tier *tier)
 		(void)append(tier, &(struct hc_file_record){.type = HC_FILE_CLEAR_ALL}, NULL);
 }
 
-void
-hc_tier_distrust(struct hc_tier *tier)
+uint64_t
+hc_tier_suspect(struct hc_tier *tier)
 {
-	static const char state[] = "fleet";
+	return tier == NULL ? 0 : atomic_exchange(&tier->trusted_from, hc_file_head(tier->file));
+}
 
+void
+hc_tier_trust(struct hc_tier *tier, uint64_t position)
+{
 	if (tier != NULL)
-		atomic_store(&tier->trusted_from, hc_file_set_state(tier->file, state, sizeof(state) - 1));
+		atomic_store(&tier->trusted_from, position);
 }
 
 /* ---- reading ---- */
@@ -183,13 +187,25 @@ hc_tier_trusts(const struct hc_tier *tier, uint64_t position)
 	return position >= atomic_load_explicit(&tier->trusted_from, memory_order_acquire);
 }
 
+uint64_t
+hc_tier_trusted_from(const struct hc_tier *tier)
+{
+	return tier == NULL ? 0 : atomic_load_explicit(&tier->trusted_from, memory_order_acquire);
+}
+
 bool
-hc_tier_has(struct hc_tier *tier, struct hc_key key, int64_t now_ms)
+hc_tier_lies_at(struct hc_tier *tier, struct hc_key key, int64_t now_ms, uint64_t position)
 {
 	struct hc_file_item item;
 
 	return hc_file_find(tier->file, hc_slice(key.ptr, key.len), now_ms, &item) == HC_OK &&
-	       hc_tier_trusts(tier, item.position);
+	       item.position == position;
+}
+
+bool
+hc_tier_has(struct hc_tier *tier, struct hc_key key, int64_t now_ms)
+{
+	return hc_file_find(tier->file, hc_slice(key.ptr, key.len), now_ms, NULL) == HC_OK;
 }
 
 enum hc_status
@@ -251,6 +267,12 @@ present_generation(void *arg)
 	const struct hc_tier *tier = arg;
 
 	return hc_store_present_generation(tier->core->store);
+}
+
+static uint64_t
+trusted_from(void *arg)
+{
+	return hc_tier_trusted_from(arg);
 }
 
 static enum hc_status
@@ -325,10 +347,12 @@ open_file(struct hc_tier *tier, char *why, size_t why_cap)
 	    .queue_bytes = (uint64_t)settings->file_queue_bytes,
 	    .readers = (uint32_t)settings->file_threads,
 	    .sync = sync_of(settings),
+	    .retry_ms = (uint32_t)settings->file_retry,
 	    .arg = tier,
 	    .model_name = name_of_model,
 	    .model_epoch = epoch_of_model,
 	    .generation = present_generation,
+	    .carry_from = trusted_from,
 	    .model_intern = intern_model,
 	    .model_raise = raise_model,
 	    .release = release_entry,
@@ -379,8 +403,6 @@ hc_tier_create(struct hc_core *core, struct hc_tier **out, char *why, size_t why
 		hc_free(tier);
 		return status;
 	}
-	if (core->fleet != NULL) /* nobody knows what has changed meanwhile */
-		hc_tier_distrust(tier);
 	tier->below = (struct hc_store_below){.arg = tier,
 	    .written = on_written,
 	    .filled = on_filled,
@@ -392,6 +414,17 @@ hc_tier_create(struct hc_core *core, struct hc_tier **out, char *why, size_t why
 	return HC_OK;
 }
 
+#define SAVE_MS 1000 /* for the log to be written, where nobody says how long it may take */
+
+static void
+save_state(struct hc_tier *tier, int64_t until_ms)
+{
+	struct hc_saved_state state = tier->core->last_state;
+
+	state.trusted_from = hc_tier_trusted_from(tier);
+	hc_saved_end(tier->core->saved, &state, until_ms > 0 ? until_ms : hc_clock_mono_ms() + SAVE_MS);
+}
+
 void
 hc_tier_destroy(struct hc_tier *tier, int64_t until_ms)
 {
@@ -401,6 +434,8 @@ hc_tier_destroy(struct hc_tier *tier, int64_t until_ms)
 		hc_tier_spill(tier, until_ms, tier->core->store);
 	if (tier->core->settings->warmup_enabled && hc_warm_save(tier->core, tier->dir) == HC_ERROR)
 		hc_log(HC_LOG_WARN, "warmup_list_unwritten", "error=%s", strerrorname_np(errno));
+	if (tier->core->saved != NULL)
+		save_state(tier, until_ms);
 	hc_file_close(tier->file);
 	hc_free((void *)tier->reads);
 	hc_free(tier);

@@ -39,8 +39,11 @@ bool hc_tier_writes_through(const struct hc_tier *tier);
 
 /* Whether a value is worth being read for. */
 bool hc_tier_has(struct hc_tier *tier, struct hc_key key, int64_t now_ms);
-/* Whether what lies there counts: not what is from before hc_tier_distrust(). */
+/* Whether it lies there still. */
+bool hc_tier_lies_at(struct hc_tier *tier, struct hc_key key, int64_t now_ms, uint64_t position);
+/* Whether what lies there is fresh; what is not is suspect. */
 bool hc_tier_trusts(const struct hc_tier *tier, uint64_t position);
+uint64_t hc_tier_trusted_from(const struct hc_tier *tier); /* 0 without a tier */
 /* An entry of what was read. HC_MISS: its model was cleared; HC_NOMEM. */
 enum hc_status hc_tier_entry(
     struct hc_tier *tier, struct hc_key key, const struct hc_file_value *value, struct hc_entry **out);
@@ -51,8 +54,11 @@ unsigned hc_tier_count_read(struct hc_tier *tier, struct hc_key key, int64_t now
 void hc_tier_clear_model(struct hc_tier *tier, uint32_t model, uint32_t epoch);
 /* Everything was: after hc_store_forget_all(). */
 void hc_tier_clear_all(struct hc_tier *tier);
-/* What is there may be outdated, by changes nobody told us of. */
-void hc_tier_distrust(struct hc_tier *tier);
+/* What is there may be outdated, by changes nobody told us of: all of it is suspect. Returns from where on it was not.
+ */
+uint64_t hc_tier_suspect(struct hc_tier *tier);
+/* What is there from that position on is fresh. */
+void hc_tier_trust(struct hc_tier *tier, uint64_t position);
 
 /* At shutdown: an entry that is in memory, as if it had been evicted. See hc_file_claim(). */
 enum hc_status hc_tier_append(struct hc_tier *tier, struct hc_entry *entry);

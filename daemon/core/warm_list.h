@@ -7,9 +7,10 @@
 
 #include <stdio.h>
 #include "base/status.h"
+#include "file/file.h"
 #include "proto/slice.h"
 
-#define HC_WARM_LIST_NAME "warm.keys"
+#define HC_WARM_LIST_NAME HC_FILE_CALLERS "keys"
 #define HC_WARM_LIST_BYTES ((size_t)256 << 20) /* a larger file is read up to here */
 
 struct hc_warm_list {

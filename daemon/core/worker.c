@@ -174,6 +174,7 @@ void
 hc_core_tick(struct hc_core_worker *worker)
 {
 	worker->now_ms = hc_clock_wall_ms();
+	hc_doubt_check(worker->core->doubt);
 }
 
 struct hc_slice *

@@ -5,6 +5,8 @@
  *        ├ fleet, link up ─ tickets ───→ the batch of this turn (write_upstream.c)
  *        └ fleet, link down ─ queue ───→ memory, and the outage list: upstream it is made up for later
  *                            └ refuse ─→ error
+ *
+ * A key on the outage list counts as down, until that has been made up for, to whatever depends on its old value.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -169,6 +171,24 @@ write_upstream(struct hc_core_worker *worker, struct hc_op_group *group)
 	return group->left == 0 ? HC_OK : HC_PENDING;
 }
 
+/*
+ * Whether what is to become of a key depends on what the upstream has of it, which is outdated: a change of it was
+ * acknowledged here that the upstream has not been told yet.
+ */
+static bool
+builds_on_outdated(struct hc_core *core, const struct hc_op_group *group)
+{
+	if (hc_outage_empty(core->outage))
+		return false;
+	for (size_t i = 0; i < group->n; i++) {
+		const struct hc_op *op = &group->ops[i];
+		bool builds = needs_upstream(op) || op->kind == HC_OP_EXPIRE || op->kind == HC_OP_PERSIST;
+		if (builds && hc_outage_doubts_key(core->outage, op->key))
+			return true;
+	}
+	return false;
+}
+
 bool
 hc_core_is_reserved(const struct hc_core *core, struct hc_slice key)
 {
@@ -209,7 +229,7 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 			group->ops[i].status = HC_INVALID;
 		return HC_OK;
 	}
-	if (hc_link_is_up(worker->link))
+	if (hc_link_is_up(worker->link) && !builds_on_outdated(core, group))
 		return write_upstream(worker, group);
 	for (size_t i = 0; i < group->n; i++)
 		hc_core_op_while_down(worker, &group->ops[i]);

@@ -61,8 +61,7 @@ copy_to_keep(struct hc_core_worker *worker, struct hc_op *op, const struct hc_sc
 	struct hc_entry *entry = op->entry;
 
 	/* A pttl of -2: its expiry was over when it was written; or it came too late. */
-	if (op->kind != HC_OP_SET || !result->done || result->pttl < -1 || entry == NULL || !known ||
-	    !atomic_load(&core->coherent))
+	if (op->kind != HC_OP_SET || !result->done || result->pttl < -1 || entry == NULL || !known)
 		return NULL;
 	hc_models_raise(core->models, op->model, result->epoch);
 	hc_entry_set_epoch(entry, result->epoch);
@@ -102,7 +101,8 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 	}
 	if (op->begun) {
 		struct hc_entry *copy = copy_to_keep(worker, op, result, known);
-		(void)hc_store_write_end(core->store, op->key, &op->ticket, copy, worker->now_ms);
+		enum hc_store_fill fill = atomic_load(&core->coherent) ? HC_FILL_NEW : HC_FILL_DOUBTED;
+		(void)hc_store_write_end(core->store, op->key, &op->ticket, copy, fill, worker->now_ms);
 		op->begun = false;
 		if (result->seq > 0 && !hc_outage_empty(core->outage))
 			hc_outage_forget_key(core->outage, op->key);
@@ -118,7 +118,7 @@ static void
 fail_op(struct hc_core_worker *worker, struct hc_op *op, struct hc_slice error)
 {
 	if (op->begun) {
-		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, worker->now_ms);
+		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, HC_FILL_NEW, worker->now_ms);
 		op->begun = false;
 	}
 	hc_stats_count(worker->stats, writes_failed);
@@ -135,7 +135,7 @@ static void
 lose_op(struct hc_core_worker *worker, struct hc_op *op)
 {
 	if (op->begun) {
-		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, worker->now_ms);
+		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, HC_FILL_NEW, worker->now_ms);
 		op->begun = false;
 	}
 	hc_entry_unref(op->entry);

@@ -83,6 +83,17 @@ admit(struct hc_file *file, const struct hc_file_record *record, uint16_t *group
 	return hc_group_resolve(file, record->model, record->epoch, group);
 }
 
+/*
+ * With the key's part locked. What the index does not have is not on disk either; but for what is not loaded yet, and
+ * what reclaim has taken out of the index and not unlinked yet: a kill may bring it back.
+ */
+static bool
+knows_all(const struct hc_file *file)
+{
+	return atomic_load_explicit(&file->complete, memory_order_acquire) &&
+	       !atomic_load_explicit(&file->emptying, memory_order_acquire);
+}
+
 /* Under log.lock and the part's: a DELETE, unless there is nothing on disk that it could delete. */
 static enum hc_status
 push_delete(struct hc_file *file, struct hc_index_part *part, uint64_t hash)
@@ -90,7 +101,7 @@ push_delete(struct hc_file *file, struct hc_index_part *part, uint64_t hash)
 	struct hc_slot slot = {.record = {.type = HC_RECORD_DELETE, .hash = hash}, .hash = hash};
 	struct hc_index_item item;
 
-	if (atomic_load_explicit(&file->complete, memory_order_relaxed) && !hc_index_find(part, hash, &item))
+	if (knows_all(file) && !hc_index_find(part, hash, &item))
 		return HC_MISS;
 	return hc_log_push(file, &slot);
 }
@@ -168,6 +179,10 @@ append_delete(struct hc_file *file, uint64_t hash, uint64_t *mark)
 	return was ? HC_OK : HC_MISS;
 }
 
+/*
+ * Of a live value. One that is not in the index, but may be on disk, is deleted: whether it was alive until now nobody
+ * knows, and an expiry must not bring it back to life.
+ */
 static enum hc_status
 append_expire(struct hc_file *file, const struct hc_file_record *record, uint64_t *mark)
 {
@@ -176,22 +191,21 @@ append_expire(struct hc_file *file, const struct hc_file_record *record, uint64_
 	    .record = {.type = HC_RECORD_EXPIRE, .hash = hash, .expire_ms = record->expire_ms}, .hash = hash};
 	struct hc_index_part *part = hc_index_lock(file->index, hash);
 	struct hc_index_item old, item;
-	bool there = hc_index_find(part, hash, &item) && hc_item_live(file, &item, hc_clock_wall_ms());
-	enum hc_status status = HC_MISS;
+	bool live = hc_index_find(part, hash, &item) && hc_item_live(file, &item, hc_clock_wall_ms());
+	enum hc_status status;
 
 	pthread_mutex_lock(&file->log.lock);
-	if (there)
-		status = hc_log_push(file, &slot);
+	status = live ? hc_log_push(file, &slot) : push_delete(file, part, hash);
 	*mark = hc_log_head(file);
 	pthread_mutex_unlock(&file->log.lock);
-	if (status == HC_OK) {
+	if (live && status == HC_OK) {
 		item.expire_ms = record->expire_ms;
 		hc_index_put(part, &item, &old);
-	} else if (there) {
+	} else if (status != HC_MISS) {
 		unlist(file, part, hash);
 	}
 	hc_index_unlock(part);
-	return status;
+	return live || status == HC_NOMEM ? status : HC_MISS;
 }
 
 static enum hc_status
@@ -282,6 +296,15 @@ hc_file_set_state(struct hc_file *file, const void *ptr, size_t len)
 	return mark;
 }
 
+uint64_t
+hc_file_head(struct hc_file *file)
+{
+	pthread_mutex_lock(&file->log.lock);
+	uint64_t head = hc_log_head(file);
+	pthread_mutex_unlock(&file->log.lock);
+	return head;
+}
+
 size_t
 hc_file_state(struct hc_file *file, void *buf)
 {
@@ -310,7 +333,8 @@ hc_append_carried(
 		    .record = *record, .owner = block, .carried = true, .group = now.group, .hash = now.hash};
 		slot.record.expire_ms = now.expire_ms;
 		pthread_mutex_lock(&file->log.lock);
-		if (!hc_log_busy(file) && atomic_load_explicit(&file->mode, memory_order_relaxed) != HC_FILE_OFF)
+		if (!hc_log_busy(file) && !file->log.stop &&
+		    atomic_load_explicit(&file->mode, memory_order_relaxed) != HC_FILE_OFF)
 			status = hc_log_push(file, &slot);
 		*mark = hc_log_head(file);
 		if (status == HC_OK)

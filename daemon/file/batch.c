@@ -275,7 +275,7 @@ hc_batch_seal(struct hc_file *file)
 	segment->end = writer->flushed;
 	err = hc_lines_write(file, &writer->lines, segment);
 	if (err == ENOSPC && hc_space_shrink(file))
-		err = hc_lines_write(file, &writer->lines, segment);
+		hc_lines_write(file, &writer->lines, segment);
 	/* Without an index file the segment will be scanned: no reason to stop. */
 	bytes = hc_file_charge(segment->end);
 	if (segment->indexed)

@@ -134,7 +134,7 @@ each_file(int dir_fd, int (*fn)(void *arg, const char *name, uint64_t seq), void
 		return err;
 	}
 	while ((entry = readdir(dir)) != NULL) {
-		int one = hc_segment_parse_name(entry->d_name, &seq, suffix) ? fn(arg, entry->d_name, seq) : 0;
+		int one = hc_segment_is_ours(dir_fd, entry, &seq, suffix) ? fn(arg, entry->d_name, seq) : 0;
 		err = err != 0 ? err : one;
 	}
 	closedir(dir);
@@ -332,7 +332,7 @@ hc_dir_there(struct hc_file *file)
 int
 hc_dir_again(struct hc_file *file)
 {
-	int dir, lock_fd, tier_fd, err;
+	int dir, lock_fd = -1, tier_fd, err;
 	pid_t holder;
 
 	if (mkdir(file->path, 0700) != 0 && errno != EEXIST)

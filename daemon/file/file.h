@@ -41,7 +41,8 @@
 struct hc_file;
 struct hc_file_io;
 
-#define HC_FILE_STATE_MAX 256 /* bytes of the caller's own state */
+#define HC_FILE_CALLERS "warm." /* files of such names in the directory are the caller's own */
+#define HC_FILE_STATE_MAX 256   /* bytes of the caller's own state */
 
 enum hc_file_sync {
 	HC_FILE_SYNC_NO,       /* the kernel's business: a power cut costs what it had not written back */
@@ -70,6 +71,8 @@ struct hc_file_config {
 	uint32_t (*model_epoch)(void *arg, uint32_t id);
 	/* The present generation, which clearing all moves on; NULL: there is none. */
 	uint32_t (*generation)(void *arg);
+	/* What lies before is not carried over when its segment is reclaimed; NULL: 0. */
+	uint64_t (*carry_from)(void *arg);
 	/* These two by hc_file_open() and while loading, without locks. HC_LIMIT, HC_NOMEM: the model's records are
 	 * left out. */
 	enum hc_status (*model_intern)(void *arg, struct hc_slice name, uint32_t *id);
@@ -132,9 +135,9 @@ struct hc_file_record {
  *   HC_NOMEM
  * and, but for a droppable one, what the log had of the key is gone, as after a DELETE.
  * DELETE: HC_OK; HC_MISS: there was nothing to delete (the mark still counts: an earlier change may be on its way).
- * EXPIRE: HC_OK; HC_MISS: no such value.
- * CLEAR_MODEL, CLEAR_ALL: HC_OK. O(1) both (CLEAR_ALL: O(partitions of the index)).
- * Only a value has an owner, and only for it key and value must stay.
+ * EXPIRE: HC_OK; HC_MISS: no live value is known (while loading, one that has not been met yet is deleted). HC_NOMEM:
+ * it is deleted. CLEAR_MODEL, CLEAR_ALL: HC_OK. O(1) both (CLEAR_ALL: O(partitions of the index)). Only a value has an
+ * owner, and only for it key and value must stay.
  *
  * The writer is not woken by this (that would be a system call under the caller's lock): call hc_file_kick() when no
  * lock is held, or hc_file_wait(), which does. Without either it looks every few milliseconds while there is something
@@ -173,6 +176,8 @@ enum hc_status hc_file_wait(struct hc_file *file, uint64_t mark, struct hc_file_
 /* State of the caller's own, up to HC_FILE_STATE_MAX bytes: kept with the log from here on, found again by the next
  * hc_file_open(). No lock of the caller's. Returns the mark. */
 uint64_t hc_file_set_state(struct hc_file *file, const void *ptr, size_t len);
+/* The position that the next record gets, or a later one. */
+uint64_t hc_file_head(struct hc_file *file);
 /* What was found at open or set since; returns its length (0: none). `buf` has HC_FILE_STATE_MAX bytes. */
 size_t hc_file_state(struct hc_file *file, void *buf);
 

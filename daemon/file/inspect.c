@@ -303,9 +303,8 @@ list_segments(struct inspection *all)
 	uint64_t seq;
 
 	while (whole && (entry = readdir(dir)) != NULL) {
-		if (!hc_segment_parse_name(entry->d_name, &seq, suffix)) {
-			all->foreign += entry->d_name[0] != '.' && strcmp(entry->d_name, HC_TIER_NAME) != 0 &&
-					strcmp(entry->d_name, HC_LOCK_NAME) != 0;
+		if (!hc_segment_is_ours(all->dir, entry, &seq, suffix)) {
+			all->foreign += hc_segment_is_foreign(entry->d_name);
 		} else if (strcmp(suffix, "log") == 0) {
 			uint64_t *grown = hc_realloc(all->seqs, (all->n + 1) * sizeof(*grown));
 			whole = grown != NULL;

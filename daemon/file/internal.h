@@ -23,6 +23,7 @@
 #ifndef HC_FILE_INTERNAL_H
 #define HC_FILE_INTERNAL_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include "base/clock.h"
@@ -183,7 +184,7 @@ struct hc_segments {
 	struct hc_segment **by_seq; /* HC_SEGMENT_SLOTS, by the low bits */
 	uint32_t count;
 	uint64_t bytes;
-	bool wanted;          /* the writer waits for space */
+	_Atomic bool wanted;  /* the writer waits for space */
 	uint64_t drop_below;  /* the keeper is to drop all segments below, whatever is in them */
 	uint32_t drop_oldest; /* and so many of the oldest */
 	bool exhausted;       /* nothing is left that could be dropped */
@@ -236,11 +237,13 @@ struct hc_file {
 	_Atomic int mode;         /* hc_file_mode; LOADING is `loading` */
 	_Atomic int fault;        /* errno */
 	_Atomic bool loading;     /* marks are left in the index; read under a part's lock */
-	_Atomic bool complete;    /* all there is on disk is in the index: a DELETE of nothing is nothing */
+	_Atomic bool complete;    /* all there is on disk is in the index, but for … */
+	_Atomic bool emptying;    /* … a segment that is on its way out: a change of nothing is nothing */
 	_Atomic uint64_t cleared; /* position of the last CLEAR_ALL; changed under all parts' locks */
 	_Atomic uint64_t written; /* by the writer thread, release: file.h */
 	_Atomic bool dirty;       /* written and not synced */
 	_Atomic bool sweep_now;
+	_Atomic bool closing; /* nothing is carried over any more */
 
 	struct {
 		pthread_mutex_t lock;
@@ -304,7 +307,7 @@ hc_place(uint64_t position)
 enum hc_status hc_groups_init(struct hc_groups *groups);
 void hc_groups_fini(struct hc_groups *groups);
 /* Under log.lock. The group of that model in its present epoch. HC_STALE: the epoch is another; HC_LIMIT, HC_NOMEM. */
-enum hc_status hc_group_resolve(struct hc_file *file, uint32_t model, uint32_t epoch, uint16_t *group);
+enum hc_status hc_group_resolve(struct hc_file *file, uint32_t model, uint32_t epoch, uint16_t *out);
 /* Under log.lock: as it is, or made; NULL: no memory, or the id is too high. */
 struct hc_model_state *hc_model_state_make(struct hc_groups *groups, uint32_t model);
 /* Under log.lock: NULL for a model that was never met. */
@@ -314,10 +317,10 @@ void hc_group_note_epoch(struct hc_file *file, uint32_t model, uint32_t epoch);
 /* The epochs of the first n models that have one, as a STATE has them. Takes log.lock. Returns the length. */
 size_t hc_groups_put_epochs(struct hc_file *file, uint64_t n, uint8_t *at, size_t room);
 /* With the part locked of an item that has the group: whether it is of its model's present epoch. */
-bool hc_group_current(const struct hc_file *file, uint16_t group);
+bool hc_group_current(const struct hc_file *file, uint16_t number);
 /* One item more (under log.lock) or less (under its part's lock) has the group. */
-void hc_group_enter(struct hc_file *file, uint16_t group, uint32_t bytes);
-void hc_group_leave(struct hc_file *file, uint16_t group, uint32_t bytes);
+void hc_group_enter(struct hc_file *file, uint16_t number, uint32_t bytes);
+void hc_group_leave(struct hc_file *file, uint16_t number, uint32_t bytes);
 /* Sums over the current groups. Takes log.lock. `dead`: items of others. */
 void hc_groups_sum(struct hc_file *file, uint64_t *items, uint64_t *bytes, uint64_t *dead);
 
@@ -363,6 +366,10 @@ void hc_clear_index(struct hc_file *file, uint64_t position);
 void hc_segment_name(char *buf, uint64_t seq, const char *suffix); /* 40 bytes */
 /* True: the name of one of our files; *suffix is "log", "idx" or "tmp". */
 bool hc_segment_parse_name(const char *name, uint64_t *seq, char suffix[4]);
+/* The same of what was met in a directory: a pipe, a link or a directory of such a name is not ours. */
+bool hc_segment_is_ours(int dir, const struct dirent *entry, uint64_t *seq, char suffix[4]);
+/* Of a name that is no segment's. */
+bool hc_segment_is_foreign(const char *name);
 enum hc_status hc_segments_init(struct hc_file *file);
 void hc_segments_fini(struct hc_file *file);
 /* A segment of an open file, which it owns. NULL: no memory, the file stays open. */
@@ -430,7 +437,7 @@ int hc_batch_open_segment(struct hc_file *file, uint64_t seq);
 int hc_batch_seal(struct hc_file *file);
 /* False: the batch is to be flushed before this record is put. */
 bool hc_batch_has_room(const struct hc_file *file, const struct hc_record *record);
-int hc_batch_put(struct hc_file *file, const struct hc_record *record, uint64_t hash);
+int hc_batch_put(struct hc_file *file, const struct hc_record *given, uint64_t hash);
 int hc_batch_flush(struct hc_file *file);
 /* What is in the batch is forgotten. */
 void hc_batch_discard(struct hc_file *file);

@@ -22,12 +22,19 @@
 
 /* ---- one segment ---- */
 
+/* A group of the segment; `group` is what the index calls it, or NO_GROUP: its records are dead. */
+struct load_group {
+	uint32_t group;
+	uint32_t model;
+	uint32_t epoch;
+};
+
 struct pass {
 	struct hc_file *file;
 	struct hc_segment *segment;
 	struct hc_lines lines;
 	uint32_t end;
-	uint32_t *groups; /* by number in the segment: NO_GROUP: its records are dead */
+	struct load_group *groups; /* by number in the segment */
 	int64_t now_ms;
 	bool over; /* everything was cleared here: what is older does not count */
 };
@@ -36,21 +43,32 @@ struct pass {
  * Epochs of one model, met so far: an older one than the highest is dead, even should nobody have told us of the clear
  * otherwise.
  */
-static uint32_t
+static struct load_group
 resolve_group(struct hc_file *file, struct hc_slice name, uint32_t epoch)
 {
+	struct load_group found = {.group = NO_GROUP, .epoch = epoch};
 	struct hc_model_state *state;
-	uint32_t id, number = NO_GROUP;
 	uint16_t group;
 
-	if (name.len == 0 || file->config.model_intern(file->config.arg, name, &id) != HC_OK)
-		return NO_GROUP;
+	if (name.len == 0 || file->config.model_intern(file->config.arg, name, &found.model) != HC_OK)
+		return found;
 	pthread_mutex_lock(&file->log.lock);
-	state = hc_model_state_make(&file->groups, id);
-	if (state != NULL && epoch >= state->loaded_epoch && hc_group_resolve(file, id, epoch, &group) == HC_OK)
-		number = group;
+	state = hc_model_state_make(&file->groups, found.model);
+	if (state != NULL && epoch >= state->loaded_epoch &&
+	    hc_group_resolve(file, found.model, epoch, &group) == HC_OK)
+		found.group = group;
 	pthread_mutex_unlock(&file->log.lock);
-	return number;
+	return found;
+}
+
+/* Under log.lock: the group may have been given to another model since it was resolved, when this one was cleared. */
+static bool
+is_still(const struct hc_file *file, const struct load_group *found)
+{
+	const struct hc_group *group = &file->groups.groups[found->group];
+
+	return group->model == found->model && group->epoch == found->epoch &&
+	       hc_group_current(file, (uint16_t)found->group);
 }
 
 static void
@@ -83,7 +101,7 @@ resolve_groups(struct pass *pass)
 	for (uint32_t at = 0; hc_lines_group(&pass->lines, &at, &name, &epoch) && n < pass->lines.groups_n; n++)
 		pass->groups[n] = resolve_group(pass->file, name, epoch);
 	while (n < pass->lines.groups_n)
-		pass->groups[n++] = NO_GROUP;
+		pass->groups[n++].group = NO_GROUP;
 	return HC_OK;
 }
 
@@ -100,15 +118,16 @@ static void
 put_value(struct pass *pass, struct hc_index_part *part, const struct hc_entry_line *line, uint32_t bytes)
 {
 	struct hc_file *file = pass->file;
-	uint32_t group = line->group < pass->lines.groups_n ? pass->groups[line->group] : NO_GROUP;
-	bool live = group != NO_GROUP && line->expire_ms > pass->now_ms && bytes <= HC_INDEX_BYTES_MAX;
+	const struct load_group *found = line->group < pass->lines.groups_n ? &pass->groups[line->group] : NULL;
+	bool live =
+	    found != NULL && found->group != NO_GROUP && line->expire_ms > pass->now_ms && bytes <= HC_INDEX_BYTES_MAX;
 
 	/* Entered under log.lock, and only while it is current: not reused in between. */
 	if (live) {
 		pthread_mutex_lock(&file->log.lock);
-		live = hc_group_current(file, (uint16_t)group);
+		live = is_still(file, found);
 		if (live)
-			hc_group_enter(file, (uint16_t)group, bytes);
+			hc_group_enter(file, (uint16_t)found->group, bytes);
 		pthread_mutex_unlock(&file->log.lock);
 	}
 	if (!live) {
@@ -120,7 +139,7 @@ put_value(struct pass *pass, struct hc_index_part *part, const struct hc_entry_l
 				      .place = hc_place(hc_position(pass->segment->seq, line->offset)),
 				      .bytes = bytes,
 				      .expire_ms = line->expire_ms,
-				      .group = (uint16_t)group,
+				      .group = (uint16_t)found->group,
 				  };
 	hc_index_put(part, &item, &old);
 }
@@ -337,13 +356,13 @@ finish(struct hc_file *file, int64_t began_ms)
 {
 	uint64_t cursor = 0;
 
+	atomic_store_explicit(&file->counters.load_ms, (uint64_t)(hc_clock_mono_ms() - began_ms), memory_order_relaxed);
 	/* Unless somebody ended it for want of memory: then deletes of what is not in the index are to be written. */
 	if (atomic_exchange_explicit(&file->loading, false, memory_order_acq_rel))
 		atomic_store_explicit(&file->complete, true, memory_order_release);
 	do
 		hc_index_walk(file->index, &cursor, remove_marks, NULL);
 	while (cursor != 0);
-	atomic_store_explicit(&file->counters.load_ms, (uint64_t)(hc_clock_mono_ms() - began_ms), memory_order_relaxed);
 	hc_log(HC_LOG_INFO, "file_loaded", "records=%llu values=%llu ms=%llu",
 	    (unsigned long long)atomic_load_explicit(&file->counters.load_records, memory_order_relaxed),
 	    (unsigned long long)hc_file_count(file),
@@ -425,11 +444,10 @@ list_directory(struct hc_file *file, struct found *found)
 		return HC_ERROR;
 	}
 	while (status == HC_OK && (entry = readdir(dir)) != NULL) {
-		if (hc_segment_parse_name(entry->d_name, &seq, suffix)) {
+		if (hc_segment_is_ours(file->dir_fd, entry, &seq, suffix)) {
 			if (strcmp(suffix, "log") == 0 && !add_seq(found, seq))
 				status = HC_NOMEM;
-		} else if (entry->d_name[0] != '.' && strcmp(entry->d_name, HC_TIER_NAME) != 0 &&
-			   strcmp(entry->d_name, HC_LOCK_NAME) != 0) {
+		} else if (hc_segment_is_foreign(entry->d_name)) {
 			log_foreign(file, entry->d_name);
 		}
 	}

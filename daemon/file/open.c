@@ -208,6 +208,8 @@ hc_file_close(struct hc_file *file)
 {
 	if (file == NULL)
 		return;
+	/* The writer may need the keeper for space until its end; what the keeper would carry, nobody writes then. */
+	atomic_store_explicit(&file->closing, true, memory_order_release);
 	stop_writer(file);
 	atomic_store_explicit(&file->keeper.stop, true, memory_order_relaxed);
 	hc_keeper_nudge(file);

@@ -212,7 +212,7 @@ static void
 carry_out(struct hc_file *file, struct hc_file_read *read, struct buffer *buffer)
 {
 	struct hc_file_value value;
-	struct place place;
+	struct place place = {0};
 	enum hc_status status = HC_STALE;
 
 	for (int i = 0; i < TRIES && status == HC_STALE; i++) {

@@ -28,6 +28,7 @@ choose(struct hc_file *file, bool *plain)
 {
 	struct hc_segments *segments = &file->segments;
 	struct hc_segment *oldest = segments->oldest;
+	bool wanted = atomic_load_explicit(&segments->wanted, memory_order_relaxed);
 	uint64_t head = atomic_load_explicit(&file->log.seq, memory_order_relaxed);
 
 	if (oldest == NULL || oldest->open)
@@ -43,6 +44,8 @@ choose(struct hc_file *file, bool *plain)
 		return oldest;
 	}
 	*plain = false;
+	if (atomic_load_explicit(&file->closing, memory_order_acquire) && !wanted)
+		return NULL;
 	return over(file, file->config.segment_bytes) || head - oldest->seq > SEQ_WINDOW ||
 		       segments->count > SEGMENTS_MAX
 		   ? oldest
@@ -129,6 +132,16 @@ read_record(const struct victim *victim, const struct hc_entry_line *line, uint3
 	return NULL;
 }
 
+/* Its new place must not make it look newer than it is. */
+static bool
+may_move(const struct victim *victim, uint32_t offset)
+{
+	const struct hc_file_config *config = &victim->file->config;
+
+	return config->carry_from == NULL ||
+	       hc_position(victim->segment->seq, offset) >= config->carry_from(config->arg);
+}
+
 static bool
 carry(struct victim *victim, const struct hc_entry_line *line, uint32_t bytes)
 {
@@ -137,7 +150,7 @@ carry(struct victim *victim, const struct hc_entry_line *line, uint32_t bytes)
 	struct hc_record record;
 	uint8_t *block;
 
-	if (!victim->carrying || bytes > victim->budget ||
+	if (!victim->carrying || bytes > victim->budget || !may_move(victim, line->offset) ||
 	    atomic_load_explicit(&file->segments.wanted, memory_order_relaxed) || !live_item(victim, line, &item) ||
 	    item.hot < victim->least)
 		return false;
@@ -154,7 +167,9 @@ carry(struct victim *victim, const struct hc_entry_line *line, uint32_t bytes)
 	return true;
 }
 
-static void
+/* False: the tier is being closed, and can do without this space: the segment stays. What was taken from the index
+ * will be found again. */
+static bool
 empty_by_lines(struct victim *victim)
 {
 	struct hc_file *file = victim->file;
@@ -166,11 +181,15 @@ empty_by_lines(struct victim *victim)
 	for (uint32_t i = 0; i < victim->lines.n; i++) {
 		struct hc_entry_line line;
 		uint32_t bytes;
+		if (atomic_load_explicit(&file->closing, memory_order_acquire) &&
+		    !atomic_load_explicit(&file->segments.wanted, memory_order_relaxed))
+			return false;
 		if (!line_at(victim, i, &line, &bytes) || carry(victim, &line, bytes))
 			continue;
 		if (hc_item_remove_at(file, line.hash, hc_position(victim->segment->seq, line.offset)))
 			HC_COUNT(file, dropped_live, 1);
 	}
+	return true;
 }
 
 /* ---- without its lines: all of the index is looked through ---- */
@@ -217,7 +236,7 @@ wait_for_writer(struct hc_file *file, uint64_t mark)
 	}
 }
 
-static void
+static bool
 reclaim_one(struct hc_file *file, struct hc_segment *segment, bool plain)
 {
 	struct victim victim = {.file = file, .segment = segment};
@@ -225,15 +244,21 @@ reclaim_one(struct hc_file *file, struct hc_segment *segment, bool plain)
 	    segment->indexed && hc_lines_read(hc_io(file), atomic_load_explicit(&file->dir_fd, memory_order_relaxed),
 				    file->secret, segment->seq, &victim.lines, &victim.end) == HC_OK;
 
+	atomic_store_explicit(&file->emptying, true, memory_order_release);
 	/* Not loaded: nothing in the index is of it. All cleared: neither. */
+	bool emptied = true;
 	if (segment->loaded && lines && !plain)
-		empty_by_lines(&victim);
+		emptied = empty_by_lines(&victim);
 	else if (segment->loaded &&
 		 segment->seq >= hc_position_seq(atomic_load_explicit(&file->cleared, memory_order_acquire)))
 		empty_by_walk(file, segment);
 	hc_lines_fini(&victim.lines);
+	if (!emptied)
+		return false;
 	wait_for_writer(file, victim.mark);
 	hc_segment_drop(file, segment);
+	atomic_store_explicit(&file->emptying, false, memory_order_release);
+	return true;
 }
 
 bool
@@ -246,9 +271,8 @@ hc_reclaim(struct hc_file *file)
 		pthread_mutex_lock(&file->segments.lock);
 		segment = choose(file, &plain);
 		pthread_mutex_unlock(&file->segments.lock);
-		if (segment == NULL)
+		if (segment == NULL || !reclaim_one(file, segment, plain))
 			return any;
-		reclaim_one(file, segment, plain);
 		any = true;
 	}
 }

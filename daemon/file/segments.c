@@ -6,8 +6,10 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/mem.h"
 #include "file/internal.h"
@@ -37,6 +39,25 @@ hc_segment_parse_name(const char *name, uint64_t *seq, char suffix[4])
 	hc_segment_name(canonical, *seq, suffix);
 	return *seq != 0 && strcmp(canonical, name) == 0 &&
 	       (strcmp(suffix, "log") == 0 || strcmp(suffix, "idx") == 0 || strcmp(suffix, "tmp") == 0);
+}
+
+bool
+hc_segment_is_ours(int dir, const struct dirent *entry, uint64_t *seq, char suffix[4])
+{
+	struct stat st;
+
+	if (!hc_segment_parse_name(entry->d_name, seq, suffix))
+		return false;
+	if (entry->d_type != DT_UNKNOWN)
+		return entry->d_type == DT_REG;
+	return fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
+bool
+hc_segment_is_foreign(const char *name)
+{
+	return name[0] != '.' && strcmp(name, HC_TIER_NAME) != 0 && strcmp(name, HC_LOCK_NAME) != 0 &&
+	       strncmp(name, HC_FILE_CALLERS, strlen(HC_FILE_CALLERS)) != 0;
 }
 
 enum hc_status

@@ -30,6 +30,7 @@ struct hc_fleet {
 	char instance[HC_EVENT_MAX_INSTANCE + 1];
 	char channel[NAME_MAX_BYTES + 32];
 	char state_key[NAME_MAX_BYTES + 32];
+	char journal_key[NAME_MAX_BYTES + 32];
 	char host[64];
 	char address[128];
 	int64_t started_ms;
@@ -77,6 +78,7 @@ hc_fleet_create(const struct hc_fleet_config *config, struct hc_fleet **out)
 	}
 	snprintf(fleet->channel, sizeof(fleet->channel), HC_FLEET_OWN_PREFIX "%s/events", config->name);
 	snprintf(fleet->state_key, sizeof(fleet->state_key), HC_FLEET_OWN_PREFIX "%s/state", config->name);
+	snprintf(fleet->journal_key, sizeof(fleet->journal_key), HC_FLEET_OWN_PREFIX "%s/journal", config->name);
 	snprintf(fleet->address, sizeof(fleet->address), "%s", config->address);
 	if (gethostname(fleet->host, sizeof(fleet->host) - 1) != 0)
 		snprintf(fleet->host, sizeof(fleet->host), "unknown");
@@ -123,6 +125,12 @@ hc_fleet_state_key(const struct hc_fleet *fleet)
 	return hc_slice_str(fleet->state_key);
 }
 
+struct hc_slice
+hc_fleet_journal_key(const struct hc_fleet *fleet)
+{
+	return hc_slice_str(fleet->journal_key);
+}
+
 uint64_t
 hc_fleet_seq(const struct hc_fleet *fleet)
 {
@@ -136,6 +144,12 @@ hc_fleet_saw_seq(struct hc_fleet *fleet, uint64_t seq)
 
 	while (seq > last && !atomic_compare_exchange_weak(&fleet->seq, &last, seq))
 		continue;
+}
+
+void
+hc_fleet_restart_seq(struct hc_fleet *fleet, uint64_t seq)
+{
+	atomic_store(&fleet->seq, seq);
 }
 
 int64_t
@@ -292,10 +306,10 @@ static void
 take_event(struct hc_fleet *fleet, const struct hc_event *event, hc_fleet_apply_fn *apply, void *arg)
 {
 	bool own = hc_slice_eq(event->instance, hc_slice_str(fleet->instance));
-	bool change = event->type != HC_EVENT_HEARTBEAT && event->type != HC_EVENT_UNKNOWN;
+	bool change = event->type != HC_EVENT_HEARTBEAT;
 
 	if (event->seq > 0 && change)
-		hc_fleet_saw_seq(fleet, event->seq + (event->nkeys > 1 ? event->nkeys - 1 : 0));
+		hc_fleet_saw_seq(fleet, hc_event_last_seq(event));
 	if (!own)
 		note_sibling(fleet, event);
 	else if (event->type == HC_EVENT_HEARTBEAT)

@@ -32,13 +32,14 @@ void hc_fleet_set_lease(struct hc_fleet *fleet, int64_t lease_ms);
 
 /* Identity: constant, NUL-terminated too. */
 struct hc_slice hc_fleet_instance(const struct hc_fleet *fleet);
-struct hc_slice hc_fleet_channel(const struct hc_fleet *fleet);   /* of events */
-struct hc_slice hc_fleet_state_key(const struct hc_fleet *fleet); /* the hash of seq, incarnation, epochs */
+struct hc_slice hc_fleet_channel(const struct hc_fleet *fleet);     /* of events */
+struct hc_slice hc_fleet_state_key(const struct hc_fleet *fleet);   /* the hash of seq, incarnation, epochs */
+struct hc_slice hc_fleet_journal_key(const struct hc_fleet *fleet); /* the stream of the events published last */
 
 /*
- * Takes a message of the event channel apart. `apply` is called for each event that changes something, and told whether
- * it is an own one come back; heartbeats are kept track of here. Returns how many events the message
- * held, or -1 when it is malformed (what came before the fault has been applied).
+ * Takes a message of the event channel, or of the journal, apart. `apply` is called for each event of this version but
+ * heartbeats, of which track is kept here, and told whether it is an own one come back. Returns how many events the
+ * message held, or -1 when it is malformed (what came before the fault has been applied).
  */
 typedef void hc_fleet_apply_fn(void *arg, const struct hc_event *event, bool own);
 long hc_fleet_receive(struct hc_fleet *fleet, struct hc_slice message, hc_fleet_apply_fn *apply, void *arg);
@@ -46,6 +47,8 @@ long hc_fleet_receive(struct hc_fleet *fleet, struct hc_slice message, hc_fleet_
 /* The last seq heard of, from siblings' events and own answers. Any thread. */
 uint64_t hc_fleet_seq(const struct hc_fleet *fleet);
 void hc_fleet_saw_seq(struct hc_fleet *fleet, uint64_t seq);
+/* The upstream numbers its changes anew. */
+void hc_fleet_restart_seq(struct hc_fleet *fleet, uint64_t seq);
 
 /*
  * Encodes a heartbeat; `leaving` says good-bye. Returns its length, at most `cap` (else 0). Remembers when, so that its

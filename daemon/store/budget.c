@@ -4,23 +4,71 @@
  *
  * There is one budget for all shards: each victim is the best of its home shard and two others.
  */
+#include "base/mem.h"
 #include "store/shard.h"
+#include "store/slab.h"
 
-#define EXTRA 64 /* evictions an insertion does beyond what it needs for itself */
+#define IDLE_SHARE 8                 /* this part of the budget at most is left to what lies idle in slabs … */
+#define HOLES_LEFT 32                /* … and this part of it as holes that are not closed */
+#define TURN ((uint64_t)64 << 10)    /* bytes a thread evicts from one look at the slabs to the next */
+#define TURN_WORK ((size_t)8 * TURN) /* units of work of closing holes meanwhile */
+#define TRIM_CALLS 20 /* of hc_store_fit_process(), from one return of free pages to the next, at least */
+#define EXTRA 64      /* evictions an insertion does beyond what it needs for itself */
 
-/* In small steps: what is evicted gives its pages back only by and by. */
-void
+/* ---- memory that is taken, but not by entries ---- */
+
+static uint64_t
+lesser(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * What lies idle in slabs is taken off the budget, up to a part of it: evicting more makes more holes,
+ * at first. Some holes are left for those of their size to come.
+ */
+static void
+fit_idle(struct hc_store *store, size_t work)
+{
+	uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
+	uint64_t bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed);
+	uint64_t reserved = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
+	struct hc_slab_usage usage;
+
+	hc_slab_usage(&usage);
+	uint64_t idle = usage.resident - usage.live;
+	if (bytes + reserved + idle > max && usage.holes > max / HOLES_LEFT)
+		hc_compact(store, work);
+	atomic_store_explicit(&store->idle_bytes, lesser(idle, max / IDLE_SHARE), memory_order_relaxed);
+}
+
+/* What is evicted gives its pages back only by and by: so the part set apart changes in small steps. */
+static uint64_t
+approach(uint64_t reserved, uint64_t beside, uint64_t max)
+{
+	if (beside > reserved)
+		return lesser(lesser(beside, reserved + max / 50), max / 2);
+	return reserved - lesser(reserved - beside, max / 200);
+}
+
+bool
 hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes)
 {
 	uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
-	uint64_t reserved = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
-	uint64_t most = max + max / 20 + HC_PROCESS_SLACK;
+	uint64_t before = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
+	struct hc_slab_usage usage;
 
-	if (grown_bytes > most && reserved < max / 2)
-		reserved += max / 50;
-	else if (grown_bytes < most - max / 50)
-		reserved -= reserved < max / 200 ? reserved : max / 200;
+	fit_idle(store, TURN_WORK);
+	hc_slab_usage(&usage);
+	uint64_t known = atomic_load_explicit(&store->bytes, memory_order_relaxed) + usage.resident - usage.live;
+	uint64_t beside = grown_bytes > known + HC_PROCESS_SLACK ? grown_bytes - known - HC_PROCESS_SLACK : 0;
+	if (beside > 0 && ++store->untrimmed >= TRIM_CALLS) {
+		store->untrimmed = 0;
+		hc_mem_trim();
+	}
+	uint64_t reserved = approach(before, beside, max);
 	atomic_store_explicit(&store->reserved_bytes, reserved, memory_order_relaxed);
+	return reserved == before;
 }
 
 /* Returns whether it evicted one, and adds its bytes to *freed. */
@@ -72,6 +120,7 @@ evict_any(struct hc_store *store, struct hc_entry *keep, uint64_t *freed)
 void
 hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep)
 {
+	static _Thread_local uint64_t turned;
 	uint64_t freed = 0;
 	unsigned evicted = 0;
 
@@ -80,6 +129,11 @@ hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struc
 		    !evict_any(store, keep, &freed))
 			break;
 		evicted++;
+	}
+	turned += freed > own_bytes ? freed : own_bytes;
+	if (turned >= TURN) {
+		turned = 0;
+		fit_idle(store, TURN_WORK);
 	}
 }
 

@@ -23,11 +23,15 @@ ticket_good(const struct hc_store *store, const struct hc_stamp *stamp, const st
 /* Under the lock: `entry` came in time. It is as old as its ticket, whenever it was created. */
 static enum hc_status
 keep(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_entry *entry,
-    const struct hc_ticket *ticket, enum hc_put_kind kind, int64_t now_ms, struct hc_garbage *garbage)
+    const struct hc_ticket *ticket, enum hc_store_fill fill, enum hc_put_kind kind, int64_t now_ms,
+    struct hc_garbage *garbage)
 {
 	struct hc_place place;
 
-	hc_entry_set_generation(entry, ticket->generation);
+	if (fill == HC_FILL_DOUBTED)
+		hc_entry_doubt(store, entry, false);
+	else
+		hc_entry_set_generation(entry, ticket->generation);
 	struct hc_entry *present = hc_shard_find(store, shard, key, now_ms, &place, garbage);
 	hc_entry_ref(entry);
 	enum hc_status status = hc_shard_put(
@@ -35,6 +39,18 @@ keep(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct h
 	if (status != HC_OK)
 		hc_entry_unref(entry);
 	return status;
+}
+
+/* Under the lock: the key was asked for where it has its home, and is not there. */
+static void
+drop_suspect(struct hc_store *store, struct hc_shard *shard, struct hc_key key, struct hc_garbage *garbage)
+{
+	struct hc_place place;
+	const struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
+	uint64_t belief = atomic_load_explicit(&store->belief, memory_order_acquire);
+
+	if (entry != NULL && !hc_belief_is_fresh(belief, atomic_load_explicit(&entry->life, memory_order_relaxed)))
+		hc_shard_drop(store, shard, key, garbage);
 }
 
 /* Outside of the lock. */
@@ -81,11 +97,43 @@ hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_tic
 
 	hc_shard_lock(store, shard);
 	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
-	if (ticket_good(store, stamp, ticket) && stamp->writers == 0)
-		status = entry == NULL ? HC_OK : keep(store, shard, key, entry, ticket, kind, now_ms, &garbage);
+	if (ticket_good(store, stamp, ticket) && stamp->writers == 0) {
+		status = HC_OK;
+		if (entry != NULL)
+			status = keep(store, shard, key, entry, ticket, fill, kind, now_ms, &garbage);
+		else if (fill == HC_FILL_NEW)
+			drop_suspect(store, shard, key, &garbage);
+	}
 	stamp->stamp++;
 	hc_shard_unlock(store, shard);
 	return finish(store, key, entry, status, &garbage);
+}
+
+enum hc_status
+hc_store_renew(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry,
+    int64_t expire_ms, enum hc_store_fill fill)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
+	enum hc_status status = HC_STALE;
+	struct hc_place place;
+
+	hc_shard_lock(store, shard);
+	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
+	if (ticket_good(store, stamp, ticket) && stamp->writers == 0 &&
+	    hc_table_find(&shard->table, key, &place) == entry) {
+		if (fill != HC_FILL_DOUBTED)
+			hc_entry_set_generation(entry, ticket->generation);
+		if (hc_entry_expire_ms(entry) != expire_ms) {
+			hc_entry_set_expire_ms(entry, expire_ms);
+			hc_shard_expires(shard, expire_ms);
+			if (store->below != NULL)
+				store->below->expires(store->below->arg, entry, expire_ms);
+		}
+		status = HC_OK;
+	}
+	stamp->stamp++;
+	hc_shard_unlock(store, shard);
+	return status;
 }
 
 void
@@ -106,8 +154,8 @@ hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket
 }
 
 enum hc_status
-hc_store_write_end(
-    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms)
+hc_store_write_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry,
+    enum hc_store_fill fill, int64_t now_ms)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
@@ -119,8 +167,8 @@ hc_store_write_end(
 	stamp->writers--;
 	hc_shard_drop(store, shard, key, &garbage);
 	if (ticket_good(store, stamp, ticket) && stamp->writers == 0)
-		status =
-		    entry == NULL ? HC_OK : keep(store, shard, key, entry, ticket, HC_PUT_WRITTEN, now_ms, &garbage);
+		status = entry == NULL ? HC_OK
+				       : keep(store, shard, key, entry, ticket, fill, HC_PUT_WRITTEN, now_ms, &garbage);
 	/* Fills asked for while it was under way may have read what it has replaced. */
 	stamp->stamp++;
 	hc_shard_unlock(store, shard);
@@ -174,14 +222,4 @@ hc_store_invalidate_older(struct hc_store *store, struct hc_key key, uint64_t ve
 	}
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
-}
-
-void
-hc_store_forget_all(struct hc_store *store)
-{
-	uint32_t generation = atomic_fetch_add_explicit(&store->generation, 1, memory_order_acq_rel) + 1;
-	uint32_t clean = atomic_load_explicit(&store->clean_generation, memory_order_acquire);
-
-	if (generation - clean >= HC_GENERATIONS)
-		hc_store_purge(store);
 }

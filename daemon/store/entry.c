@@ -53,6 +53,18 @@ is_plain(const struct hc_store *store, struct hc_key key, size_t value_len, uint
 	       atomic_load_explicit(store->default_epoch, memory_order_acquire) == 0;
 }
 
+/* All but `refs`, which compaction may be looking at; it is 0. */
+static void
+begin_entry(struct hc_entry *entry, unsigned extras, uint32_t generation)
+{
+	atomic_init(&entry->life, HC_ENTRY_NO_EXPIRY << 16 | (uint16_t)generation);
+	entry->created_s = 0;
+	atomic_init(&entry->used, 0);
+	atomic_init(&entry->hits, 0);
+	atomic_init(&entry->state, (uint8_t)extras);
+	entry->stamp = 0;
+}
+
 struct hc_entry *
 hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_len, uint32_t model)
 {
@@ -69,17 +81,15 @@ hc_entry_create(const struct hc_store *store, struct hc_key key, size_t value_le
 	entry = hc_slab_alloc(sizeof(*entry) + hc_entry_extras_len(extras) + key.len + value_len);
 	if (entry == NULL)
 		return NULL;
-	*entry = (struct hc_entry){
-	    .life = HC_ENTRY_NO_EXPIRY << 16 | (uint16_t)hc_store_generation(store),
-	    .refs = 1,
-	    .value_len_short = (uint16_t)value_len,
-	    .key_len_short = (uint8_t)key.len,
-	    .state = (uint8_t)extras,
-	};
+	begin_entry(entry, extras, hc_store_generation(store));
+	entry->value_len_short = (uint16_t)value_len;
+	entry->key_len_short = (uint8_t)key.len;
 	if (extras != 0)
 		write_extras(entry, extras, (struct hc_entry_lengths){(uint32_t)key.len, (uint32_t)value_len}, tag);
 	if (key.len > 0)
 		memcpy(entry->data + hc_entry_extras_len(extras), key.ptr, key.len);
+	/* From here on compaction may come across it, and reads its key to find that it is not in the table. */
+	atomic_store_explicit(&entry->refs, 1, memory_order_release);
 	return entry;
 }
 
@@ -180,14 +190,6 @@ hc_entry_hash(const struct hc_entry *entry)
 	struct hc_slice key = hc_entry_key(entry);
 
 	return hc_hash(key.ptr, key.len);
-}
-
-uint32_t
-hc_entry_generation(const struct hc_entry *entry, uint32_t present)
-{
-	uint64_t life = atomic_load_explicit(&entry->life, memory_order_relaxed);
-
-	return present - (uint16_t)((uint16_t)present - (uint16_t)life);
 }
 
 /* ---- references ---- */

@@ -181,6 +181,37 @@ clean_some(const struct hc_evict *evict, struct hc_evict_queue *queue)
 		queue->cleaned = next;
 }
 
+static bool
+mostly_stale(const struct hc_evict_queue *queue)
+{
+	return queue->items >= 2 * queue->entries + STALE_MIN && (queue->entries == 0 || queue->head != queue->tail);
+}
+
+static unsigned
+tidy_queue(struct hc_evict *evict, struct hc_evict_queue *queue, unsigned chunks)
+{
+	while (chunks > 0 && mostly_stale(queue)) {
+		if (queue->entries > 0) {
+			clean_some(evict, queue);
+		} else {
+			queue->items -= (uint32_t)(queue->head->end - queue->head->first);
+			drop_head(queue);
+		}
+		chunks--;
+	}
+	return chunks;
+}
+
+bool
+hc_evict_tidy(struct hc_evict *evict, unsigned chunks)
+{
+	for (unsigned class = 0; class < HC_EVICT_CLASSES && chunks > 0; class ++) {
+		for (int which = 0; which < 2; which++)
+			chunks = tidy_queue(evict, &evict->classes[class][which], chunks);
+	}
+	return chunks == 0;
+}
+
 /* ---- queueing ---- */
 
 static void

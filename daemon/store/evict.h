@@ -83,6 +83,12 @@ bool hc_evict_replace(
 void hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry);
 
 /*
+ * Many have gone: gives back the memory of what was left of them in the queues, some chunks at a time.
+ * Returns whether there is more.
+ */
+bool hc_evict_tidy(struct hc_evict *evict, unsigned chunks);
+
+/*
  * The entry that should go next, and its hash, left in place for the caller to remove at once; NULL
  * when there is none but `keep`. Moves *clock on. Bounded work.
  */

@@ -16,16 +16,12 @@
 #include <stdalign.h>
 #include <stdatomic.h>
 #include "base/lock.h"
+#include "store/belief.h"
 #include "store/evict.h"
 #include "store/store.h"
 #include "store/table.h"
 
 #define HC_CACHE_LINE 64
-/*
- * Entries keep 16 bits of their generation: before these come round, everything older must have
- * been reclaimed.
- */
-#define HC_GENERATIONS 0x8000u
 #define HC_STAMPS 4096u
 #define HC_STAMP_SHIFT 40
 #define HC_ENTRY_SHARE 8 /* an entry may take this part of the budget at most: one eighth */
@@ -73,9 +69,12 @@ struct hc_store {
 	uint32_t nshards;
 	unsigned shard_shift; /* of the upper half of a hash */
 	/* atomic; every operation reads them, hardly any writes them */
-	_Atomic uint32_t generation;
+	_Atomic uint64_t belief; /* see belief.h */
 	_Atomic uint64_t max_bytes;
-	_Atomic uint64_t reserved_bytes;    /* of them, not for entries: lost between them */
+	/* of them, not for entries: what the process takes beside the store, and what lies idle
+	 * in the allocator's slabs */
+	_Atomic uint64_t reserved_bytes;
+	_Atomic uint64_t idle_bytes;
 	_Atomic uint64_t untold_max;        /* bytes that a shard keeps to itself at most */
 	bool versions;                      /* constant after creation */
 	const struct hc_store_below *below; /* or NULL; constant once there are entries */
@@ -86,12 +85,14 @@ struct hc_store {
 	/* written by the sweeping thread, read by anyone: what was the case when its last whole
 	 * walk began */
 	alignas(HC_CACHE_LINE) _Atomic uint64_t clean_changes;
-	_Atomic uint32_t clean_generation;
+	_Atomic uint32_t clean_floor; /* no entry is of a generation below */
 	/* the sweeping thread's own */
 	uint64_t sweep_changes; /* when its present walk began */
-	uint32_t sweep_generation;
+	uint32_t sweep_floor;
 	uint64_t sweep_cursor;
 	uint32_t sweep_shard;
+	/* the thread's that calls hc_store_fit_process(): how often since it gave back free pages */
+	unsigned untrimmed;
 	/* the thread's that has the store to itself */
 	struct hc_garbage deferred;
 };
@@ -102,14 +103,23 @@ extern _Thread_local const struct hc_store *hc_store_exclusive;
 static inline uint32_t
 hc_store_generation(const struct hc_store *store)
 {
-	return atomic_load_explicit(&store->generation, memory_order_acquire);
+	return hc_belief_present(atomic_load_explicit(&store->belief, memory_order_acquire));
+}
+
+/* What is of a generation below is forgotten. */
+static inline uint32_t
+hc_store_floor(const struct hc_store *store)
+{
+	uint64_t belief = atomic_load_explicit(&store->belief, memory_order_acquire);
+
+	return hc_belief_present(belief) - hc_belief_floor_back(belief);
 }
 
 /* Moves on whenever entries may have become invalid otherwise than by expiring. */
 static inline uint64_t
 hc_store_changes(const struct hc_store *store)
 {
-	return hc_models_changes(store->models) + hc_store_generation(store);
+	return hc_models_changes(store->models) + hc_store_floor(store);
 }
 
 static inline uint32_t
@@ -138,35 +148,55 @@ hc_shard_unlock(const struct hc_store *store, struct hc_shard *shard)
 		hc_lock_release(&shard->lock);
 }
 
-/* Of the present generation and its model's present epoch. */
+/* Of its model's present epoch. */
 static inline bool
-hc_entry_is_of(const struct hc_store *store, const struct hc_entry *entry, uint64_t life)
+hc_entry_of_epoch(const struct hc_store *store, const struct hc_entry *entry)
 {
-	if ((uint16_t)life != (uint16_t)hc_store_generation(store))
-		return false;
 	if ((hc_entry_state(entry) & HC_ENTRY_TAGGED) == 0)
 		return atomic_load_explicit(store->default_epoch, memory_order_acquire) == 0;
 	struct hc_entry_tag tag = hc_entry_tag(entry);
 	return tag.epoch == hc_models_epoch(store->models, tag.model);
 }
 
+/* Neither cleared nor forgotten; perhaps expired. */
 static inline bool
 hc_entry_current(const struct hc_store *store, const struct hc_entry *entry)
 {
-	return hc_entry_is_of(store, entry, atomic_load_explicit(&entry->life, memory_order_relaxed));
+	uint64_t life = atomic_load_explicit(&entry->life, memory_order_relaxed);
+
+	return hc_belief_is_there(atomic_load_explicit(&store->belief, memory_order_acquire), life) &&
+	       hc_entry_of_epoch(store, entry);
 }
 
+static inline bool
+hc_life_is_over(const struct hc_entry *entry, uint64_t life, int64_t now_ms)
+{
+	/* As most are: none, or one that fits. No expiry is the highest there is. */
+	if ((int64_t)(life >> 16) <= now_ms)
+		return true;
+	return (int64_t)life < 0 && life >> 16 != HC_ENTRY_NO_EXPIRY && hc_entry_expire_ms(entry) <= now_ms;
+}
+
+/* There, be it fresh or suspect. */
 static inline bool
 hc_entry_valid(const struct hc_store *store, const struct hc_entry *entry, int64_t now_ms)
 {
 	uint64_t life = atomic_load_explicit(&entry->life, memory_order_acquire);
 
-	/* As most are: none, or one that fits. No expiry is the highest there is. */
-	if ((int64_t)(life >> 16) <= now_ms)
-		return false;
-	if ((int64_t)life < 0 && life >> 16 != HC_ENTRY_NO_EXPIRY && hc_entry_expire_ms(entry) <= now_ms)
-		return false;
-	return hc_entry_is_of(store, entry, life);
+	return !hc_life_is_over(entry, life, now_ms) &&
+	       hc_belief_is_there(atomic_load_explicit(&store->belief, memory_order_acquire), life) &&
+	       hc_entry_of_epoch(store, entry);
+}
+
+/* Valid and of the present generation: fresh at one glance. What is not may be so all the same. */
+static inline bool
+hc_entry_present(const struct hc_store *store, const struct hc_entry *entry, int64_t now_ms)
+{
+	uint64_t life = atomic_load_explicit(&entry->life, memory_order_acquire);
+
+	return !hc_life_is_over(entry, life, now_ms) &&
+	       hc_belief_is_present(atomic_load_explicit(&store->belief, memory_order_acquire), life) &&
+	       hc_entry_of_epoch(store, entry);
 }
 
 /* Under the key's shard's lock. */
@@ -180,8 +210,10 @@ hc_below_removed(const struct hc_store *store, struct hc_slice key)
 /* What the tier below is to be told of an entry that is put in its place. */
 enum hc_put_kind { HC_PUT_WRITTEN, HC_PUT_FILLED, HC_PUT_FILED };
 
-/* For an entry that has not been inserted yet. */
+/* Of an entry that has not been inserted yet, or under the lock of its shard. */
 void hc_entry_set_generation(struct hc_entry *entry, uint32_t generation);
+/* The same: it is suspect from now on; `for_good`: hc_store_trust() does not change that. */
+void hc_entry_doubt(const struct hc_store *store, struct hc_entry *entry, bool for_good);
 /* entry->used for a hit so long after the insertion. */
 uint16_t hc_entry_used_code(uint32_t seconds);
 
@@ -292,6 +324,7 @@ hc_budget_exceeded(const struct hc_store *store)
 {
 	return atomic_load_explicit(&store->bytes, memory_order_relaxed) +
 		   atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed) +
+		   atomic_load_explicit(&store->idle_bytes, memory_order_relaxed) +
 		   store->nshards * atomic_load_explicit(&store->untold_max, memory_order_relaxed) >
 	       atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
 }
@@ -310,7 +343,14 @@ hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct 
 		hc_budget_evict(store, home, own_bytes, keep);
 }
 
-/* Reclaims everything that is not of the present generation and epochs, before it returns. */
+/*
+ * Closes holes that have come about in the allocator's slabs, for `work` units (hc_slab_compact()) or
+ * until the budget has room for what they take.
+ */
+void hc_compact(struct hc_store *store, size_t work);
+/* Reclaims everything that is forgotten or cleared, before it returns. */
 void hc_store_purge(struct hc_store *store);
+/* belief.c: of a store in which nothing is yet. */
+void hc_belief_init(struct hc_store *store);
 
 #endif

@@ -1,25 +1,84 @@
 /*
- * Memory of entries. Small ones come out of slabs, each of blocks of one size, so that they have
- * neither a header nor the rounding of the general allocator, and do not lie between large ones,
- * which would keep whole pages from being given back. Large ones come from hc_malloc().
+ * Memory of entries: slabs, each of blocks of one size, up to HC_SLAB_BLOCK_MAX; what is larger comes
+ * from hc_malloc(), which has pages of its own for it. A block has neither a header nor more than a
+ * thirty-second of its size lost to rounding (8 bytes, for small ones), and freed blocks are known
+ * down to the byte: the process takes what hc_slab_usage() says.
  *
- *     region (4 MiB of address space) ── slabs of 64 KiB ── blocks of one size, a multiple of 16
+ *     class (320, by size) ── slabs, sorted by how full they are ── blocks, the fullest slab's first
+ *     slab ── a slot of 256 KiB, of which the part in use from the beginning on is in memory
  *
- * Any thread. A slab that is empty gives its pages back; regions stay for the life of the process.
- * Under the sanitizers all comes from hc_malloc(), so that they see each block.
+ * What is freed here and there leaves holes that are of use to blocks of the same size only. Since the
+ * store can move entries, hc_slab_compact() closes them: it moves the last block of the emptiest slab
+ * into a hole of a fuller one, and gives back the pages that come free behind the last block.
+ *
+ * Any thread; a lock for each class. No slab lock is held while pages of a whole slab are given back
+ * or a block is moved.
  */
 #ifndef HC_STORE_SLAB_H
 #define HC_STORE_SLAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-#define HC_SLAB_BLOCK_MAX 128u
+#define HC_SLAB_BLOCK_MAX ((size_t)128 << 10)
+#define HC_SLAB_CLASSES 320u
+#define HC_SLAB_ALIGN 8u
 
-/* NULL: no memory. */
+/*
+ * NULL: no memory. What a new block holds is zeros, or what a block of the same class held when it
+ * was freed.
+ */
 void *hc_slab_alloc(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
 /* `size` is what it was allocated with. */
 void hc_slab_free(void *ptr, size_t size);
-/* Bytes that the block takes, the share of its slab's header included. */
+/* Bytes that the block takes: depends on the size alone, up to HC_SLAB_BLOCK_MAX. */
 size_t hc_slab_footprint(const void *ptr, size_t size);
+
+/* Of blocks up to HC_SLAB_BLOCK_MAX, all over the process. */
+struct hc_slab_usage {
+	uint64_t resident; /* bytes of memory taken */
+	uint64_t live;     /* of them, the footprints of blocks that are in use */
+	uint64_t holes;    /* of the others, what compaction can gain, about */
+};
+
+void hc_slab_usage(struct hc_slab_usage *out);
+
+/* ---- compaction ---- */
+
+struct hc_slab_mover {
+	/*
+	 * Under the lock of the block's class: whether the block, which is in use, may be offered to
+	 * move(); if so it must not be freed by anyone else until then. It may have been allocated
+	 * this moment, and be being written: atomics only.
+	 */
+	bool (*pin)(void *block);
+	/*
+	 * Outside of locks, for a block that was pinned: true when its content is at `to` now, and nobody
+	 * uses `from` any more, which is then freed. False: `to` is freed, `from` is as it was.
+	 */
+	bool (*move)(void *from, void *to, void *arg);
+	void *arg;
+};
+
+/* What a run of steps has seen; the caller's, {0} to begin with. */
+struct hc_slab_compaction {
+	uint64_t hopeless[(HC_SLAB_CLASSES + 63) / 64]; /* classes in which nothing can be moved now */
+	struct hc_slab_class *class;                    /* the one at work */
+	size_t left;                                    /* work until another is looked for */
+	unsigned refused;                               /* moves in it that came to nothing */
+};
+
+/*
+ * One step, where most memory is lost in holes: moves a block, or gives pages back. Returns how much
+ * work it was, in units that take about as long as copying a byte; 0: there is nothing to gain.
+ */
+size_t hc_slab_compact(struct hc_slab_compaction *compaction, const struct hc_slab_mover *mover);
+
+/*
+ * Under the sanitizers all blocks come from hc_malloc(), so that they see each; true: from slabs
+ * nevertheless, for the tests of these. Before the first allocation, or while nothing is allocated.
+ */
+void hc_slab_use_slabs(bool use);
 
 #endif

@@ -106,6 +106,7 @@ hc_store_create(const struct hc_store_config *config, struct hc_store **out)
 		if (shard_init(&store->shards[store->nshards]) != HC_OK)
 			goto destroy_store;
 	}
+	hc_belief_init(store);
 	store->versions = config->versions;
 	hc_store_set_limit(store, config->max_bytes);
 	hc_store_set_weigh_bytes(store, config->weigh_bytes);
@@ -140,12 +141,6 @@ void
 hc_store_set_below(struct hc_store *store, const struct hc_store_below *below)
 {
 	store->below = below;
-}
-
-uint32_t
-hc_store_present_generation(const struct hc_store *store)
-{
-	return hc_store_generation(store);
 }
 
 void
@@ -224,23 +219,46 @@ count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
 	hc_evict_hit(&shard->evict, entry);
 }
 
-/* Gives the lock back. Apart from the reads, which have no garbage otherwise. */
-static __attribute__((noinline, cold)) void
-reclaim_met(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms)
+/* One that is not there any more, and keeps the lock. */
+static void
+reclaim_met(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *entry)
 {
 	struct hc_garbage garbage = {0};
-	struct hc_place place;
 
-	(void)hc_shard_find(store, shard, key, now_ms, &place, &garbage);
+	hc_shard_reclaim_at(store, shard, place, entry, &garbage);
 	hc_shard_settle(shard, 1, &garbage);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 }
 
-/* The valid entry of that key, with the shard's lock held; or NULL without. */
-static inline __attribute__((always_inline)) struct hc_entry *
-lock_entry(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, bool trace)
+/* One that is not of the present generation, or not there any more. Gives the lock back. */
+static __attribute__((noinline, cold)) enum hc_status
+read_other(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *entry,
+    int64_t now_ms, bool trace, struct hc_entry **out)
 {
+	uint64_t belief = atomic_load_explicit(&store->belief, memory_order_acquire);
+	enum hc_status status = HC_SUSPECT;
+
+	if (!hc_entry_valid(store, entry, now_ms)) {
+		reclaim_met(store, shard, place, entry);
+		return HC_MISS;
+	}
+	if (hc_belief_is_fresh(belief, atomic_load_explicit(&entry->life, memory_order_relaxed))) {
+		hc_entry_set_generation(entry, hc_belief_present(belief)); /* the next read is a quick one */
+		status = HC_OK;
+	}
+	hc_entry_ref(entry);
+	if (trace)
+		count_hit(shard, entry, now_ms);
+	hc_shard_unlock(store, shard);
+	*out = entry;
+	return status;
+}
+
+static inline __attribute__((always_inline)) enum hc_status
+read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
+{
+	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_entry *entry;
 	struct hc_place place;
 
@@ -248,26 +266,13 @@ lock_entry(struct hc_store *store, struct hc_shard *shard, struct hc_key key, in
 	entry = hc_table_find(&shard->table, key, &place);
 	if (entry == NULL) {
 		hc_shard_unlock(store, shard);
-		return NULL;
+		return HC_MISS;
 	}
-	if (!hc_entry_valid(store, entry, now_ms)) {
-		reclaim_met(store, shard, key, now_ms);
-		return NULL;
-	}
+	if (__builtin_expect(!hc_entry_present(store, entry, now_ms), 0))
+		return read_other(store, shard, &place, entry, now_ms, trace, out);
+	hc_entry_ref(entry);
 	if (trace)
 		count_hit(shard, entry, now_ms);
-	return entry;
-}
-
-static inline __attribute__((always_inline)) enum hc_status
-read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace, struct hc_entry **out)
-{
-	struct hc_shard *shard = hc_shard_of(store, key);
-	struct hc_entry *entry = lock_entry(store, shard, key, now_ms, trace);
-
-	if (entry == NULL)
-		return HC_MISS;
-	hc_entry_ref(entry);
 	hc_shard_unlock(store, shard);
 	*out = entry;
 	return HC_OK;
@@ -288,7 +293,18 @@ hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct 
 struct hc_entry *
 hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms)
 {
-	return lock_entry(store, hc_shard_of(store, key), key, now_ms, true);
+	struct hc_shard *shard = hc_shard_of(store, key);
+	struct hc_entry *entry;
+	struct hc_place place;
+
+	hc_shard_lock(store, shard);
+	entry = hc_table_find(&shard->table, key, &place);
+	if (entry == NULL || !hc_entry_present(store, entry, now_ms)) {
+		hc_shard_unlock(store, shard);
+		return NULL;
+	}
+	count_hit(shard, entry, now_ms);
+	return entry;
 }
 
 void

@@ -11,9 +11,12 @@
  * hc_entry_unref(). An entry's bytes never change; an overwrite puts another entry in its place. Until
  * it is inserted, an entry is its creator's thread's alone.
  *
- * Valid is an entry whose epoch is its model's, whose generation is the store's, and whose expiry
+ * Valid is an entry whose epoch is its model's, whose generation has not been forgotten, and whose expiry
  * is ahead. What is not valid is not there: every function treats it as missing, and reclaims it
  * when it meets it.
+ *
+ * Of what is valid, some is suspect: it may be out of date, since changes may have been missed. Reads say so, and else
+ * it is there as all the rest is. Making everything suspect, and trusting it again, costs O(1).
  *
  * Coherence with an upstream. A stamp is a slot in a table of counters hashed by key; whatever may
  * make a copy of the key outdated bumps it. A copy on its way (a fill, the value of a write) takes
@@ -63,7 +66,7 @@ struct hc_entry {
 	 * bits, the lowest bits of the generation in the lower 16. The expiry is wall ms; or all ones:
 	 * none; or, with its highest bit, the address of a cell that holds it: it does not fit */
 	_Atomic uint64_t life;
-	_Atomic uint32_t refs;
+	_Atomic uint32_t refs; /* 0 before and after its life, as compaction sees it */
 	/* what is here and in `used` is the store's when nobody holds the entry any more: where the next such one is */
 	uint32_t created_s; /* wall seconds of the insertion; 0: not inserted. Constant from then on */
 	/* written under the shard lock, read by anyone: seconds from insertion to the last hit, coded */
@@ -212,8 +215,6 @@ uint32_t hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms);
 /* Hits since it was inserted, 255 for all beyond; how dear it is to eviction, 0 … HC_ENTRY_HOT_MAX. */
 uint32_t hc_entry_hits(const struct hc_entry *entry);
 unsigned hc_entry_hotness(const struct hc_entry *entry);
-/* The generation it is of, given the present one. */
-uint32_t hc_entry_generation(const struct hc_entry *entry, uint32_t present);
 
 /*
  * An entry of that key with room for `value_len` bytes, one reference (the caller's), the store's
@@ -275,34 +276,41 @@ void hc_store_destroy(struct hc_store *store);
 struct hc_models *hc_store_models(struct hc_store *store);
 /* Before anything is in it; `below` outlives it. */
 void hc_store_set_below(struct hc_store *store, const struct hc_store_below *below);
-/* Moves on whenever everything is forgotten. */
+/* Moves on whenever everything is forgotten or becomes suspect. */
 uint32_t hc_store_present_generation(const struct hc_store *store);
+/* The present generation when the entry, which is or was in the store, is fresh; else the one it is of. */
+uint32_t hc_store_generation_of(const struct hc_store *store, const struct hc_entry *entry);
 void hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
 /* Shards keep the last bit of what has come and gone to themselves: before hc_models_info() is to be exact. */
 void hc_store_tell_models(struct hc_store *store);
 /* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
 void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 /*
- * The process has grown by so much since it began to fill the store. While that is more than a
- * twentieth (and HC_PROCESS_SLACK) over the limit, since freed memory lies scattered between what
- * stays, entries may take less than the limit, down to half of it. To be called every 100 ms or so
- * while the store changes, by one thread; hc_store_sweep() carries it out.
+ * The process has grown by so much since it began to fill the store. What of that is neither the
+ * store's nor lies idle in the slabs of entries, beyond HC_PROCESS_SLACK (buffers of connections, what
+ * the general allocator makes of them), is taken off the limit by and by, up to half of it. To be
+ * called every 100 ms or so while the store changes, by one thread; hc_store_sweep() carries it out.
+ * False: it is not done yet.
  */
-#define HC_PROCESS_SLACK ((uint64_t)4 << 20)
-void hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
+#define HC_PROCESS_SLACK ((uint64_t)1 << 20)
+bool hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes);
 /*
  * What eviction is to save: misses (false), where small entries stay longest, since many of them fit; or
  * bytes that have to be fetched anew (true), where that counts for less. Any time.
  */
 void hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes);
 
-/* HC_OK: a valid entry, *out has a reference; HC_MISS. A hit counts for eviction. No allocation. */
+/*
+ * HC_OK: a valid entry, *out has a reference; HC_SUSPECT: the same, and it may be out of date; HC_MISS. A hit counts
+ * for eviction. No allocation.
+ */
 enum hc_status hc_store_get(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
 /* The same, but leaves no trace: for EXPLAIN, OBJECT and the like. */
 enum hc_status hc_store_peek(struct hc_store *store, struct hc_key key, int64_t now_ms, struct hc_entry **out);
 
 /*
- * The same as get for who only looks for a moment, as to copy the value: the entry without a reference, or NULL. It
+ * The same as get for who only looks for a moment, as to copy the value: the entry without a reference, or NULL, after
+ * which hc_store_get() may have something to say still. It
  * stays as it is until hc_store_give_back(), to be called at once: others wait. Nothing else of the store may be called
  * in between.
  */
@@ -394,29 +402,38 @@ void hc_store_fill_begin(struct hc_store *store, struct hc_key key, struct hc_ti
  * join it. */
 bool hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket);
 enum hc_store_fill {
-	HC_FILL_NEW,   /* the tier below does not have it */
-	HC_FILL_FILED, /* it comes from there */
+	HC_FILL_NEW,     /* from upstream: the tier below does not have it */
+	HC_FILL_DOUBTED, /* the same, while changes may be missed: it is suspect from the start */
+	HC_FILL_FILED,   /* from the tier below */
+	HC_FILL_FAILED,  /* nobody could say what there is */
 };
 
 /*
  * The fill has come (`entry`), or came to nothing (NULL). Kept when the ticket is good and no local
  * write of the key is under way: HC_OK. Otherwise HC_STALE (or HC_LIMIT, HC_NOMEM): answer from it,
  * it is not kept. Either way the stamp moves on, so that no later read joins a fill that was asked
- * for before this one came.
+ * for before this one came. NULL with HC_FILL_NEW: the key is not there, and a suspect copy of it goes.
  */
 enum hc_status hc_store_fill_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
     struct hc_entry *entry, enum hc_store_fill fill, int64_t now_ms);
+
+/*
+ * A suspect `entry` was found to be what the upstream has: fresh again, if it is what the store has still and the
+ * ticket is good: HC_OK; else HC_STALE. It expires then. With HC_FILL_DOUBTED it stays suspect. Stamps as above.
+ */
+enum hc_status hc_store_renew(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, int64_t expire_ms, enum hc_store_fill fill);
 
 /* A write is on its way upstream: the present copy goes, fills under way are not kept. Pairs with
  * write_end. */
 void hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket);
 /*
- * It was answered: `entry` is what the key holds now (NULL: nothing, or not known). Kept when
- * nothing came between and no other write of the key is under way: HC_OK; else HC_STALE, and no
+ * It was answered: `entry` is what the key holds now (NULL: nothing, or not known). Kept (HC_FILL_NEW, HC_FILL_DOUBTED)
+ * when nothing came between and no other write of the key is under way: HC_OK; else HC_STALE, and no
  * copy is left.
  */
-enum hc_status hc_store_write_end(
-    struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket, struct hc_entry *entry, int64_t now_ms);
+enum hc_status hc_store_write_end(struct hc_store *store, struct hc_key key, const struct hc_ticket *ticket,
+    struct hc_entry *entry, enum hc_store_fill fill, int64_t now_ms);
 /* True while a write of the key (or of one that shares its stamp) is under way. */
 bool hc_store_writing(struct hc_store *store, struct hc_key key);
 
@@ -431,6 +448,17 @@ void hc_store_invalidate_older(struct hc_store *store, struct hc_key key, uint64
 /* Everything is forgotten, fills and writes under way included. O(1); memory comes back by
  * sweeping. */
 void hc_store_forget_all(struct hc_store *store);
+
+/*
+ * Everything is suspect from now on; fills and writes under way are not kept. O(1). Returns the first generation that
+ * was fresh until now, for hc_store_trust().
+ */
+uint32_t hc_store_suspect_all(struct hc_store *store);
+/* What is of that generation or a later one is fresh again, but for what was made suspect alone or is forgotten. O(1).
+ */
+void hc_store_trust(struct hc_store *store, uint32_t generation);
+/* One key: its copy is suspect, until it is renewed or replaced. What is on its way is not kept. */
+void hc_store_suspect(struct hc_store *store, struct hc_key key);
 
 /* ---- walking and upkeep ---- */
 

@@ -14,7 +14,7 @@
 #define LIST_MIN 16   /* items of a list, to begin with */
 #define WORTHWHILE 10 /* the sweep goes on when more than one in so many entries was reclaimed, … */
 #define PROBE 5       /* … else it stops after this part of its time: one fifth */
-#define ADAPT 64      /* buckets added or removed in one hold, when a shard's walk is over */
+#define ADAPT 64      /* buckets added or removed in one hold, and chunks of queues, when a shard's walk is over */
 
 /* What is seen of one shard in one hold of its lock. */
 struct view {
@@ -141,7 +141,8 @@ settle_some(struct view *view)
 	uint32_t buckets = view->shard->table.buckets;
 
 	hc_shard_settle(view->shard, ADAPT, &view->garbage);
-	return view->shard->table.buckets != buckets && !hc_table_fits(&view->shard->table);
+	bool stale = hc_evict_tidy(&view->shard->evict, ADAPT);
+	return stale || (view->shard->table.buckets != buckets && !hc_table_fits(&view->shard->table));
 }
 
 /* ---- scan ---- */
@@ -268,11 +269,11 @@ hc_store_count(struct hc_store *store, int64_t now_ms)
 void
 hc_store_purge(struct hc_store *store)
 {
-	uint32_t generation = hc_store_generation(store);
+	uint32_t floor = hc_store_floor(store);
 
 	for (uint32_t i = 0; i < store->nshards; i++)
 		(void)count_by_walking(store, &store->shards[i], 0);
-	atomic_store_explicit(&store->clean_generation, generation, memory_order_release);
+	atomic_store_explicit(&store->clean_floor, floor, memory_order_release);
 }
 
 /* ---- sweep ---- */
@@ -295,9 +296,8 @@ sweep_next_shard(struct hc_store *store)
 	store->sweep_shard = 0;
 	atomic_store_explicit(&store->clean_changes, store->sweep_changes, memory_order_release);
 	/* hc_store_purge() may have been further */
-	if ((int32_t)(store->sweep_generation - atomic_load_explicit(&store->clean_generation, memory_order_relaxed)) >
-	    0)
-		atomic_store_explicit(&store->clean_generation, store->sweep_generation, memory_order_release);
+	if ((int32_t)(store->sweep_floor - atomic_load_explicit(&store->clean_floor, memory_order_relaxed)) > 0)
+		atomic_store_explicit(&store->clean_floor, store->sweep_floor, memory_order_release);
 }
 
 /* One hold of a lock. Adds to *seen and *reclaimed; returns true at the end of a shard. */
@@ -309,7 +309,7 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 
 	if (store->sweep_shard == 0 && store->sweep_cursor == 0) {
 		store->sweep_changes = hc_store_changes(store);
-		store->sweep_generation = hc_store_generation(store);
+		store->sweep_floor = hc_store_floor(store);
 	}
 	/* Nothing was cleared since the last whole walk, and nothing has expired: there is nothing to be found here. */
 	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_relaxed) == hc_store_changes(store);

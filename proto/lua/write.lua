@@ -1,10 +1,12 @@
 -- Every change of a key or a model, in one round trip: a batch of operations, carried out in order, numbered by the
--- node's sequence, and told to the fleet in one message.
+-- node's sequence, told to the fleet in one message, and kept in the journal for those who missed that.
 --
 -- KEYS[1]  the fleet's state at this node: a hash of `inc` (which life of the upstream this is), `seq` (changes so
 --          far), and `m:<model>` (the model's epoch; none is 0)
--- KEYS[i]  the key of operation i-1
--- ARGV     channel, instance, time_ms, a new incarnation in case there is none; then for each operation eight:
+-- KEYS[2]  the journal: a stream of the messages published, each under the number of its last change: `<seq>-0 e <message>`
+-- KEYS[i]  from the third on, the key of operation i-2
+-- ARGV     channel, instance, time_ms, a new incarnation in case there is none, about how many messages the journal
+--          keeps (0: there is no journal); then for each operation eight:
 --          kind    S set, D delete, E expire, P persist, C clear the model, A everything was or will be cleared;
 --                  changes of what is there: I INCRBY, J INCRBYFLOAT, Q append, R set a range;
 --                  F the source of a copy, and behind it T, its target
@@ -25,8 +27,14 @@
 --          SET that came too late), old the stored value (frame included) or false, answer of a change the new number or length; or an error.
 local MAGIC = '\245hc\1'
 local DEFAULT = 'default'
-local state = KEYS[1]
-local channel, instance, time_ms = ARGV[1], ARGV[2], ARGV[3]
+local HEAD, FIRST = 5, 3 -- arguments before those of operations; the first of their keys
+local state, journal = KEYS[1], KEYS[2]
+local channel, instance, time_ms, journal_len = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
+
+-- Behind which argument those of the operation of KEYS[i] are.
+local function args_of(i)
+	return HEAD + (i - FIRST) * 8
+end
 
 local head = redis.call('HMGET', state, 'inc', 'seq')
 local inc = tonumber(head[1])
@@ -306,7 +314,7 @@ end
 
 -- Whether one of the keys from operation i on that are set together is there.
 local function any_live(i)
-	local at = 4 + (i - 2) * 8
+	local at = args_of(i)
 	repeat
 		if is_live(KEYS[i], ARGV[at + 4]) then
 			return true
@@ -370,8 +378,8 @@ end
 
 local results = {inc}
 local blocked = false -- those that are set together
-for i = 2, #KEYS do
-	local at = 4 + (i - 2) * 8
+for i = FIRST, #KEYS do
+	local at = args_of(i)
 	local kind, flags, model, raw_model = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
 	local key, expiry, result = KEYS[i], ARGV[at + 5], nil
 	if kind == 'S' and (has(flags, 'a') or has(flags, 'b')) then
@@ -403,6 +411,7 @@ for i = 2, #KEYS do
 	elseif kind == 'C' then
 		result = clear_model(model, expiry)
 	else
+		redis.call('HDEL', state, '') -- as for a model
 		seq = seq + 1
 		result = {1, seq, 0, -2, false}
 	end
@@ -413,9 +422,23 @@ for i = 2, #KEYS do
 end
 close_event()
 
+-- What this server forgot of its own sequence, or somebody else put there, is no journal of ours.
+local function write_down(message)
+	local id = string.format('%.0f', seq) .. '-0'
+	local done = redis.pcall('XADD', journal, 'MAXLEN', '~', journal_len, id, 'e', message)
+	if failed(done) then
+		redis.call('DEL', journal)
+		redis.pcall('XADD', journal, 'MAXLEN', '~', journal_len, id, 'e', message)
+	end
+end
+
 if #events > 0 then
-	-- A server out of memory refuses this, and still deletes: the fleet must hear of it all the same.
+	local message = table.concat(events)
+	-- A server out of memory takes these all the same: something has been written before.
 	redis.pcall('HSET', state, 'seq', string.format('%.0f', seq))
-	redis.call('PUBLISH', channel, table.concat(events))
+	if journal_len ~= '0' then
+		write_down(message)
+	end
+	redis.call('PUBLISH', channel, message)
 end
 return results

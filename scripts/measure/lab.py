@@ -1,7 +1,9 @@
 """What measurements work with: servers, programs, and what others measured already."""
 
+import contextlib
 import os
 import shutil
+import tempfile
 import time
 
 from kit.processes import wait_until
@@ -59,6 +61,15 @@ class Lab:
         return self.start(kind, name, UNLIMITED[kind], wrapper)
 
     # ---- programs ----
+
+    @contextlib.contextmanager
+    def scratch(self):
+        """A path for a program's own directory, removed at the end."""
+        parent = tempfile.mkdtemp(prefix="harcad-")
+        try:
+            yield os.path.join(parent, "scratch")
+        finally:
+            shutil.rmtree(parent, ignore_errors=True)
 
     def program(self, name):
         """One of tests/sim, built beside the daemon."""

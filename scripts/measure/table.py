@@ -1,7 +1,7 @@
 """The table: a line for each row that is measured, with its target. A new row is a line here, and a function of a lab that
 gives a Reading."""
 
-from . import crowd, expiry, hits, idle, inprocess, inturn, instructions, memory, stalls
+from . import crowd, expiry, file, hits, idle, inprocess, inturn, instructions, memory, stalls
 from .row import Row, at_least, at_most, of_redis
 
 NS = "ns/op"
@@ -62,6 +62,19 @@ TABLE = (
     Row("hits-orm-night-1", "hit ratio, orm-night, 1 % of the footprint", "", at_least(0.70), hits.on_trace("orm-night", 1), 3),
     Row("hits-oltp-10", "hit ratio, oltp, 10 % of the footprint", "", at_least(0.670), hits.on_trace("oltp", 10), 3),
     Row("hits-oltp-1", "hit ratio, oltp, 1 % of the footprint", "", at_least(0.45), hits.on_trace("oltp", 1), 3),
+    # files
+    Row("file-get-cpu", "GET 4 KiB from a file, of memcached's extstore", "x", at_most(0.9), file.get_cpu, 2),
+    Row("file-get-p99", "p99 of a read from the log, of a bare pread", "x", at_most(2), file.read_p99, 2),
+    Row("file-set-cpu", "SET 4 KiB through, without the write, of no file tier", "x", at_most(1.5), file.set_cpu, 2),
+    Row("file-memory-hit", "GET hit in memory beside a busy file tier, of no file tier", "x", at_most(1.02), file.memory_hit, 2),
+    Row("file-index-bytes", "index of the file tier, an entry", "B", at_most(32), file.index_bytes, 1),
+    Row("file-start-stop", "1 M entries of 4 KiB indexed after a clean stop", "s", at_most(1.5), file.start_after("stop"), 2),
+    Row("file-start-kill", "1 M entries of 4 KiB indexed after a kill", "s", at_most(5), file.start_after("kill"), 2),
+    Row("file-hits-orm-night", "memory + files, of memory of both budgets, orm-night", "x", at_least(0.95),
+        file.two_tiers("orm-night"), 3),
+    Row("file-hits-oltp", "memory + files, of memory of both budgets, oltp", "x", at_least(0.95), file.two_tiers("oltp"), 3),
+    Row("file-writes-orm-night", "written for a byte of values, orm-night", "x", at_most(1.3), file.amplification("orm-night"), 2),
+    Row("file-writes-oltp", "written for a byte of values, oltp", "x", at_most(1.3), file.amplification("oltp"), 2),
     # where the instructions go
     Row("instructions-1", "instructions of a GET hit, pipeline 1", "", None, instructions.at_depth(1)),
     Row("instructions-16", "instructions of a GET hit, pipeline 16", "", None, instructions.at_depth(16)),

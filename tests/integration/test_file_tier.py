@@ -6,32 +6,8 @@ import subprocess
 
 import pytest
 
+from file_tier import SMALL_MEMORY, fill, loaded, tier_dir, value
 from harcad_harness import Harcad, RespError, wait_until
-
-SMALL_MEMORY = {"memory.max_bytes": "2M", "file.max_bytes": "64M"}
-
-
-def tier_dir(harcad):
-    return os.path.join(harcad.dir, ".cache", "harcad")
-
-
-def loaded(harcad):
-    """Once all that is in the files is known."""
-    return wait_until(lambda: harcad.info()["file_state"] == "on" and harcad.info(), message="the log is loaded")
-
-
-def fill(harcad, prefix, count, size=4096):
-    with harcad.raw() as conn:
-        for start in range(0, count, 200):
-            numbers = range(start, min(start + 200, count))
-            conn.send(b"".join(conn.encode("SET", f"{prefix}:{i}", value(prefix, i, size)) for i in numbers))
-            assert [conn.read_reply() for _ in numbers] == ["OK"] * len(numbers)
-
-
-def value(prefix, number, size=4096):
-    text = f"{prefix}-{number}-".encode()
-    return (text * (size // len(text) + 1))[:size]
-
 
 @pytest.fixture(params=["stop", "kill"])
 def comes_back(request):

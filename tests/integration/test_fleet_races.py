@@ -321,13 +321,13 @@ def test_what_changed_while_only_the_event_link_was_away_is_not_served(make_harc
     pair.there.command("MSET", "k", "old", "j", "old")
     pair.events_seen(2)
     assert pair.here.command("MGET", "k", "j") == [b"old", b"old"]
-    resyncs = pair.slow.info()["resyncs"]
+    replays = pair.slow.info()["replays"]
     pair.proxy.hold("events")
     pair.there.command("SET", "k", "new")
     pair.proxy.wait_held("events")
     pair.proxy.cut_links("events")  # the event is lost with it
     pair.proxy.let_go()
-    wait_until(lambda: pair.slow.info()["resyncs"] > resyncs)
+    wait_until(lambda: pair.slow.info()["replays"] > replays)
     in_step(pair.slow)
     pair.agree("k", b"new")
     pair.close()
@@ -336,7 +336,7 @@ def test_what_changed_while_only_the_event_link_was_away_is_not_served(make_harc
 def test_a_fill_from_before_the_event_link_was_cut_is_not_kept(pair):
     pair.there.command("SET", "k", "old")
     pair.events_seen(1)
-    resyncs = pair.slow.info()["resyncs"]
+    replays = pair.slow.info()["replays"]
     pair.proxy.hold("worker")
     pair.ask("GET", "k")
     pair.proxy.wait_held("worker")
@@ -345,7 +345,7 @@ def test_a_fill_from_before_the_event_link_was_cut_is_not_kept(pair):
     pair.proxy.wait_held("events")
     pair.proxy.cut_links("events")
     pair.proxy.let_go("events")
-    wait_until(lambda: pair.slow.info()["resyncs"] > resyncs)
+    wait_until(lambda: pair.slow.info()["replays"] > replays)
     pair.proxy.let_go()
     assert pair.here.read_reply() in (b"old", b"new")
     pair.agree("k", b"new")

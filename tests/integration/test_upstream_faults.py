@@ -234,7 +234,7 @@ def test_cut_event_link_alone(redis_server, fleet):
     before = fleet[1].info()
     assert redis_server.client().client_kill_filter(_type="pubsub") >= 1
     fleet[0].client().set("k", "new")
-    wait_until(lambda: fleet[1].info()["resyncs"] > before["resyncs"])
+    wait_until(lambda: fleet[1].info()["replays"] > before["replays"])
     in_step(*fleet)
     for node in fleet:
         serves(node, "k", b"new")
@@ -567,6 +567,62 @@ def test_a_model_cleared_twice_while_only_the_data_link_was_away_works_afterward
         prime(node, "k")
         serves(sibling, "k", b"new")
         assert conn.command("GET", "k") == b"new"
+
+
+def test_a_model_both_sides_cleared_is_not_fetched_before_that_is_made_up_for(redis_server, proxy, node, make_harcad):
+    """The frame is of the epoch that this daemon counted to by itself: only its list tells that a clear is still to come."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    proxy.refuse()
+    node.wait_info(upstream_state="down", event_link="down")
+    with node.raw() as here, sibling.raw() as there:
+        assert here.command("CLEAR", "MODEL", "m") == "OK"
+        assert there.command("CLEAR", "MODEL", "m") == "OK"
+        assert there.command("SET", "k", "new", "MODEL", "m") == "OK"
+        proxy.hold("control")
+        proxy.accept()
+        node.wait_info(upstream_state="up")
+        assert [here.command("GET", "k") for _ in range(3)] == [None] * 3
+        proxy.let_go()
+        in_step(node)
+
+
+@pytest.mark.parametrize("command", [["GETDEL", "k"], ["SET", "k", "x", "GET"], ["SET", "k", "x", "NX"], ["APPEND", "k", "x"],
+                                     ["COPY", "k", "other"], ["EXPIRE", "k", "100", "GT"]], ids=" ".join)
+@pytest.mark.parametrize("written", [["SET", "k", "new"], ["CLEAR", "MODEL", "m"], ["FLUSHDB"]], ids=" ".join)
+def test_p2_what_depends_on_an_outdated_key_is_refused_until_it_has_been_made_up_for(proxy, node, command, written):
+    """The worker's link is back, the one that makes up is not: what Redis has is older than what was acknowledged here."""
+    with node.raw() as conn:
+        assert conn.command("SET", "k", "old", "MODEL", "m") == "OK"
+        proxy.refuse()
+        node.wait_info(upstream_state="down", event_link="down")
+        assert conn.command(*written) == "OK"
+        proxy.hold("control")
+        proxy.accept()
+        node.wait_info(upstream_state="up")
+        assert is_down(conn.command(*command))
+        assert conn.command("SET", "free", "x") == "OK"
+        proxy.let_go()
+        in_step(node)
+        wait_until(lambda: node.info()["queued_writes"] == 0)
+        assert conn.command("GETDEL", "k") is None
+
+
+def test_p2_an_expiry_does_not_take_a_key_off_what_is_to_be_made_up_for(proxy, node):
+    with node.raw() as conn:
+        assert conn.command("SET", "k", "old") == "OK"
+        proxy.refuse()
+        node.wait_info(upstream_state="down", event_link="down")
+        assert conn.command("SET", "k", "new") == "OK"
+        proxy.hold("control")
+        proxy.accept()
+        node.wait_info(upstream_state="up")
+        assert conn.command("EXPIRE", "k", "100") == 1
+        assert conn.command("PERSIST", "k") == 1
+        assert conn.command("GET", "k") == b"new"
+        proxy.let_go()
+        in_step(node)
+        wait_until(lambda: node.info()["queued_writes"] == 0)
+        assert conn.command("GET", "k") is None
 
 
 def test_flushdb_while_it_is_down_is_made_up_for(redis_server, proxy, node, make_harcad):

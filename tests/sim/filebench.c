@@ -497,12 +497,15 @@ bench_index(uint64_t n)
 static void
 clean(void)
 {
-	char command[500];
+	DIR *listing = opendir(dir);
+	struct dirent *entry;
 
-	snprintf(
-	    command, sizeof(command), "rm -f '%s'/segment-* '%s'/tier '%s'/lock && rmdir '%s'", dir, dir, dir, dir);
-	if (system(command) != 0)
-		fprintf(stderr, "filebench: %s is left\n", dir);
+	while (listing != NULL && (entry = readdir(listing)) != NULL)
+		if (entry->d_name[0] != '.')
+			unlinkat(dirfd(listing), entry->d_name, 0);
+	if (listing != NULL)
+		closedir(listing);
+	rmdir(dir);
 }
 
 int

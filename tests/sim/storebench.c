@@ -6,6 +6,8 @@
  *     two threads   95 % hits and 5 % overwrites, uniform and by Zipf's law, against one thread: on one
  *                   store, and (what the machine allows at best) on a store each
  *     upkeep        what the sweep needs for an entry that has expired
+ *     stalls        the longest insertion while the table grows and while others are evicted, and the
+ *                   longest the sweep holds a lock
  *     memory        bytes an entry takes beyond key and value, from the resident size
  *
  * Times are of the threads' CPU clocks, so that other load on the machine disturbs them little: the
@@ -30,6 +32,7 @@
 #define VALUE_LEN 64
 #define NOW_MS 1000000
 #define ROUNDS 5
+#define REPEATS 3
 #define THREADS 2
 #define SKEW 0.99
 #define BIG ((uint64_t)1 << 30)
@@ -427,6 +430,126 @@ measure_expiry(void)
 	hc_store_destroy(store);
 }
 
+/*
+ * The longest that anything else can be kept from a shard, or a worker from its other clients: of one
+ * insertion, or of what the sweep does at a time, since without time it holds a lock once. The machine
+ * holds things up as well; but what the store itself does comes again in the same place when all is
+ * repeated, so that of each piece the least counts.
+ */
+struct pieces {
+	uint32_t *least_ns;
+	size_t n, at;
+};
+
+static int64_t piece_began_ns;
+
+static void
+begin_piece(void)
+{
+	piece_began_ns = cpu_ns();
+}
+
+static void
+end_piece(struct pieces *pieces)
+{
+	int64_t ns = cpu_ns() - piece_began_ns;
+
+	if (pieces->at < pieces->n && ns < pieces->least_ns[pieces->at])
+		pieces->least_ns[pieces->at] = (uint32_t)ns;
+	pieces->at++;
+}
+
+typedef void pieces_fn(struct pieces *pieces);
+
+static void
+measure_pieces(const char *what, size_t n, pieces_fn *run)
+{
+	struct pieces pieces = {.least_ns = must(malloc(n * sizeof(uint32_t))), .n = n};
+	uint32_t longest = 0;
+	size_t which = 0;
+
+	memset(pieces.least_ns, 0xff, n * sizeof(uint32_t));
+	for (unsigned i = 0; i < REPEATS; i++) {
+		pieces.at = 0;
+		run(&pieces);
+	}
+	for (size_t i = 0; i < n && i < pieces.at; i++) {
+		if (pieces.least_ns[i] > longest) {
+			longest = pieces.least_ns[i];
+			which = i;
+		}
+	}
+	printf("%-28s %8.0f us, the %zuth of %zu\n", what, (double)longest / 1000, which + 1, pieces.at);
+	fflush(stdout);
+	free(pieces.least_ns);
+}
+
+static void
+put_pieces(struct pieces *pieces, uint64_t max_bytes)
+{
+	struct hc_store *store = create(max_bytes);
+
+	for (uint32_t id = 0; id < pieces->n; id++) {
+		begin_piece();
+		put(store, id);
+		end_piece(pieces);
+	}
+	hc_store_destroy(store);
+}
+
+static void
+grow_pieces(struct pieces *pieces)
+{
+	put_pieces(pieces, (uint64_t)8 << 30);
+}
+
+static void
+evict_pieces(struct pieces *pieces)
+{
+	put_pieces(pieces, 64 << 20);
+}
+
+static void
+sweep_pieces(struct pieces *pieces, bool clear)
+{
+	struct hc_store *store = create(BIG);
+	struct hc_store_stats stats;
+
+	ttl_ms = clear ? 0 : 1000;
+	fill(store);
+	ttl_ms = 0;
+	if (clear)
+		hc_models_bump(hc_store_models(store), HC_MODEL_DEFAULT);
+	do {
+		begin_piece();
+		hc_store_sweep(store, NOW_MS + 1000, 0);
+		end_piece(pieces);
+		hc_store_stats(store, &stats);
+	} while (stats.entries > 0);
+	hc_store_destroy(store);
+}
+
+static void
+expire_pieces(struct pieces *pieces)
+{
+	sweep_pieces(pieces, false);
+}
+
+static void
+clear_pieces(struct pieces *pieces)
+{
+	sweep_pieces(pieces, true);
+}
+
+static void
+measure_stalls(void)
+{
+	measure_pieces("longest insertion, growing", 10 * (size_t)n_keys, grow_pieces);
+	measure_pieces("longest insertion, evicting", 2 * (size_t)n_keys, evict_pieces);
+	measure_pieces("longest piece, expired", n_keys, expire_pieces);
+	measure_pieces("longest piece, cleared", n_keys, clear_pieces);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -438,7 +561,7 @@ main(int argc, char **argv)
 	if (argc > 3)
 		n_keys = (uint32_t)strtoul(argv[3], NULL, 10);
 	if (n_ops == 0 || n_keys == 0)
-		die("usage: storebench [all|memory|one|two|hit|hit-few|… [OPERATIONS [KEYS]]]");
+		die("usage: storebench [all|memory|one|expire|stalls|two|hit|hit-few|… [OPERATIONS [KEYS]]]");
 	if (hc_hash_init() != 0)
 		die("no random numbers");
 	hc_mem_tune();
@@ -451,6 +574,8 @@ main(int argc, char **argv)
 	}
 	if (all || strcmp(what, "expire") == 0)
 		measure_expiry();
+	if (all || strcmp(what, "stalls") == 0)
+		measure_stalls();
 	if (all || strcmp(what, "two") == 0) {
 		measure_two("mixed, uniform", draw_uniform);
 		measure_two("mixed, by Zipf's law", draw_zipf);

@@ -26,7 +26,7 @@ static struct {
 	_Atomic bool armed[WORLD_CALLS];
 	_Atomic bool stopping, stopped;
 	_Atomic int64_t stop_after;
-	_Atomic long write_us, read_us;
+	_Atomic long write_us, read_us, unlink_us;
 } sys;
 
 static bool
@@ -149,6 +149,7 @@ sys_ftruncate(int fd, off_t len)
 static int
 sys_unlinkat(int dir, const char *name, int flags)
 {
+	dawdle(atomic_load(&sys.unlink_us));
 	if (faulty(WORLD_UNLINK))
 		return -1;
 	return atomic_load(&sys.stopped) ? 0 : unlinkat(dir, name, flags);
@@ -195,6 +196,7 @@ world_heal(void)
 	atomic_store(&sys.stopping, false);
 	atomic_store(&sys.stopped, false);
 	world_slow(0, 0);
+	world_slow_unlinks(0);
 }
 
 void
@@ -209,6 +211,12 @@ world_slow(long write_us, long read_us)
 {
 	atomic_store(&sys.write_us, write_us);
 	atomic_store(&sys.read_us, read_us);
+}
+
+void
+world_slow_unlinks(long us)
+{
+	atomic_store(&sys.unlink_us, us);
 }
 
 long
@@ -338,16 +346,16 @@ world_init(struct world *world, uint64_t max_bytes, uint32_t segment_bytes)
 
 /* Calls fn for each file; all the same when there is no directory. */
 static void
-each_file(struct world *world, void (*fn)(void *arg, const char *path), void *arg)
+each_file(const char *path_of, void (*fn)(void *arg, const char *path), void *arg)
 {
-	DIR *dir = opendir(world->dir);
+	DIR *dir = opendir(path_of);
 	struct dirent *entry;
 	char path[400];
 
 	if (dir == NULL)
 		return;
 	while ((entry = readdir(dir)) != NULL) {
-		snprintf(path, sizeof(path), "%s/%s", world->dir, entry->d_name);
+		snprintf(path, sizeof(path), "%s/%s", path_of, entry->d_name);
 		if (entry->d_name[0] != '.')
 			fn(arg, path);
 	}
@@ -366,8 +374,40 @@ world_fini(struct world *world)
 {
 	world_close(world);
 	world_heal();
-	each_file(world, remove_one, NULL);
-	rmdir(world->dir);
+	world_remove(world->dir);
+}
+
+void
+world_remove(const char *dir)
+{
+	each_file(dir, remove_one, NULL);
+	rmdir(dir);
+}
+
+static void
+copy_one(void *arg, const char *path)
+{
+	static char bytes[1 << 20];
+	char to[400];
+	ssize_t len;
+	int in = open(path, O_RDONLY | O_CLOEXEC), out;
+
+	snprintf(to, sizeof(to), "%s%s", (const char *)arg, strrchr(path, '/'));
+	out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (in < 0 || out < 0)
+		abort();
+	while ((len = read(in, bytes, sizeof(bytes))) > 0)
+		if (write(out, bytes, (size_t)len) != len)
+			abort();
+	close(in);
+	close(out);
+}
+
+void
+world_copy(const char *from, const char *to)
+{
+	mkdir(to, 0700);
+	each_file(from, copy_one, (void *)(uintptr_t)to);
 }
 
 static void
@@ -384,7 +424,7 @@ world_disk_bytes(struct world *world)
 {
 	uint64_t sum = 0;
 
-	each_file(world, add_size, &sum);
+	each_file(world->dir, add_size, &sum);
 	return sum;
 }
 

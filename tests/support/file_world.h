@@ -64,6 +64,8 @@ void world_heal(void);
 /* After so many more bytes written, writes stop in the midst, and all changes after that are pretended. */
 void world_stop_after(int64_t bytes);
 void world_slow(long write_us, long read_us);
+/* The next unlinks take so long. */
+void world_slow_unlinks(long us);
 long world_calls(enum world_call call);
 
 /* ---- shorthand ---- */
@@ -95,6 +97,10 @@ bool world_on(struct world *world);
 enum hc_status world_get(struct world *world, const char *key, struct world_value *out);
 /* HC_OK and equal to the string; or HC_MISS for NULL. */
 bool world_holds(struct world *world, const char *key, const char *value);
+/* The directory as a whole: its files, and itself. */
+void world_remove(const char *dir);
+/* All files of one to another, which is made when missing. */
+void world_copy(const char *from, const char *to);
 /* Of all files in the directory. */
 uint64_t world_disk_bytes(struct world *world);
 struct hc_file_stats world_stats(struct world *world);

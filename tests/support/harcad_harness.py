@@ -748,7 +748,7 @@ class Proxy:
 
     async def _pump(self, direction, reader, writer, number):
         queue = asyncio.Queue(maxsize=256)
-        filling = asyncio.ensure_future(self._fill(direction, reader, queue))
+        filling = asyncio.ensure_future(self._fill(direction, reader, queue, number))
         try:
             while True:
                 due, data = await queue.get()
@@ -758,7 +758,11 @@ class Proxy:
         finally:
             filling.cancel()
 
-    async def _fill(self, direction, reader, queue):
+    def _delay_of(self, direction, number):
+        """For how long what comes now on that connection is kept back."""
+        return self.delay if direction == DOWN else 0.0
+
+    async def _fill(self, direction, reader, queue, number):
         data = b"first"
         while data:
             await self._gates[direction].wait()
@@ -766,8 +770,7 @@ class Proxy:
                 data = await reader.read(65536)
             except OSError:
                 data = b""
-            delay = self.delay if direction == DOWN else 0.0
-            await queue.put((self._loop.time() + delay, data))
+            await queue.put((self._loop.time() + self._delay_of(direction, number), data))
 
     async def _pass(self, direction, data, writer, number):
         """Sends one piece on; b"" is the end. Returns whether there may be more."""

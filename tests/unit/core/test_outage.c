@@ -53,11 +53,15 @@ static void
 check(struct hc_outage *outage, const struct plain *plain)
 {
 	char name[16];
+	bool any_model = plain_count(plain) > plain->n_keys + (plain->all != 0);
 
 	must(hc_outage_count(outage) == plain_count(plain));
 	must(hc_outage_empty(outage) == (plain_count(plain) == 0));
-	for (unsigned i = 0; i < KEYS; i++)
-		must(hc_outage_has_key(outage, key_of(i, name)) == (plain->all != 0 || plain->keys[i] != 0));
+	for (unsigned i = 0; i < KEYS; i++) {
+		bool has = plain->all != 0 || plain->keys[i] != 0;
+		must(hc_outage_has_key(outage, key_of(i, name)) == has);
+		must(hc_outage_doubts_key(outage, key_of(i, name)) == (has || any_model));
+	}
 	for (unsigned i = 0; i < MODELS; i++)
 		must(hc_outage_has_model(outage, i) == (plain->all != 0 || plain->models[i] != 0));
 }

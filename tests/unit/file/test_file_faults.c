@@ -313,12 +313,10 @@ END_TEST
 
 START_TEST(directory_that_vanishes_is_made_again)
 {
-	char command[200];
 	struct stat st;
 
 	before();
-	snprintf(command, sizeof(command), "rm -rf %s", world.dir);
-	ck_assert_int_eq(system(command), 0);
+	world_remove(world.dir);
 	for (int i = 0; i < 10000 && world_stats(&world).faults == 0; i++)
 		usleep(1000);
 	ck_assert_uint_ge(world_stats(&world).faults, 1);
@@ -364,6 +362,35 @@ START_TEST(segment_that_cannot_be_unlinked_does_not_come_back)
 	ck_assert(world_holds(&world, "victim", NULL));
 	ck_assert(world_holds(&world, "later", "there"));
 	ck_assert_uint_le(world_disk_bytes(&world), 16 * SEGMENT);
+}
+END_TEST
+
+/* Reclaim has taken a value out of the index, and its segment is still there: a delete must be written all the same. */
+START_TEST(change_of_what_is_being_reclaimed_outlives_a_kill)
+{
+	char key[32], value[2000];
+	uint64_t mark = 0;
+
+	memset(value, 'v', sizeof(value));
+	world_slow_unlinks(400000);
+	for (int i = 0; world_stats(&world).dropped_live == 0; i++) {
+		snprintf(key, sizeof(key), "key %d", i);
+		world_put(&world, key, value, sizeof(value), HC_NO_EXPIRY, 0, &mark);
+		ck_assert(world_wait(&world, mark));
+		usleep(100);
+	}
+	for (int i = 0; i < 5000 && hc_file_find(world.file, HC_SLICE("key 1"), 0, NULL) == HC_OK; i++)
+		usleep(100);
+	uint64_t reclaimed = world_stats(&world).reclaimed;
+	ck_assert_int_eq(world_delete(&world, "key 0", NULL), HC_MISS);
+	ck_assert_int_eq(world_expire(&world, "key 1", hc_clock_wall_ms() - 1, NULL), HC_MISS);
+	ck_assert(world_sync(&world));
+	ck_assert_uint_eq(world_stats(&world).reclaimed, reclaimed);
+	world_kill(&world);
+	open_world();
+	ck_assert_int_eq(hc_file_find(world.file, HC_SLICE("key 2"), 0, NULL), HC_OK);
+	ck_assert_int_eq(hc_file_find(world.file, HC_SLICE("key 0"), 0, NULL), HC_MISS);
+	ck_assert_int_eq(hc_file_find(world.file, HC_SLICE("key 1"), 0, NULL), HC_MISS);
 }
 END_TEST
 
@@ -446,6 +473,7 @@ main(void)
 	tcase_add_test(tcase, read_error_is_an_error_once_and_forgets_nothing);
 	tcase_add_test(tcase, directory_that_vanishes_is_made_again);
 	tcase_add_test(tcase, segment_that_cannot_be_unlinked_does_not_come_back);
+	tcase_add_test(tcase, change_of_what_is_being_reclaimed_outlives_a_kill);
 	tcase_add_test(tcase, open_without_memory_or_system_says_so);
 	tcase_add_test(tcase, settings_that_cannot_be_are_refused);
 	suite_add_tcase(suite, tcase);

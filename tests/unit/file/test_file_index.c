@@ -211,35 +211,49 @@ note_item(void *arg, const struct hc_index_item *item)
 	return HC_INDEX_KEEP;
 }
 
-/* The first ten thousand stay; others come and go, so that the index grows and shrinks under the walk. */
+#define STAY 10000u
+
+static void
+put_those_that_stay(void)
+{
+	for (uint32_t key = 0; key < STAY; key++) {
+		struct hc_index_item old, item = {.hash = hash_of(key), .bytes = 16, .group = (uint16_t)key};
+		bool replaced;
+		must(put(&item, &replaced, &old) == HC_OK);
+	}
+}
+
+/* Some of those that come and go; `next` is the first of them. */
+static uint32_t
+meddle(struct rng *rng, uint32_t next, bool growing)
+{
+	for (uint32_t n = rng_below(rng, 8); n > 0; n--, next++) {
+		struct hc_index_item old, item = {.hash = hash_of(next), .bytes = 16};
+		bool replaced;
+		if (growing)
+			must(put(&item, &replaced, &old) == HC_OK);
+		else
+			take(item.hash, &old);
+	}
+	return next;
+}
+
+/* While others come and go, so that the index grows and shrinks under the walk. */
 START_TEST(index_walk_meets_what_stays)
 {
 	struct rng rng = {test_seed()};
 
+	put_those_that_stay();
 	for (int round = 0; round < 20; round++) {
 		uint64_t cursor = 0;
-		bool growing = round % 2 == 0;
-		uint32_t next = 10000;
-		for (uint32_t key = 0; key < 10000; key++) {
-			struct hc_index_item old, item = {.hash = hash_of(key), .bytes = 16, .group = (uint16_t)key};
-			bool replaced;
-			must(put(&item, &replaced, &old) == HC_OK);
-		}
+		uint32_t next = 1000000;
 		memset(met, 0, sizeof(met));
 		do {
 			hc_index_walk(index_, &cursor, note_item, NULL);
 			must(cursor >> 38 == 0);
-			for (uint32_t n = rng_below(&rng, 8); n > 0; n--) {
-				struct hc_index_item old, item = {.hash = hash_of(next + 1000000), .bytes = 16};
-				bool replaced;
-				if (growing)
-					must(put(&item, &replaced, &old) == HC_OK);
-				else
-					take(item.hash, &old);
-				next++;
-			}
+			next = meddle(&rng, next, round % 2 == 0);
 		} while (cursor != 0);
-		for (uint32_t key = 0; key < 10000; key++)
+		for (uint32_t key = 0; key < STAY; key++)
 			must_msg(met[key] >= 1, "round %d: key %u not met", round, key);
 	}
 }

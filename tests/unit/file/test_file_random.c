@@ -43,8 +43,8 @@ static struct state acked[KEYS]; /* after what was acknowledged */
 static struct op ops[OPS_MAX];   /* since then */
 static size_t ops_n;
 static struct state seen[KEYS];
-static bool may_miss;   /* a value may be lost … */
-static bool may_return; /* … and found again by a later start */
+static bool may_miss;  /* a value may be lost */
+static bool no_memory; /* allocations fail */
 static uint32_t put_number;
 
 static const char *
@@ -173,7 +173,7 @@ do_put(struct op *op)
 	fill_value(bytes, op->state.value, op->state.len);
 	enum hc_status status = world_put(
 	    &world, key_name(op->key), bytes, op->state.len, op->state.expire_ms, model_id(op->state.model), &mark);
-	must(status == HC_OK || (status == HC_NOMEM && may_return));
+	must(status == HC_OK || (status == HC_NOMEM && no_memory));
 	if (status != HC_OK)
 		op->type = OP_DELETE;
 }
@@ -195,12 +195,10 @@ do_something(void)
 	} else if (what < 950) {
 		op->type = OP_EXPIRE;
 		op->state.expire_ms = rng_below(&rng, 4) == 0 ? 1 : (int64_t)1 << (42 + rng_below(&rng, 4));
-		enum hc_status status = world_expire(&world, key_name(op->key), op->state.expire_ms, NULL);
-		if (status == HC_MISS)
-			return;
-		if (status != HC_OK)
+		/* A value that is not known (yet, while loading) is deleted. */
+		if (world_expire(&world, key_name(op->key), op->state.expire_ms, NULL) != HC_OK)
 			op->type = OP_DELETE;
-	} else if (what < 996) {
+	} else if (what < 985) {
 		op->type = OP_CLEAR_MODEL;
 		op->state.model = rng_below(&rng, MODELS);
 		if (rng_below(&rng, 4) != 0)
@@ -208,7 +206,7 @@ do_something(void)
 		world_clear_model(&world, model_id(op->state.model));
 	} else {
 		op->type = OP_CLEAR_ALL;
-		if (rng_below(&rng, 2) != 0)
+		if (rng_below(&rng, 5) != 0)
 			return;
 		world_clear_all(&world);
 	}
@@ -282,9 +280,13 @@ compare(const char *after, bool all)
 	    "after %s: no beginning of the last %zu operations explains what is there (key %u: put %u, at the end it "
 	    "was %u)",
 	    after, ops_n, last, seen[last].value, acked[last].value);
-	if (!may_return)
-		memcpy(acked, seen, sizeof(acked));
+	memcpy(acked, seen, sizeof(acked));
 	ops_n = 0;
+	/* What is missing may have been taken out of the index and be on disk still, and come back: now it may not. */
+	for (uint32_t i = 0; may_miss && i < KEYS; i++)
+		if (seen[i].value == 0)
+			world_delete(&world, key_name(i), NULL);
+	acknowledge();
 }
 
 static void
@@ -425,7 +427,7 @@ END_TEST
 /* An allocation that fails costs at most what it was for; what was deleted for want of memory stays so. */
 START_TEST(random_histories_without_memory_bring_nothing_back)
 {
-	may_miss = may_return = true;
+	may_miss = no_memory = true;
 	memset(acked, 0, sizeof(acked));
 	rng.state = test_seed();
 	world_init(&world, 12 * 64 << 10 | 8192, 64 << 10);
@@ -440,8 +442,7 @@ START_TEST(random_histories_without_memory_bring_nothing_back)
 		}
 		hc_mem_fail_after(0);
 		ck_assert(world_on(&world));
-		uint32_t what = rng_below(&rng, 4);
-		round_of(what == 3 ? 4 : what);
+		round_of(rng_below(&rng, 5));
 		if (rng_below(&rng, 2) == 0) {
 			/* Loading without memory. */
 			world_restart(&world);

@@ -233,7 +233,7 @@ START_TEST(fleet_seq_counts_each_key_and_never_goes_back)
 }
 END_TEST
 
-START_TEST(fleet_events_of_later_versions_and_types_are_passed_over)
+START_TEST(fleet_events_of_later_versions_are_passed_over_and_of_later_types_handed_on)
 {
 	static const char later[] =
 	    "*2\r\n$1\r\n2\r\n$3\r\nset\r\n"
@@ -246,7 +246,7 @@ START_TEST(fleet_events_of_later_versions_and_types_are_passed_over)
 	message.len = sizeof(later) - 1;
 	add(&message, HC_EVENT_DEL, "s", 5, two_keys, 2);
 	must(receive(fleet, hc_slice(message.bytes, message.len), &applied) == 3);
-	must(applied.events == 1 && applied.last == HC_EVENT_DEL);
+	must(applied.events == 2 && applied.last == HC_EVENT_DEL);
 	hc_fleet_destroy(fleet);
 }
 END_TEST
@@ -478,7 +478,7 @@ main(void)
 	tcase_add_test(tcase, fleet_event_of_a_sibling_is_applied);
 	tcase_add_test(tcase, fleet_own_events_are_told_apart_and_their_seq_is_known);
 	tcase_add_test(tcase, fleet_seq_counts_each_key_and_never_goes_back);
-	tcase_add_test(tcase, fleet_events_of_later_versions_and_types_are_passed_over);
+	tcase_add_test(tcase, fleet_events_of_later_versions_are_passed_over_and_of_later_types_handed_on);
 	tcase_add_test(tcase, fleet_event_of_many_keys_finds_room);
 	tcase_add_test(tcase, fleet_message_cut_short_anywhere_is_malformed);
 	tcase_add_test(tcase, fleet_message_with_any_byte_changed_does_no_harm);

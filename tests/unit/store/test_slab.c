@@ -1,62 +1,321 @@
 /*
- * Slabs: blocks of any size do not overlap, are used again, and give their pages back.
+ * Slabs, against a model: blocks of any size do not overlap, are used again, give their pages back,
+ * and can be compacted; what hc_slab_usage() says is what the process takes. Under the sanitizers too:
+ * the slabs are switched on, and freed blocks are poisoned.
  */
+#include <pthread.h>
+#include <sys/resource.h>
 #include "support.h"
 #include "store/slab.h"
 
-#define BLOCKS 20000
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1 /* memory in use and address space are not ours alone */
+#else
+#define SANITIZED 0
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
+#define BLOCKS 3000
+#define THREADS 3
+
+/* A block as the tests have it. The slabs see `word` only, and 0 there once it is freed. */
+struct content {
+	void *next;
+	_Atomic uint64_t word; /* 0 not in use; 1 in use; 2 in use, and pinned by compaction; 3 not to be moved */
+	uint32_t at;           /* in blocks[] */
+	uint32_t fill;         /* what all bytes behind are */
+	unsigned char bytes[];
+};
+
+struct block {
+	struct content *content;
+	size_t size;
+};
+
+static struct block blocks[BLOCKS];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of `content` in blocks[], as a shard's for its table */
+
+static void
+set_up(void)
+{
+	hc_slab_use_slabs(true);
+}
+
+/* Small ones mostly, as in life; all classes. */
+static size_t
+draw_size(struct rng *rng)
+{
+	size_t size = (size_t)48 << rng_below(rng, 12);
+
+	return size + rng_below(rng, (uint32_t)size) / 2;
+}
+
+/* For blocks[at]; not to be moved yet. */
+static struct block
+prepare(unsigned at, size_t size, uint32_t fill)
+{
+	struct content *content = hc_slab_alloc(size);
+
+	must(content != NULL);
+	must((uintptr_t)content % HC_SLAB_ALIGN == 0);
+	must(size > HC_SLAB_BLOCK_MAX || atomic_load(&content->word) == 0);
+	must(hc_slab_footprint(content, size) >= size);
+	must(size > HC_SLAB_BLOCK_MAX || hc_slab_footprint(content, size) <= (size < 32 ? 32 : size + size / 32 + HC_SLAB_ALIGN));
+	content->at = at;
+	content->fill = fill;
+	memset(content->bytes, (unsigned char)fill, size - sizeof(*content));
+	atomic_store(&content->word, 3);
+	return (struct block){content, size};
+}
+
+static void
+make(struct block *block, size_t size, uint32_t fill)
+{
+	*block = prepare((unsigned)(block - blocks), size, fill);
+	atomic_store(&block->content->word, 1);
+}
+
+static void
+check_block(const struct block *block)
+{
+	const struct content *content = block->content;
+	size_t len = block->size - sizeof(*content);
+
+	must(content->at == block - blocks);
+	must(len == 0 || (content->bytes[0] == (unsigned char)content->fill &&
+			     memcmp(content->bytes, content->bytes + 1, len - 1) == 0));
+}
+
+static void
+drop(struct block *block)
+{
+	if (block->content == NULL)
+		return;
+	check_block(block);
+	atomic_store(&block->content->word, 0);
+	hc_slab_free(block->content, block->size);
+	block->content = NULL;
+}
+
+static void
+drop_all(void)
+{
+	for (unsigned i = 0; i < BLOCKS; i++)
+		drop(&blocks[i]);
+}
+
+static uint64_t
+live(void)
+{
+	struct hc_slab_usage usage;
+
+	hc_slab_usage(&usage);
+	must(usage.resident >= usage.live && usage.resident - usage.live >= usage.holes);
+	return usage.live;
+}
+
+static uint64_t
+footprints(void)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		if (blocks[i].content != NULL && blocks[i].size <= HC_SLAB_BLOCK_MAX)
+			bytes += hc_slab_footprint(blocks[i].content, blocks[i].size);
+	}
+	return bytes;
+}
+
+static uint64_t
+resident(void)
+{
+	struct hc_slab_usage usage;
+
+	hc_slab_usage(&usage);
+	return usage.resident;
+}
+
+/* ---- compaction by a mover of our own ---- */
+
+static bool
+pin(void *block)
+{
+	uint64_t word = 1;
+
+	return atomic_compare_exchange_strong(&((struct content *)block)->word, &word, 2);
+}
+
+static bool
+move(void *from, void *to, void *arg)
+{
+	struct content *source = from, *target = to;
+	unsigned *refused = arg;
+
+	pthread_mutex_lock(&lock);
+	struct block *block = &blocks[source->at];
+	must(block->content == source);
+	check_block(block);
+	bool moved = refused == NULL || (*refused)++ % 3 != 0;
+	if (moved) {
+		must(atomic_load(&target->word) == 0);
+		target->at = source->at;
+		target->fill = source->fill;
+		memcpy(target->bytes, source->bytes, block->size - sizeof(*source));
+		atomic_store(&target->word, 1);
+		block->content = target;
+	}
+	atomic_store(&source->word, moved ? 0 : 1);
+	pthread_mutex_unlock(&lock);
+	return moved;
+}
+
+/* Until there is nothing to gain. */
+static void
+compact(unsigned *refused)
+{
+	const struct hc_slab_mover mover = {pin, move, refused};
+	struct hc_slab_compaction compaction = {0};
+	unsigned steps = 0;
+
+	while (hc_slab_compact(&compaction, &mover) > 0)
+		must(++steps < 100 * BLOCKS);
+}
+
+/* ---- tests ---- */
 
 START_TEST(slab_blocks_in_random_order_keep_their_bytes)
 {
-	static struct {
-		unsigned char *ptr;
-		size_t size;
-		unsigned char fill;
-	} blocks[BLOCKS];
 	struct rng rng = {test_seed()};
 
-	for (unsigned n = 0; n < 300000; n++) {
-		unsigned i = rng_below(&rng, BLOCKS);
-		if (blocks[i].ptr != NULL) {
-			must(blocks[i].ptr[0] == blocks[i].fill);
-			must(blocks[i].ptr[blocks[i].size - 1] == blocks[i].fill);
-			hc_slab_free(blocks[i].ptr, blocks[i].size);
-		}
-		blocks[i].size = 1 + rng_below(&rng, HC_SLAB_BLOCK_MAX + 20);
-		blocks[i].fill = (unsigned char)n;
-		blocks[i].ptr = hc_slab_alloc(blocks[i].size);
-		must((uintptr_t)blocks[i].ptr % 16 == 0);
-		must(hc_slab_footprint(blocks[i].ptr, blocks[i].size) >= blocks[i].size);
-		memset(blocks[i].ptr, blocks[i].fill, blocks[i].size);
+	for (unsigned n = 0; n < 60000; n++) {
+		struct block *block = &blocks[rng_below(&rng, BLOCKS)];
+		drop(block);
+		if (rng_below(&rng, 4) > 0)
+			make(block, draw_size(&rng), n);
+		if (n % 4000 == 0)
+			must(live() == footprints());
 	}
-	for (unsigned i = 0; i < BLOCKS; i++) {
-		if (blocks[i].ptr != NULL)
-			hc_slab_free(blocks[i].ptr, blocks[i].size);
+	drop_all();
+	must(live() == 0);
+}
+END_TEST
+
+START_TEST(slab_every_size_fits_its_block)
+{
+	for (size_t size = sizeof(struct content); size <= HC_SLAB_BLOCK_MAX + 100; size += 1 + size / 200) {
+		make(&blocks[0], size, (uint32_t)size);
+		make(&blocks[1], size, (uint32_t)size + 1);
+		drop(&blocks[0]);
+		drop(&blocks[1]);
 	}
 }
 END_TEST
 
+static const size_t some_sizes[] = {64, 112, 700, 4200, 9000, 20500, 65600, 100000};
+
+/* Whichever are freed last, the process has the memory back; and takes what the slabs say meanwhile. */
 START_TEST(slab_memory_comes_back)
 {
-	enum { N = 400000 };
-	void **blocks = calloc(N, sizeof(*blocks));
-	size_t before = hc_mem_resident();
+	size_t size = some_sizes[_i];
+	uint32_t n = (uint32_t)((size_t)(40 << 20) / size);
+	void **all = calloc(n, sizeof(*all));
+	struct rng rng = {test_seed()};
 
-	for (unsigned i = 0; i < N; i++) {
-		blocks[i] = hc_slab_alloc(112);
-		memset(blocks[i], 1, 112);
+	memset(all, 1, n * sizeof(*all));
+	size_t before = hc_mem_resident();
+	for (uint32_t i = 0; i < n; i++) {
+		all[i] = hc_slab_alloc(size);
+		must(all[i] != NULL);
+		memset(all[i], 1, size);
 	}
-	size_t full = hc_mem_resident();
-	must(full - before > (size_t)N * 112 * 9 / 10);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-	must(full - before - N * sizeof(*blocks) < (size_t)N * 118);
-#endif
-	for (unsigned i = 0; i < N; i++)
-		hc_slab_free(blocks[i], 112);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-	must(full - hc_mem_resident() > (size_t)N * 112 * 9 / 10);
-#endif
-	free(blocks);
+	size_t full = hc_mem_resident() - before;
+	must(SANITIZED || full > (size_t)n * size);
+	must(SANITIZED || full < (size_t)n * (size + size / 32 + 16) + (2 << 20));
+	must(SANITIZED || (full < resident() + (1 << 20) && resident() < full + (1 << 20)));
+	for (uint32_t i = n; i > 0; i--) {
+		uint32_t at = rng_below(&rng, i);
+		memset(all[at], 0, size);
+		hc_slab_free(all[at], size);
+		all[at] = all[i - 1];
+	}
+	must(resident() < 1 << 20);
+	must(SANITIZED || hc_mem_resident() - before < 2 << 20);
+	free(all);
+}
+END_TEST
+
+/* One in eight stays: without compaction, no slab would come free. */
+START_TEST(slab_compaction_closes_holes)
+{
+	size_t size = some_sizes[_i] + 100;
+	struct rng rng = {test_seed()};
+
+	for (unsigned i = 0; i < BLOCKS; i++)
+		make(&blocks[i], size, i);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		if (rng_below(&rng, 8) > 0)
+			drop(&blocks[i]);
+	}
+	uint64_t sparse = resident();
+	compact(NULL);
+	struct hc_slab_usage usage;
+	hc_slab_usage(&usage);
+	must_msg(usage.resident < usage.live + usage.live / 3 + (64 << 10), "%lu of %lu, were %lu",
+	    (unsigned long)usage.live, (unsigned long)usage.resident, (unsigned long)sparse);
+	must(live() == footprints());
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		if (blocks[i].content != NULL)
+			check_block(&blocks[i]);
+	}
+	drop_all();
+}
+END_TEST
+
+START_TEST(slab_compaction_while_sizes_change_keeps_all_bytes)
+{
+	struct rng rng = {test_seed()};
+	unsigned refused = 0;
+	size_t size = 0;
+
+	for (unsigned n = 0; n < 60000; n++) {
+		if (n % 5000 == 0)
+			size = draw_size(&rng);
+		struct block *block = &blocks[rng_below(&rng, BLOCKS)];
+		drop(block);
+		make(block, rng_below(&rng, 10) > 0 ? size : draw_size(&rng), n);
+		if (rng_below(&rng, 500) == 0)
+			drop(&blocks[rng_below(&rng, BLOCKS)]);
+		if (n % 1000 == 0) {
+			compact(n % 3000 == 0 ? &refused : NULL);
+			must(live() == footprints());
+		}
+	}
+	drop_all();
+	must(live() == 0);
+}
+END_TEST
+
+/* What is pinned, or being written, is where it was. */
+START_TEST(slab_compaction_leaves_alone_what_it_may_not_move)
+{
+	static struct content *where[BLOCKS];
+
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		make(&blocks[i], 300, i);
+		where[i] = blocks[i].content;
+		if (i % 7 == 0)
+			atomic_store(&where[i]->word, 3);
+	}
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		if (i % 7 != 0 && i % 5 != 0)
+			drop(&blocks[i]);
+	}
+	compact(NULL);
+	for (unsigned i = 0; i < BLOCKS; i += 7)
+		must(blocks[i].content == where[i]);
+	drop_all();
 }
 END_TEST
 
@@ -66,7 +325,126 @@ START_TEST(slab_alloc_fails_when_told_to)
 	ck_assert_ptr_null(hc_slab_alloc(100));
 	hc_mem_fail_after(1);
 	ck_assert_ptr_null(hc_slab_alloc(1000));
+	hc_mem_fail_after(1);
+	ck_assert_ptr_null(hc_slab_alloc(HC_SLAB_BLOCK_MAX + 1));
 	hc_mem_fail_after(0);
+}
+END_TEST
+
+/* The kernel gives no more: NULL, and all goes on with what there is. */
+START_TEST(slab_alloc_without_address_space_fails_softly)
+{
+	struct rlimit old, none = {64 << 20, 64 << 20};
+	enum { SIZE = 60000 };
+	unsigned n = 0;
+
+	if (SANITIZED)
+		return;
+	ck_assert_int_eq(getrlimit(RLIMIT_AS, &old), 0);
+	none.rlim_max = old.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_AS, &none), 0);
+	while (n < BLOCKS && (blocks[n].content = hc_slab_alloc(SIZE)) != NULL) {
+		memset(blocks[n].content, 0, SIZE);
+		n++;
+	}
+	must(n < BLOCKS);
+	for (unsigned i = 0; i < n; i++)
+		hc_slab_free(blocks[i].content, SIZE);
+	for (unsigned i = 0; i < n; i++) {
+		blocks[i].content = hc_slab_alloc(SIZE / 3);
+		must(blocks[i].content != NULL);
+	}
+	ck_assert_int_eq(setrlimit(RLIMIT_AS, &old), 0);
+	for (unsigned i = 0; i < n; i++) {
+		hc_slab_free(blocks[i].content, SIZE / 3);
+		blocks[i].content = NULL;
+	}
+	must(live() == 0);
+}
+END_TEST
+
+#ifdef __SANITIZE_ADDRESS__
+START_TEST(slab_freed_and_unused_bytes_are_poisoned)
+{
+	char *block = hc_slab_alloc(104), *other = hc_slab_alloc(112);
+
+	must(!__asan_address_is_poisoned(block) && !__asan_address_is_poisoned(block + 103));
+	must(__asan_address_is_poisoned(block + 104));
+	memset(block, 0, 104);
+	memset(other, 0, 112);
+	hc_slab_free(block, 104);
+	must(__asan_address_is_poisoned(block) && __asan_address_is_poisoned(block + 103));
+	must(!__asan_address_is_poisoned(other));
+	hc_slab_free(other, 112);
+	must(__asan_address_is_poisoned(other));
+}
+END_TEST
+#endif
+
+/* ---- threads ---- */
+
+static _Atomic bool over;
+
+/* Puts the block in its place. Returns what was there, or, when that is being moved, the block again. */
+static struct block
+swap(unsigned at, struct block block)
+{
+	pthread_mutex_lock(&lock);
+	struct block old = blocks[at];
+	uint64_t word = 1;
+	if (old.content == NULL || atomic_compare_exchange_strong(&old.content->word, &word, 3)) {
+		blocks[at] = block;
+		atomic_store(&block.content->word, 1);
+	} else {
+		old = block;
+	}
+	pthread_mutex_unlock(&lock);
+	return old;
+}
+
+/* Each has its own part of blocks[]. */
+static void *
+churn(void *arg)
+{
+	unsigned first = (unsigned)(uintptr_t)arg * (BLOCKS / THREADS);
+	struct rng rng = {first + 1};
+
+	for (unsigned n = 0; n < 30000; n++) {
+		unsigned at = first + rng_below(&rng, BLOCKS / THREADS);
+		size_t size = rng_below(&rng, 4) > 0 ? 200 : draw_size(&rng) / 4 + 48;
+		struct block old = swap(at, prepare(at, size, n));
+		if (old.content == NULL)
+			continue;
+		must(old.content->at == at);
+		atomic_store(&old.content->word, 0);
+		hc_slab_free(old.content, old.size);
+	}
+	return NULL;
+}
+
+static void *
+compact_all_the_time(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&over))
+		compact(NULL);
+	return NULL;
+}
+
+START_TEST(slab_threads_and_compaction_at_once_keep_all_bytes)
+{
+	pthread_t threads[THREADS], compactor;
+
+	must(pthread_create(&compactor, NULL, compact_all_the_time, NULL) == 0);
+	for (uintptr_t i = 0; i < THREADS; i++)
+		must(pthread_create(&threads[i], NULL, churn, (void *)i) == 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	atomic_store(&over, true);
+	pthread_join(compactor, NULL);
+	must(live() == footprints());
+	drop_all();
+	must(live() == 0);
 }
 END_TEST
 
@@ -75,11 +453,22 @@ main(void)
 {
 	Suite *suite = suite_create("slab");
 	TCase *tcase = tcase_create("slab");
+	int sizes = sizeof(some_sizes) / sizeof(some_sizes[0]);
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, set_up, NULL);
 	tcase_add_test(tcase, slab_blocks_in_random_order_keep_their_bytes);
-	tcase_add_test(tcase, slab_memory_comes_back);
+	tcase_add_test(tcase, slab_every_size_fits_its_block);
+	tcase_add_loop_test(tcase, slab_memory_comes_back, 0, sizes);
+	tcase_add_loop_test(tcase, slab_compaction_closes_holes, 0, sizes);
+	tcase_add_test(tcase, slab_compaction_while_sizes_change_keeps_all_bytes);
+	tcase_add_test(tcase, slab_compaction_leaves_alone_what_it_may_not_move);
 	tcase_add_test(tcase, slab_alloc_fails_when_told_to);
+	tcase_add_test(tcase, slab_alloc_without_address_space_fails_softly);
+#ifdef __SANITIZE_ADDRESS__
+	tcase_add_test(tcase, slab_freed_and_unused_bytes_are_poisoned);
+#endif
+	tcase_add_test(tcase, slab_threads_and_compaction_at_once_keep_all_bytes);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
 }

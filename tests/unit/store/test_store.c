@@ -453,7 +453,7 @@ END_TEST
 
 START_TEST(process_grown_over_the_limit_takes_from_the_budget)
 {
-	uint64_t limit = 1 << 20, grown = limit + limit / 10 + HC_PROCESS_SLACK;
+	uint64_t limit = 1 << 20, grown = limit + limit / 5 + HC_PROCESS_SLACK;
 
 	fill_up(0, 10000, 200);
 	uint64_t before = bytes();
@@ -463,7 +463,7 @@ START_TEST(process_grown_over_the_limit_takes_from_the_budget)
 		;
 	ck_assert_uint_lt(bytes(), before - limit / 11);
 	for (unsigned i = 0; i < 100; i++) /* never more than half of it */
-		hc_store_fit_process(store, grown);
+		hc_store_fit_process(store, 3 * grown);
 	fill_up(10000, 3000, 200);
 	ck_assert_uint_gt(bytes(), limit / 3);
 	ck_assert_uint_lt(bytes(), limit - limit / 3);

@@ -223,7 +223,7 @@ op_ticket(uint32_t i)
 	if (overtaken)
 		op_del(i);
 	status = fill ? hc_store_fill_end(w.store, key_of(i), &ticket, entry, HC_FILL_NEW, w.now_ms)
-		      : hc_store_write_end(w.store, key_of(i), &ticket, entry, w.now_ms);
+		      : hc_store_write_end(w.store, key_of(i), &ticket, entry, HC_FILL_NEW, w.now_ms);
 	hc_entry_unref(entry);
 	if (next.expire_ms <= w.now_ms) {
 		must(status == HC_STALE);

@@ -105,7 +105,7 @@ write_one(struct worker *w, uint32_t i, struct hc_key key)
 	case 3:
 		hc_store_write_begin(store, key, &ticket);
 		wrong_if(!hc_store_writing(store, key));
-		hc_store_write_end(store, key, &ticket, entry, NOW);
+		hc_store_write_end(store, key, &ticket, entry, HC_FILL_NEW, NOW);
 		break;
 	default:
 		hc_store_expire(store, key, 0, NOW + rng_below(&w->rng, 100), NOW, &old);

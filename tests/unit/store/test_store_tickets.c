@@ -83,7 +83,7 @@ end_write(struct actor *a)
 
 	memcpy(hc_entry_value_ptr(a->entry), &a->value, sizeof(a->value));
 	known(a->value);
-	status = hc_store_write_end(store, key, &a->ticket, a->entry, NOW);
+	status = hc_store_write_end(store, key, &a->ticket, a->entry, HC_FILL_NEW, NOW);
 	must(status == HC_OK || status == HC_STALE);
 }
 
@@ -291,7 +291,7 @@ START_TEST(fill_during_a_write_is_not_kept_nor_joined)
 	hc_store_fill_begin(store, key, &during);
 	ck_assert_int_eq(hc_store_fill_end(store, key, &during, entry, HC_FILL_NEW, NOW), HC_STALE);
 	ck_assert(holds_nothing());
-	hc_store_write_end(store, key, &write, NULL, NOW);
+	hc_store_write_end(store, key, &write, NULL, HC_FILL_NEW, NOW);
 	hc_entry_unref(entry);
 }
 END_TEST
@@ -303,15 +303,15 @@ START_TEST(write_with_another_under_way_leaves_nothing)
 
 	hc_store_write_begin(store, key, &first);
 	hc_store_write_begin(store, key, &second);
-	ck_assert_int_eq(hc_store_write_end(store, key, &second, entry, NOW), HC_STALE);
+	ck_assert_int_eq(hc_store_write_end(store, key, &second, entry, HC_FILL_NEW, NOW), HC_STALE);
 	ck_assert(holds_nothing());
 	ck_assert(hc_store_writing(store, key));
-	ck_assert_int_eq(hc_store_write_end(store, key, &first, entry, NOW), HC_STALE);
+	ck_assert_int_eq(hc_store_write_end(store, key, &first, entry, HC_FILL_NEW, NOW), HC_STALE);
 	ck_assert(holds_nothing());
 	ck_assert(!hc_store_writing(store, key));
 	hc_store_write_begin(store, key, &first);
 	put_another();
-	ck_assert_int_eq(hc_store_write_end(store, key, &first, entry, NOW), HC_STALE);
+	ck_assert_int_eq(hc_store_write_end(store, key, &first, entry, HC_FILL_NEW, NOW), HC_STALE);
 	ck_assert(holds_nothing());
 	hc_entry_unref(entry);
 }
@@ -328,7 +328,7 @@ START_TEST(fill_created_after_forget_is_stale)
 	hc_store_forget_all(store);
 	ck_assert(!hc_store_ticket_good(store, key, &ticket));
 	entry = make_entry(1);
-	must(hc_store_write_end(store, key, &ticket, entry, NOW) == HC_STALE);
+	must(hc_store_write_end(store, key, &ticket, entry, HC_FILL_NEW, NOW) == HC_STALE);
 	must(hc_store_get(store, key, NOW, &found) == HC_MISS);
 	hc_entry_unref(entry);
 }

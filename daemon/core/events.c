@@ -1,0 +1,132 @@
+/*
+ * Events: what they say is applied, be they live or replayed. Main thread.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/sync.h"
+
+/*
+ * Own events come back as well. Mostly they tell nothing new; but one of a write whose answer never came tells that
+ * it was carried out after all, perhaps after its key had been fetched anew.
+ */
+static void
+invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
+{
+	struct hc_core *core = sync->core;
+
+	for (size_t i = 0; i < event->nkeys; i++) {
+		struct hc_slice key = event->keys[i];
+		uint64_t version = event->seq == 0 ? 0 : event->seq + i;
+		if (key.len < core->prefix.len || memcmp(key.ptr, core->prefix.ptr, core->prefix.len) != 0)
+			continue; /* a sibling of another prefix */
+		key = hc_slice(key.ptr + core->prefix.len, key.len - core->prefix.len);
+		struct hc_key hashed = hc_key(key);
+		if (own)
+			hc_store_invalidate_older(core->store, hashed, version);
+		else
+			hc_store_invalidate(core->store, hashed, version);
+		if (live)
+			hc_sync_told_of(sync, hashed);
+	}
+	if (!own)
+		hc_stats_add(sync->stats, invalidations_in, event->nkeys);
+	hc_tier_kick(core->tier);
+}
+
+void
+hc_sync_doubt_everything(struct hc_sync *sync)
+{
+	hc_doubt_all(sync->core->doubt);
+	hc_stats_count(sync->stats, resyncs);
+	hc_sync_fence(sync);
+}
+
+static void
+apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
+{
+	struct hc_core *core = sync->core;
+	struct hc_slice name = event->model.len > 0 ? event->model : HC_SLICE("default");
+	uint32_t id;
+
+	switch (event->type) {
+	case HC_EVENT_SET:
+	case HC_EVENT_DEL:
+	case HC_EVENT_EXPIRE:
+		invalidate_keys(sync, event, own, live);
+		return;
+	case HC_EVENT_CLEAR_MODEL:
+		if (hc_models_intern(core->models, name, &id) == HC_OK)
+			hc_models_raise(core->models, id, (uint32_t)event->epoch);
+		break;
+	case HC_EVENT_CLEAR_ALL:
+		if (!own) /* its own part is done by whoever flushes */
+			hc_core_clear_all(core);
+		break;
+	default:
+		/* Of a later version: it may have changed anything. */
+		hc_sync_doubt_everything(sync);
+		return;
+	}
+	if (!own)
+		hc_stats_count(sync->stats, invalidations_in);
+}
+
+static void
+apply_live(void *arg, const struct hc_event *event, bool own)
+{
+	struct hc_sync *sync = arg;
+
+	if (event->seq > 0)
+		(void)hc_heard_live(&sync->heard, event->seq, hc_event_last_seq(event));
+	apply(sync, event, own, true);
+}
+
+static void
+apply_replayed(void *arg, const struct hc_event *event, bool own)
+{
+	struct hc_sync *sync = arg;
+
+	if (sync->replay_broken || !hc_heard_replayed(&sync->heard, event->seq, hc_event_last_seq(event))) {
+		sync->replay_broken = true;
+		return;
+	}
+	apply(sync, event, own, false);
+}
+
+static struct hc_slice
+bytes_of(const redisReply *payload)
+{
+	return hc_slice(payload->str, (size_t)payload->len);
+}
+
+void
+hc_sync_on_message(struct hc_sync *sync, const redisReply *payload)
+{
+	static struct hc_log_limit limit;
+
+	if (payload->type != REDIS_REPLY_STRING)
+		return;
+	sync->message_ms = hc_clock_mono_ms();
+	long n = hc_fleet_receive(sync->core->fleet, bytes_of(payload), apply_live, sync);
+	if (n > 0)
+		hc_stats_add(sync->stats, events_received, (uint64_t)n);
+	if (n < 0) {
+		hc_stats_count(sync->stats, events_bad);
+		if (hc_log_allow(&limit, 1000))
+			hc_log(HC_LOG_WARN, "event_malformed", "bytes=%d", (int)payload->len);
+		hc_sync_doubt_everything(sync); /* it may have told of anything */
+	}
+	/* While not in step yet, the state's answer is waited for. */
+	uint64_t hole_end = hc_heard_hole_end(&sync->heard);
+	if (hole_end > 0 && sync->following && !sync->asking)
+		hc_sync_replay(sync, hole_end);
+}
+
+bool
+hc_sync_on_replayed(struct hc_sync *sync, const redisReply *payload)
+{
+	if (payload->type != REDIS_REPLY_STRING)
+		return false;
+	sync->replay_broken = false;
+	return hc_fleet_receive(sync->core->fleet, bytes_of(payload), apply_replayed, sync) > 0 && !sync->replay_broken;
+}

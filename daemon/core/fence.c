@@ -1,0 +1,132 @@
+/*
+ * The fence: the proof that no event was missed so far. Main thread.
+ *
+ *     control link: HMGET state inc seq, INFO replication ─→ answered: up to `seq` all has been published
+ *     event link:   PING ─→ PONG: all that was published before it was sent has come ─→ has `seq` been heard?
+ *
+ * It holds from the moment at which the first question was sent. Silence proves nothing: a connection cut without a
+ * word, a server that hangs, a link that leads elsewhere, all of them end in a lease that is not renewed.
+ */
+#include <inttypes.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "core/life.h"
+#include "core/sync.h"
+
+static uint64_t
+number_of(const redisReply *value)
+{
+	uint64_t n = 0;
+
+	if (value->type == REDIS_REPLY_STRING)
+		(void)hc_num_u64(hc_slice(value->str, (size_t)value->len), &n);
+	return n;
+}
+
+static void
+arm_lease_end(struct hc_sync *sync)
+{
+	int64_t left_ms = hc_doubt_lease_end_ms(sync->core->doubt) - hc_clock_mono_ms();
+	struct timeval left = {0, 0};
+
+	if (left_ms > 0)
+		left = (struct timeval){left_ms / 1000, left_ms % 1000 * 1000};
+	event_add(sync->lease_end, &left);
+}
+
+static void
+on_pong(void *arg, enum hc_status status, const redisReply *reply)
+{
+	struct hc_sync *sync = arg;
+	struct hc_fence *fence = &sync->fence;
+
+	(void)reply;
+	if (!fence->asked)
+		return;
+	fence->asked = false;
+	if (status != HC_OK || !sync->following || sync->replaying)
+		return;
+	if (sync->heard.upto < fence->seq) {
+		hc_log(HC_LOG_WARN, "fleet_events_missing", "heard=%" PRIu64 " seq=%" PRIu64, sync->heard.upto,
+		    fence->seq);
+		hc_sync_replay(sync, fence->seq);
+		return;
+	}
+	bool was = atomic_load(&sync->core->coherent);
+	if (!hc_doubt_fenced(sync->core->doubt, fence->asked_ms))
+		return; /* it took a whole lease */
+	sync->fence_restarted = false;
+	arm_lease_end(sync);
+	if (was)
+		return;
+	hc_log(HC_LOG_INFO, "fleet_in_step", "incarnation=%" PRIu32 " heard=%" PRIu64 " queued=%" PRIu64,
+	    sync->incarnation, sync->heard.upto, hc_outage_count(sync->core->outage));
+	hc_sync_make_up(sync);
+}
+
+/* At once; but what does not hold even then is left to the next tick. */
+static void
+start_over(struct hc_sync *sync)
+{
+	bool again = sync->fence_restarted;
+
+	sync->fence.asked = false;
+	sync->fence_restarted = true;
+	sync->following = false;
+	hc_doubt_unfenced(sync->core->doubt);
+	if (!again)
+		hc_sync_get_in_step(sync);
+}
+
+static void
+on_state(void *arg, enum hc_status status, const redisReply *reply)
+{
+	struct hc_sync *sync = arg;
+	struct hc_fence *fence = &sync->fence;
+
+	if (status != HC_OK || reply->type == REDIS_REPLY_ERROR) {
+		fence->asked = false;
+		return;
+	}
+	if (!fence->asked)
+		return;
+	fence->seq = reply->elements == 2 ? number_of(reply->element[1]) : 0;
+	/* Another state, or this one as it was before: the server has lost what it had told. */
+	if (reply->elements != 2 || number_of(reply->element[0]) != sync->incarnation || fence->seq < fence->heard)
+		start_over(sync);
+}
+
+static void
+on_lineage(void *arg, enum hc_status status, const redisReply *reply)
+{
+	const struct hc_slice ping[] = {HC_SLICE("PING")};
+	struct hc_sync *sync = arg;
+	struct hc_fence *fence = &sync->fence;
+
+	if (!fence->asked)
+		return;
+	if (status == HC_OK && sync->life != 0 && reply->type == REDIS_REPLY_STRING &&
+	    hc_life_lineage(hc_slice(reply->str, (size_t)reply->len)) != (uint32_t)sync->life) {
+		start_over(sync);
+		return;
+	}
+	if (status != HC_OK || hc_link_send(sync->events, ping, 1, on_pong, sync) != HC_OK)
+		fence->asked = false;
+}
+
+void
+hc_sync_fence(struct hc_sync *sync)
+{
+	const struct hc_slice state[] = {
+	    HC_SLICE("HMGET"), hc_fleet_state_key(sync->core->fleet), HC_SLICE("inc"), HC_SLICE("seq")};
+	const struct hc_slice info[] = {HC_SLICE("INFO"), HC_SLICE("replication")};
+	struct hc_fence *fence = &sync->fence;
+
+	if (!sync->following || sync->asking || sync->replaying || fence->asked)
+		return;
+	*fence = (struct hc_fence){.asked = true, .asked_ms = hc_clock_mono_ms(), .heard = sync->heard.upto};
+	if (hc_link_send(sync->control, state, 4, on_state, sync) != HC_OK ||
+	    hc_link_send(sync->control, info, 2, on_lineage, sync) != HC_OK)
+		fence->asked = false;
+}

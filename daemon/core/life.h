@@ -1,0 +1,16 @@
+/*
+ * Which life of which server a connection leads to, from the server's own INFO: another process, or the same one with
+ * another's data, is another life, and what it numbers need not go on from where the last one was. Pure.
+ */
+#ifndef HC_CORE_LIFE_H
+#define HC_CORE_LIFE_H
+
+#include <stdint.h>
+#include "proto/slice.h"
+
+/* Of INFO's text: of run_id in the upper half, of master_replid in the lower. 0 when it does not tell both. */
+uint64_t hc_life(struct hc_slice info);
+/* Of INFO replication: the lower half alone; 0 when it does not tell. */
+uint32_t hc_life_lineage(struct hc_slice info);
+
+#endif

@@ -1,0 +1,140 @@
+/*
+ * The inside of the slabs, for slab.c and slab_compact.c only.
+ */
+#ifndef HC_STORE_SLAB_PRIVATE_H
+#define HC_STORE_SLAB_PRIVATE_H
+
+#include <assert.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include "base/lock.h"
+#include "store/region.h"
+#include "store/slab.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HC_SLAB_POISONED
+#endif
+#if __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define HC_SLAB_SANITIZED
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define HC_SLAB_POISONED
+#endif
+#if defined(HC_SLAB_POISONED) || defined(__SANITIZE_THREAD__)
+#define HC_SLAB_SANITIZED
+#endif
+
+#ifdef HC_SLAB_POISONED
+#include <sanitizer/asan_interface.h>
+#endif
+
+/* AddressSanitizer reports whoever touches what is poisoned: blocks not in use, and what is left of those in use. */
+static inline void
+hc_slab_poison(void *ptr, size_t size)
+{
+#ifdef HC_SLAB_POISONED
+	ASAN_POISON_MEMORY_REGION(ptr, size);
+#else
+	(void)ptr, (void)size;
+#endif
+}
+
+static inline void
+hc_slab_unpoison(void *ptr, size_t size)
+{
+#ifdef HC_SLAB_POISONED
+	ASAN_UNPOISON_MEMORY_REGION(ptr, size);
+#else
+	(void)ptr, (void)size;
+#endif
+}
+
+#define HC_SLAB_BLOCK_MIN ((size_t)32)
+#define HC_SLAB_BLOCKS_MAX (HC_REGION_SLOT / HC_SLAB_BLOCK_MIN)
+
+/*
+ * Blocks of so many bytes have whole pages of their own: those of a hole are taken out of memory where
+ * they are, which is cheaper than moving a block into it. At most 16 in a slab.
+ */
+#define HC_SLAB_HOLLOW_MIN ((size_t)16 << 10)
+
+/*
+ * Lists of slabs: those with holes by how full they are; those whose holes are all hollow; those without
+ * holes that have room at the end.
+ */
+#define HC_SLAB_FULLNESSES 8u
+#define HC_SLAB_HOLLOW HC_SLAB_FULLNESSES
+#define HC_SLAB_GROWABLE (HC_SLAB_FULLNESSES + 1)
+#define HC_SLAB_LISTS (HC_SLAB_FULLNESSES + 2)
+#define HC_SLAB_HOLEY ((1u << HC_SLAB_FULLNESSES) - 1)
+#define HC_SLAB_UNLISTED HC_SLAB_LISTS
+
+/* All under the class's lock, but for what is constant. */
+struct hc_slab {
+	struct hc_slab *next, *prev; /* in its list */
+	char *blocks;                /* constant, as is `class` while it has one */
+	struct hc_slab_class *class; /* */
+	uint32_t touched;            /* bytes from the beginning on that may be in memory: whole pages */
+	uint16_t used;               /* blocks */
+	uint16_t end;                /* blocks up to the last one in use; those between that are not are holes */
+	uint16_t low;                /* no hole is in a word before */
+	uint16_t hollow;             /* of the holes, a bit each: those whose whole pages are not in memory */
+	uint8_t list;
+	uint64_t holes[(HC_SLAB_BLOCKS_MAX + 63) / 64]; /* a bit each; none from `end` on */
+};
+
+static_assert(sizeof(struct hc_slab) <= HC_REGION_HEADER, "that is where it is kept");
+
+struct hc_slab_class {
+	alignas(64) struct hc_lock lock;
+	/* under the lock */
+	_Atomic uint32_t listed; /* a bit for each list that is not empty; read by anyone */
+	struct hc_slab *lists[HC_SLAB_LISTS];
+	/* constant from its first slab on; `len` too is written under the lock, but read by anyone */
+	uint32_t len;             /* bytes of a block */
+	uint32_t blocks;          /* of a slab */
+	uint32_t per_len;         /* 2^32 / len */
+	uint32_t per_block;       /* HC_SLAB_FULLNESSES * 2^16 / blocks */
+	_Atomic uint64_t used;    /* bytes of blocks; written under the lock, as is the next */
+	_Atomic uint64_t touched; /* bytes in memory */
+	_Atomic uint64_t lost;    /* of these, in headers and in parts of pages: about what compaction cannot gain */
+};
+
+extern struct hc_slab_class hc_slab_classes[HC_SLAB_CLASSES];
+/* Of those that ever had a slab, a bit each. */
+#define HC_SLAB_KNOWN ((HC_SLAB_CLASSES + 63) / 64)
+extern _Atomic uint64_t hc_slab_known[HC_SLAB_KNOWN];
+
+/* ---- under the class's lock ---- */
+
+/* The slab to take the next block from: the fullest, since those that are emptier may become empty. NULL: none has
+ * room. */
+static inline struct hc_slab *
+hc_slab_fullest(const struct hc_slab_class *class)
+{
+	unsigned holey = class->listed & HC_SLAB_HOLEY;
+
+	if (holey != 0)
+		return class->lists[31 - __builtin_clz(holey)];
+	return class->listed != 0 ? class->lists[__builtin_ctz(class->listed)] : NULL;
+}
+
+/* Of a slab that has room. */
+void *hc_slab_take_block(struct hc_slab_class *class, struct hc_slab *slab);
+/* Bytes in memory behind the last block; taking them out of memory. */
+size_t hc_slab_tail(const struct hc_slab_class *class, const struct hc_slab *slab);
+void hc_slab_purge_tail(struct hc_slab_class *class, struct hc_slab *slab);
+/* Takes the pages of its holes out of memory, of a slab of large blocks. */
+void hc_slab_hollow_out(struct hc_slab_class *class, struct hc_slab *slab);
+
+/* ---- outside of locks ---- */
+
+/* Leaves up to `tail_max` bytes, and less than a page, in memory behind the slab's last block. */
+void hc_slab_free_block(void *ptr, size_t tail_max);
+/* Bytes in memory that are in no block in use: all of them, and those that compaction can gain. */
+uint64_t hc_slab_idle(const struct hc_slab_class *class);
+uint64_t hc_slab_holes(const struct hc_slab_class *class);
+
+#endif

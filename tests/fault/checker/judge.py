@@ -1,0 +1,379 @@
+"""The promises as predicates over what clients saw (history.py), what the upstream went through (truth.py) and which
+faults were active (faults.py).
+
+The model is a register for each key and an epoch for each model. The upstream orders all that reached it, so that a
+value is older than another when it was there before; what a daemon took while the upstream was down has no place in that
+order, and is known to be newer only than what that daemon had acknowledged or shown before.
+
+`floor` is what a daemon has certainly applied of a key when a read begins: what it acknowledged, what it showed.
+
+A read may always be answered nil, unless the upstream had the value all the time and the daemon could reach it: it is
+a cache.
+"""
+
+import bisect
+import collections
+
+from checker.faults import CONTROL, DATA, EVERYTHING
+from checker.history import BROKEN
+from checker.verdict import Violation
+
+EPS_S = 0.003  # between the clocks of MONITOR and ours
+
+
+class Floor:
+    """The highest position applied of one key at one daemon, as time goes on."""
+
+    def __init__(self):
+        self._applied = []  # (done, pos, op)
+        self._done = self._best = None
+
+    def add(self, op, pos):
+        self._applied.append((op.done, pos, op))
+
+    def seal(self):
+        self._applied.sort(key=lambda a: a[0])
+        self._done = [done for done, *_ in self._applied]
+        self._best = []
+        best = (-1, None)
+        for _, pos, op in self._applied:
+            best = max(best, (pos, op), key=lambda b: b[0])
+            self._best.append(best)
+
+    def at(self, time):
+        """(position, the op that showed it) of all that was answered before that time."""
+        i = bisect.bisect_left(self._done, time)
+        return self._best[i - 1] if i else (-1, None)
+
+
+class Judge:
+    def __init__(self, ops, timeline, windows, promises, *, lease_s, timeout_s, slack_s, event_s, stalled):
+        self.ops, self.timeline, self.windows, self.promises = ops, timeline, windows, promises
+        self.lease_s, self.timeout_s, self.slack_s, self.event_s = lease_s, timeout_s, slack_s, event_s
+        self.stalled = stalled  # (since, until) -> for how much of that time the machine had no time for us
+        self.reads = [op for op in ops if op.reads and op.done is not None]
+        self.writers = {op.value: op for op in ops if op.value is not None}
+        self.pos = {}  # op -> the upstream's position of it, when it was there before the answer
+        self.local = collections.defaultdict(list)  # (daemon, key) -> writes and deletes that were answered without
+        self.first_shown = {}  # (daemon, value) -> the op that first acknowledged or showed it
+        self.floors = collections.defaultdict(Floor)  # (daemon, key)
+        self.changing = collections.defaultdict(list)  # (daemon, key) -> all that may have changed it there
+        self.checked = collections.Counter()  # how often each predicate had something to decide
+        self._place()
+
+    def verdicts(self):
+        found = []
+        for check in (self.integrity, self.p1_p2_order, self.p2_local_order, self.p3_staleness, self.p4_clears,
+                      self.p4_late_sets, self.p5_acknowledged, self.p5_found, self.p5_replay, self.p5_replayed, self.expiry,
+                      self.p9_time):
+            found += check()
+        return sorted(found, key=lambda v: v.when())
+
+    def covered(self, daemon, links, since, until):
+        return any(w.covers(daemon, links, since, until) for w in self.windows)
+
+    # ---- where ops stand in the upstream's order ----
+
+    def _place(self):
+        for op in self.ops:
+            if op.verb in ("set", "getset", "del", "getdel", "expire"):
+                self.changing[op.daemon, op.key].append(op)
+            if op.done is None:
+                continue
+            if op.writes or op.deletes or op.verb in ("clear", "flush") and op.outcome == "done":
+                self._place_change(op)
+            if op.reads and op.seen not in (None, BROKEN):
+                self._shows(op, op.seen)
+                change = self.timeline.earliest(op.seen, op.done + EPS_S)
+                if change is not None and change.key == op.key:
+                    self.floors[op.daemon, op.key].add(op, change.pos)
+        for floor in self.floors.values():
+            floor.seal()
+        for local in self.local.values():
+            local.sort(key=lambda op: op.done)
+
+    def _shows(self, op, value):
+        first = self.first_shown.get((op.daemon, value))
+        if first is None or op.done < first.done:
+            self.first_shown[op.daemon, value] = op
+
+    def _place_change(self, op):
+        pos = self._pos_of(op)
+        if pos is not None:
+            self.pos[op] = pos
+        if op.key is None:
+            return
+        if op.writes:
+            self._shows(op, op.value)
+        if pos is not None:
+            self.floors[op.daemon, op.key].add(op, pos)
+        else:
+            self.local[op.daemon, op.key].append(op)
+
+    def _pos_of(self, op):
+        since, until, instance = op.sent - EPS_S, op.done + EPS_S, f"d{op.daemon}.{op.life}"
+        if op.writes:
+            candidates = [c for c in self.timeline.of_value.get(op.value, ()) if c.at <= until]
+        elif op.deletes:
+            candidates = [c for c in self.timeline.changes[op.key]
+                          if c.value is None and c.instance == instance and since <= c.at <= until]
+        elif op.verb == "clear":
+            candidates = [e for e in self.timeline.epochs.get(op.model, ())
+                          if e.instance == instance and since <= e.at <= until]
+        else:
+            return next((pos for pos, at, who in self.timeline.flushes if who == instance and since <= at <= until), None)
+        return candidates[0].pos if candidates else None
+
+    def _floor(self, op):
+        """What had been applied when it was sent, by what was answered before and what goes ahead of it."""
+        best = self.floors[op.daemon, op.key].at(op.sent) if (op.daemon, op.key) in self.floors else (-1, None)
+        for earlier in op.before:
+            if earlier.key == op.key and earlier in self.pos and (earlier.writes or earlier.deletes):
+                best = max(best, (self.pos[earlier], earlier), key=lambda b: b[0])
+        return best
+
+    # ---- predicates ----
+
+    def integrity(self):
+        """A value is what was written under that key, to the last byte."""
+        for op in self.reads:
+            if op.seen is None:
+                continue
+            self.checked["integrity"] += 1
+            writer = self.writers.get(op.seen)
+            if op.seen == BROKEN:
+                yield Violation("integrity", "bytes that nobody wrote", (op,))
+            elif writer is None or writer.key != op.key:
+                yield Violation("integrity", "a value of another key", (op, *filter(None, [writer])))
+            elif not self.timeline.of_value.get(op.seen) and writer.daemon != op.daemon:
+                yield Violation("integrity", "a value that never was upstream, nor written at this daemon", (writer, op))
+
+    def p1_p2_order(self):
+        """Nothing older than what the daemon has acknowledged or shown, in whichever life."""
+        for op in self.reads:
+            if op.seen in (None, BROKEN):
+                continue
+            change = self.timeline.latest(op.seen, op.done + EPS_S)
+            pos, by = self._floor(op)
+            if change is None or by is None:
+                continue
+            self.checked["P1/P2 order"] += 1
+            if change.pos < pos and not self._taken_again(op, by):
+                again = "" if by.life == op.life else ", after a restart"
+                what = "after it had shown a newer one" if by.reads and not by.writes else "after it had acknowledged a newer change"
+                yield Violation("P2" if again else "P1", f"an older value{again}, {what}", (change, by, op))
+
+    def _taken_again(self, read, by):
+        """Whether the value read may have been taken, its answer being lost, as a write without the upstream: later than
+        the upstream had it, and after what it seems to be older than."""
+        writer = self.writers.get(read.seen)
+        return writer is not None and writer.daemon == read.daemon and not by.follows(writer) and \
+            self.covered(read.daemon, DATA, writer.sent, read.sent if writer.done is None else writer.done)
+
+    def p2_local_order(self):
+        """What was written while the upstream was down is not followed by what this daemon had before."""
+        for op in self.reads:
+            first = self.first_shown.get((op.daemon, op.seen))
+            if first is None:
+                continue
+            for newer in self._local_since(op, first.done):
+                if newer.value == op.seen or not newer.follows(first):
+                    continue
+                if newer.life != op.life and not self.promises.queue_survives:
+                    continue
+                self.checked["P2 local order"] += 1
+                if not self._came_anew(op, newer):
+                    yield Violation("P2", "an older value, after a newer change had been acknowledged without the upstream",
+                                    (first, newer, op))
+                    break
+
+    def _local_since(self, op, since):
+        """Changes of its key that its daemon acknowledged without the upstream, after that time and before it was sent."""
+        local = self.local.get((op.daemon, op.key), [])
+        first = bisect.bisect_left(local, since, key=lambda o: o.done)
+        last = bisect.bisect_left(local, op.sent, key=lambda o: o.done)
+        return local[first:last] + [earlier for earlier in op.before if earlier in local]
+
+    def _came_anew(self, op, newer):
+        """Whether the value read got upstream again after that change had been made up for."""
+        change = self.timeline.latest(op.seen, op.done + EPS_S)
+        if change is None:
+            return False
+        made_up = next((c for c in self.timeline.changes[op.key]
+                        if c.at > newer.done and c.instance.startswith(f"d{op.daemon}.")), None)
+        return made_up is not None and change.pos > made_up.pos
+
+    def p3_staleness(self):
+        """What was outdated upstream is not served for longer than an event takes when all is well; than a lease, when
+        the daemon can know that its events may be missing."""
+        lease_s = self.lease_s + self.slack_s
+        for op in self.reads:
+            change = self.timeline.latest(op.seen, op.done + EPS_S)
+            if change is None or self.covered(op.daemon, CONTROL, op.sent - lease_s, op.done):
+                continue
+            deaf = self.covered(op.daemon, EVERYTHING, op.sent - self.event_s, op.done)
+            self.checked["P3 with doubtful events" if deaf else "P3"] += 1
+            bound_s = lease_s if deaf else self.event_s
+            end = self.timeline.ended_by(change)
+            if end is not None and end.at < op.sent - bound_s:
+                yield Violation("P3", f"outdated for {op.sent - end.at:.3f} s, {bound_s:.3f} s are allowed", (change, end, op))
+
+    def p4_clears(self):
+        """After CLEAR MODEL (and FLUSHDB) nothing from before is served by that daemon."""
+        clears = collections.defaultdict(list)
+        for op in self.ops:
+            if op.verb in ("clear", "flush") and op.outcome == "done" and op.done is not None:
+                clears[op.daemon].append(op)
+        for op in self.reads:
+            if op.seen in (None, BROKEN) or op.seen not in self.writers:
+                continue
+            writer = self.writers[op.seen]
+            for clear in clears[op.daemon]:
+                if clear.verb == "clear" and clear.model != writer.model or not op.follows(clear):
+                    continue
+                self.checked["P4 clears"] += 1
+                if self._before_clear(op, writer, clear):
+                    yield Violation("P4", f"a value from before {clear.verb}", (writer, clear, op))
+                    break
+
+    def _before_clear(self, op, writer, clear):
+        if clear in self.pos:
+            # Found again after a failover it is still older, as long as the daemon remembers.
+            change = self.timeline.latest(op.seen, op.done + EPS_S, restored=clear.life != op.life or clear.verb == "flush")
+            return change is not None and change.pos < self.pos[clear]
+        if clear.life != op.life and not self.promises.queue_survives:
+            return False
+        if writer.done is None or not clear.follows(writer):
+            return False
+        change = self.timeline.latest(op.seen, op.done + EPS_S)
+        return change is None or change.at < clear.sent
+
+    def p4_late_sets(self):
+        """A value computed before a clear and set after it does not count as new."""
+        if not self.promises.late_set_fenced:
+            return
+        clears = [op for op in self.ops if op.verb == "clear" and op.outcome == "done" and op.done is not None]
+        for op in self.reads:
+            writer = self.writers.get(op.seen)
+            if writer is None or writer.asked_at is None:
+                continue
+            for clear in clears:
+                if clear.daemon == writer.daemon and clear.model == writer.model and op.daemon == clear.daemon and \
+                        writer.asked_at < clear.sent and writer.follows(clear):
+                    yield Violation("P4", "a value computed before the clear", (clear, writer, op))
+                    break
+
+    def p5_acknowledged(self):
+        """OK with the upstream healthy: the upstream had it by then."""
+        for op in self.ops:
+            if op.done is None or not (op.writes or op.verb in ("clear", "flush") and op.outcome == "done"):
+                continue
+            if self.covered(op.daemon, EVERYTHING, op.sent - EPS_S, op.done):
+                continue
+            self.checked["P5 acknowledged"] += 1
+            if op not in self.pos:
+                yield Violation("P5", "acknowledged, and not upstream", (op,))
+
+    def p5_found(self):
+        """What is upstream is found, when nothing is wrong: at once by the daemon that wrote it; by others as soon as no
+        answer from before, which a reader may join, can be on its way any more."""
+        for op in self.reads:
+            if op.seen is not None or op.verb != "get":
+                continue
+            self.checked["P5 found"] += 1
+            change = self.timeline.current(op.key, op.sent - EPS_S)
+            if change is None or change.value is None:
+                continue
+            writer = self.writers.get(change.value)
+            own = writer is not None and writer.daemon == op.daemon and op.follows(writer)
+            if not own and change.at > op.sent - self.timeout_s:
+                continue
+            end = self.timeline.ended_by(change)
+            if end is not None and end.at < op.done + EPS_S:
+                continue
+            if change.expires is not None and change.expires < op.done + self.slack_s:
+                continue
+            if any(earlier.key in (None, op.key) and earlier.verb != "get" for earlier in op.before):
+                continue
+            if self.covered(op.daemon, EVERYTHING, op.sent - self.timeout_s, op.done):
+                continue
+            yield Violation("P5", "nil, while the upstream had a value", (change, op))
+
+    def p5_replay(self):
+        """What is replayed after an outage does not overwrite what others wrote since."""
+        for writer in (op for ops in self.local.values() for op in ops if op.writes):
+            for change in self.timeline.of_value.get(writer.value, ()):
+                if change.restored or not self._is_replay(writer, change):
+                    continue
+                self.checked["P5 replay"] += 1
+                for other in self.timeline.changes[writer.key]:
+                    newer = self.writers.get(other.value)
+                    if other.pos < change.pos and newer is not None and newer.daemon != writer.daemon and \
+                            newer.follows(writer):
+                        yield Violation("P5", "a replay overwrote what had been written since", (writer, other, change))
+                        break
+
+    @staticmethod
+    def _is_replay(writer, change):
+        """Or else it was sent before the daemon gave up on it, and carried out late: nothing can call that back."""
+        return change.at > writer.done and (change.link.endswith("control") or change.link_since > writer.done)
+
+    def p5_replayed(self):
+        """What was queued during an outage is upstream after it, unless the key was changed since."""
+        if not self.promises.replay_keeps:
+            return
+        for (daemon, key), ops in self.local.items():
+            for op in (op for op in ops if op.writes and op.ttl_ms is None):
+                well = next((w.until for w in self.windows if w.covers(daemon, DATA, op.sent, op.done)), None)
+                if well is None or self.covered(daemon, EVERYTHING, well + EPS_S, well + self.slack_s):
+                    continue
+                others = [o for o in self.ops if o is not op and o.daemon == daemon and o.done is not None and
+                          o.done > op.sent and o.sent < well and
+                          (o.key == key and o.verb != "get" or o.verb == "flush" or o.verb == "clear" and o.model == op.model)]
+                changes = [c for c in self.timeline.changes[key] if op.sent - self.timeout_s < c.at < well + self.slack_s]
+                self.checked["P5 replayed"] += 1
+                if not others and not changes:
+                    yield Violation("P5", "queued, and not upstream after the outage", (op,))
+
+    def expiry(self):
+        """Nothing is served beyond its time, whatever the daemons' clocks say."""
+        for op in self.reads:
+            writer = self.writers.get(op.seen)
+            change = self.timeline.latest(op.seen, op.done + EPS_S, restored=False)
+            over = change.expires if change is not None else 0.0
+            if writer is None or writer.ttl_ms is None or over is None or self._expiry_changed_here(op, writer):
+                continue
+            # What was acknowledged without the upstream began then.
+            over = max(over, (writer.done or op.sent) + writer.ttl_ms / 1000)
+            self.checked["expiry"] += 1
+            if op.sent > over + self.slack_s / 2:
+                yield Violation("TTL", f"served {op.sent - over:.3f} s after its time", (writer, op))
+
+    def _expiry_changed_here(self, op, writer):
+        return any(other.verb == "expire" and other.sent < op.done and (other.done is None or other.done > writer.sent)
+                   for other in self.changing[op.daemon, op.key])
+
+    def p9_time(self):
+        """While the upstream hangs, hits do not wait, and a miss no longer than upstream.timeout."""
+        for op in self.ops:
+            if op.done is None or op.before:
+                continue
+            window = next((w for w in self.windows if w.hangs and w.mended and op.daemon in w.daemons and
+                           w.since <= op.sent and op.done <= w.mended), None)
+            took = op.done - op.sent - 2 * self.stalled(op.sent, op.done)
+            self.checked["P9 waits"] += 1
+            if took > self.timeout_s + self.slack_s:
+                yield Violation("P9", f"took {took:.3f} s, with a timeout of {self.timeout_s} s", (op,))
+            if window is None or not self._is_hit(op):
+                continue
+            self.checked["P9 hits"] += 1
+            if op.sent > window.since + EPS_S and took > self.timeout_s / 2 + self.slack_s / 4:
+                yield Violation("P9", f"a hit took {took * 1000:.1f} ms while the upstream hung", (op,))
+
+    def _is_hit(self, op):
+        """Whether the daemon had that value all the time, so that there was nobody to ask."""
+        first = self.first_shown.get((op.daemon, op.seen))
+        if op.verb != "get" or op.together > 1 or first is None or not op.follows(first):
+            return False
+        return not any(other.sent <= op.done and (other.done is None or other.done >= op.sent)
+                       for other in self.changing[op.daemon, op.key])

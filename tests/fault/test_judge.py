@@ -1,0 +1,349 @@
+"""Histories made by hand, one that breaks each promise and its neighbour that does not: a checker that cannot fail is
+worse than none.
+
+Times are in tenths of a second: `set(1, 2, …)` was sent at 0.1 and answered at 0.2. The upstream's changes stand at their
+own times, and their positions follow these.
+"""
+
+import collections
+
+import pytest
+
+from checker.faults import CONTROL, DATA, EVENTS, EVERYTHING, Window
+from checker.history import BROKEN, DONE, UNKNOWN, Op
+from checker.judge import Judge
+from checker.promises import Promises
+from checker.truth import Change, Epoch, Timeline
+
+LEASE_S, TIMEOUT_S, SLACK_S, EVENT_S = 0.4, 0.25, 0.1, 0.2
+
+
+class Told(Timeline):
+    """A Timeline from changes that are given."""
+
+    def __init__(self, changes, flushes=()):  # pylint: disable=super-init-not-called
+        self.keys = ("k",)
+        self.changes = collections.defaultdict(list)
+        self.of_value = collections.defaultdict(list)
+        self.epochs = collections.defaultdict(list)
+        self.flushes = list(flushes)
+        for change in changes:
+            if isinstance(change, Epoch):
+                self.epochs[change.model].append(change)
+                continue
+            self.changes[change.key].append(change)
+            if change.value is not None:
+                self.of_value[change.value].append(change)
+
+
+def has(at, value, model="default", by="d0.1", **more):
+    return Change(int(at * 100), at / 10, "k", value, model, instance=by, **more)
+
+
+def gone(at, by="d0.1", **more):
+    return Change(int(at * 100), at / 10, "k", instance=by, **more)
+
+
+def cleared(at, model="m", epoch=1, by="d0.1"):
+    return Epoch(int(at * 100), at / 10, model, epoch, by)
+
+
+def op(verb, sent, done, daemon=0, life=1, **fields):
+    fields.setdefault("key", "k" if verb not in ("clear", "flush") else None)
+    fields.setdefault("outcome", DONE if done is not None else UNKNOWN)
+    return Op(0, daemon, life, "c", verb, sent=sent / 10, done=None if done is None else done / 10, **fields)
+
+
+def get(sent, done, seen, **fields):
+    return op("get", sent, done, seen=seen, **fields)
+
+
+def write(sent, done, value, model="default", **fields):
+    return op("set", sent, done, value=value, model=model, **fields)
+
+
+def fault(since, until, links=EVERYTHING, daemons=(0, 1), hangs=False):
+    return Window("a fault", frozenset(daemons), links, hangs, since=since / 10, mended=until / 10, until=until / 10)
+
+
+def broken(ops, changes, windows=(), promises=Promises(), flushes=(), stalled_s=0.0):
+    """The promises that are broken, each once."""
+    judge = Judge(sorted(ops, key=lambda o: o.sent), Told(changes, flushes), list(windows), promises,
+                  lease_s=LEASE_S, timeout_s=TIMEOUT_S, slack_s=SLACK_S, event_s=EVENT_S, stalled=lambda since, until: stalled_s)
+    return sorted({violation.promise for violation in judge.verdicts()})
+
+
+# ---- P1 ----
+
+
+def test_a_read_of_the_last_write_is_well():
+    assert broken([write(1, 2, 1), get(3, 4, 1)], [has(1.5, 1)]) == []
+
+
+def test_p1_a_read_older_than_an_acknowledged_write_is_found():
+    ops = [write(1, 2, 1), write(3, 4, 2), get(5, 6, 1)]
+    assert broken(ops, [has(1.5, 1), has(3.5, 2)]) == ["P1"]
+
+
+def test_p1_a_read_older_than_an_acknowledged_delete_is_found():
+    ops = [write(1, 2, 1), op("del", 3, 4), get(5, 6, 1)]
+    assert broken(ops, [has(1.5, 1), gone(3.5)]) == ["P1"]
+
+
+def test_p1_writes_that_overlap_are_ordered_by_the_upstream():
+    ops = [write(1, 4, 1), write(1, 4, 2), get(5, 6, 1)]
+    assert broken(ops, [has(2, 2), has(3, 1)]) == []
+    assert broken(ops, [has(2, 1), has(3, 2)]) == ["P1"]
+
+
+def test_p1_reads_that_go_back_are_found():
+    ops = [write(1, 2, 1, daemon=1), write(3, 4, 2, daemon=1), get(3.6, 3.8, 2), get(3.9, 4, 1)]
+    changes = [has(1.5, 1, by="d1.1"), has(3.5, 2, by="d1.1")]
+    assert broken(ops, changes) == ["P1"]
+    ops[-1].daemon = 2  # another daemon may not have heard yet
+    assert broken(ops, changes) == []
+
+
+def test_p1_a_read_that_was_under_way_may_see_either():
+    ops = [write(1, 2, 1), write(3, 4, 2), get(3.9, 6, 1)]
+    assert broken(ops, [has(1.5, 1), has(3.5, 2)]) == []
+
+
+def test_p1_of_two_writes_whose_answers_are_lost_either_may_have_been_taken_last():
+    ops = [write(1, 3, 1), write(1, 2.5, 2), get(3.2, 3.3, 1)]
+    changes = [has(2, 1), has(2.2, 2)]
+    assert broken(ops, changes) == ["P1"]
+    assert broken(ops, changes, [fault(2.3, 4, DATA)]) == []
+    ops[1] = write(3.05, 3.1, 2)  # one after the other is another matter
+    assert broken(ops, [has(2, 1), has(3.07, 2)], [fault(2.3, 4, DATA)]) == ["P1"]
+
+
+def test_p1_holds_within_what_is_sent_in_one_piece():
+    first, second = write(1, 2, 1), write(3, 5, 2)
+    read = get(3, 5, 1)
+    read.before = (second,)
+    assert broken([first, second, read], [has(1.5, 1), has(3.5, 2)]) == ["P1"]
+
+
+# ---- P2 ----
+
+
+def test_p2_an_older_value_after_a_restart_is_found():
+    ops = [write(1, 2, 1), write(3, 4, 2), get(5, 6, 1, life=2)]
+    assert broken(ops, [has(1.5, 1), has(3.5, 2)]) == ["P2"]
+
+
+def test_what_the_upstream_lost_in_a_failover_may_come_back():
+    ops = [write(1, 2, 1), write(3, 4, 2), get(6, 7, 1)]
+    assert broken(ops, [has(1.5, 1), has(3.5, 2), has(5, 1, restored=True)]) == []
+
+
+def test_p2_the_old_value_after_a_write_without_the_upstream_is_found():
+    ops = [write(1, 2, 1), write(3, 4, 2), get(5, 6, 1)]
+    assert broken(ops, [has(1.5, 1)], [fault(2.5, 4.5)]) == ["P2"]
+
+
+def test_p2_the_old_value_after_a_delete_without_the_upstream_is_found():
+    ops = [write(1, 2, 1), op("del", 3, 4), get(5, 6, 1)]
+    assert broken(ops, [has(1.5, 1)], [fault(2.5, 4.5)]) == ["P2"]
+
+
+def test_a_value_nobody_here_knew_may_follow_a_write_without_the_upstream():
+    ops = [write(1, 2, 1, daemon=1), write(3, 4, 2), get(5, 6, 1)]
+    assert broken(ops, [has(1.5, 1, by="d1.1")], [fault(2.5, 4.5, daemons=[0])]) == []
+
+
+def test_a_queue_that_is_not_promised_to_survive_may_be_lost_with_its_daemon():
+    ops = [write(1, 2, 1), write(3, 4, 2), get(5, 6, 1, life=2)]
+    assert broken(ops, [has(1.5, 1)], [fault(2.5, 4.5)]) == []
+    assert broken(ops, [has(1.5, 1)], [fault(2.5, 4.5)], Promises(queue_survives=True)) == ["P2"]
+
+
+# ---- P3 ----
+
+STALE = [write(1, 2, 1, daemon=1), get(2.1, 2.2, 1), write(3, 4, 2, daemon=1), get(20, 21, 1)]
+STALE_CHANGES = [has(1.5, 1, by="d1.1"), has(3.5, 2, by="d1.1")]
+
+
+def test_p3_a_value_outdated_for_longer_than_a_lease_is_found():
+    assert broken(STALE, STALE_CHANGES) == ["P3"]
+    assert broken(STALE, STALE_CHANGES, [fault(2.5, 22, EVENTS)]) == ["P3"]
+
+
+def test_p3_within_the_lease_it_may_be_served_when_events_may_be_missing():
+    ops = STALE[:3] + [get(7, 8, 1)]
+    assert broken(ops, STALE_CHANGES, [fault(2.5, 22, EVENTS)]) == []
+    assert broken(ops, STALE_CHANGES) == ["P3"]
+
+
+def test_p3_until_the_event_has_arrived_it_may_be_served():
+    assert broken(STALE[:3] + [get(5, 6, 1)], STALE_CHANGES) == []
+
+
+def test_p3_without_an_upstream_it_may_be_served():
+    assert broken(STALE, STALE_CHANGES, [fault(2.5, 22, CONTROL, [0])]) == []
+    assert broken(STALE, STALE_CHANGES, [fault(2.5, 22, CONTROL, [1])]) == ["P3"]
+
+
+def test_p3_a_deleted_value_and_a_cleared_model_are_outdated_too():
+    assert broken(STALE[:2] + [STALE[3]], [has(1.5, 1, by="d1.1"), gone(3.5, "d1.1")]) == ["P3"]
+    ops = [write(1, 2, 1, "m", daemon=1), get(20, 21, 1)]
+    assert broken(ops, [has(1.5, 1, "m", "d1.1"), cleared(3.5, by="d1.1")]) == ["P3"]
+    assert broken(ops, [has(1.5, 1, "m", "d1.1"), cleared(3.5, "other", by="d1.1")]) == []
+
+
+# ---- P4 ----
+
+
+def clear(sent, done, **fields):
+    return op("clear", sent, done, model="m", **fields)
+
+
+def test_p4_what_was_cleared_is_found():
+    ops = [write(1, 2, 1, "m"), clear(3, 4), get(5, 6, 1)]
+    changes = [has(1.5, 1, "m"), cleared(3.5)]
+    assert broken(ops, changes) == ["P4"]
+    ops[1].model = "other"
+    assert broken(ops, [has(1.5, 1, "m"), cleared(3.5, "other")]) == []
+
+
+def test_p4_what_was_written_after_the_clear_is_well():
+    ops = [clear(3, 4), write(4, 5, 1, "m"), get(5, 6, 1)]
+    assert broken(ops, [cleared(3.5), has(4.5, 1, "m")]) == []
+
+
+def test_p4_a_clear_without_the_upstream_counts_as_well():
+    ops = [write(1, 2, 1, "m"), clear(3, 4), get(5, 6, 1)]
+    assert broken(ops, [has(1.5, 1, "m")], [fault(2.5, 4.5)]) == ["P4"]
+
+
+def test_p4_what_a_failover_brought_back_stays_cleared_here():
+    ops = [write(1, 2, 1, "m"), clear(3, 4), get(6, 7, 1)]
+    changes = [has(1.5, 1, "m"), cleared(3.5), has(5, 1, "m", restored=True)]
+    assert broken(ops, changes) == ["P4"]
+    ops[-1].life = 2  # whom should it have that from?
+    assert broken(ops, changes) == []
+
+
+def test_p4_what_was_flushed_is_found():
+    ops = [write(1, 2, 1), op("flush", 3, 4), get(5, 6, 1)]
+    assert broken(ops, [has(1.5, 1)], flushes=[(350, 0.35, "d0.1")]) == ["P4"]
+
+
+def test_p4_a_value_computed_before_the_clear_is_found_where_that_is_promised():
+    ops = [clear(3, 4), write(5, 6, 1, "m", asked_at=0.1), get(7, 8, 1)]
+    changes = [cleared(3.5), has(5.5, 1, "m")]
+    assert broken(ops, changes) == []
+    assert broken(ops, changes, promises=Promises(late_set_fenced=True)) == ["P4"]
+
+
+# ---- P5 ----
+
+
+def test_p5_an_acknowledged_write_that_is_not_upstream_is_found():
+    assert broken([write(1, 2, 1)], []) == ["P5"]
+    assert broken([write(1, 2, 1)], [has(4, 1)]) == ["P5"]
+    assert broken([write(1, 2, 1)], [], [fault(0, 3, DATA)]) == []
+    assert broken([write(1, 2, 1)], [], [fault(0, 3, DATA, [1])]) == ["P5"]
+
+
+def test_p5_an_acknowledged_clear_that_is_not_upstream_is_found():
+    assert broken([clear(1, 2)], []) == ["P5"]
+    assert broken([clear(1, 2)], [cleared(1.5)]) == []
+
+
+def test_p5_a_write_that_failed_need_not_be():
+    assert broken([write(1, 2, 1, outcome=UNKNOWN)], []) == []
+    assert broken([write(1, None, 1)], []) == []
+
+
+def test_p5_nil_for_what_is_upstream_is_found():
+    ops = [write(1, 2, 1), get(5, 6, None)]
+    assert broken(ops, [has(1.5, 1)]) == ["P5"]
+    assert broken(ops, [has(1.5, 1), gone(5.5, "d1.1")]) == []
+    assert broken(ops, [has(1.5, 1, "m"), cleared(3)]) == []
+    assert broken(ops, [has(1.5, 1)], [fault(5, 7, DATA)]) == []
+    assert broken(ops, [has(1.5, 1, expires=0.5)]) == []
+
+
+def test_p5_nil_may_be_the_answer_of_a_fetch_from_before_a_siblings_write():
+    assert broken([write(1, 2, 1, daemon=1), get(3, 4, None)], [has(1.5, 1, by="d1.1")]) == []
+    assert broken([write(1, 2, 1, daemon=1), get(5, 6, None)], [has(1.5, 1, by="d1.1")]) == ["P5"]
+
+
+def replayed(**link):
+    ops = [write(3, 4, 1), write(5, 6, 2, daemon=1)]
+    changes = [has(5.5, 2, by="d1.1"), has(8, 1, **link)]
+    return broken(ops, changes, [fault(2, 7, daemons=[0])])
+
+
+def test_p5_a_replay_over_a_siblings_write_is_found():
+    assert replayed(link="harcad-control") == ["P5"]
+    assert replayed(link="harcad-worker-0", link_since=0.7) == ["P5"]
+
+
+def test_p5_a_write_that_arrives_late_is_no_replay():
+    assert replayed(link="harcad-worker-0", link_since=0.1) == []
+
+
+def test_p5_a_queued_write_that_is_never_replayed_is_found_where_that_is_promised():
+    ops = [write(3, 4, 1)]
+    faults = [fault(2, 7, daemons=[0])]
+    assert broken(ops, [], faults) == []
+    assert broken(ops, [], faults, Promises(replay_keeps=True)) == ["P5"]
+    assert broken(ops, [has(7.1, 1, link="harcad-control")], faults, Promises(replay_keeps=True)) == []
+    assert broken(ops, [has(5, 2, by="d1.1")], faults, Promises(replay_keeps=True)) == []
+
+
+# ---- P9, expiry, integrity ----
+
+
+def test_p9_a_hit_that_waits_is_found():
+    ops = [write(1, 2, 1), get(5, 9, 1)]
+    assert broken(ops, [has(1.5, 1)], [fault(4, 10, hangs=True)]) == ["P9"]
+    assert broken(ops, [has(1.5, 1)], [fault(4, 10)]) == ["P9"]  # it took longer than a miss may
+    assert broken([write(1, 2, 1), get(5, 5.1, 1)], [has(1.5, 1)], [fault(4, 10, hangs=True)]) == []
+    assert broken([write(1, 2, 1), get(5, 7, 1)], [has(1.5, 1)], [fault(4, 10, hangs=True)]) == ["P9"]
+
+
+def test_p9_a_machine_that_has_no_time_is_not_the_daemons_fault():
+    ops = [write(1, 2, 1), get(5, 9, 1)]
+    assert broken(ops, [has(1.5, 1)], [fault(4, 10, hangs=True)], stalled_s=0.15) == []
+
+
+def test_p9_what_waits_with_a_write_under_way_is_no_hit():
+    ops = [write(1, 2, 1), write(4.5, 7, 2), get(5, 7, 1)]
+    assert broken(ops, [has(1.5, 1)], [fault(4, 10, hangs=True)]) == []
+
+
+def test_p9_a_miss_that_waits_longer_than_the_timeout_is_found():
+    assert broken([get(5, 8, None)], []) == []
+    assert broken([get(5, 9, None)], []) == ["P9"]
+
+
+@pytest.mark.parametrize("read, verdict", [(3, []), (9, ["TTL"])])
+def test_what_has_expired_is_found(read, verdict):
+    assert broken([write(1, 2, 1, ttl_ms=200), get(read, read + 0.1, 1)], [has(1.5, 1, expires=0.35)]) == verdict
+
+
+def test_a_later_expiry_counts_instead():
+    ops = [write(1, 2, 1, ttl_ms=200), op("expire", 2.5, 2.6, ttl_ms=5000), get(9, 9.1, 1)]
+    assert broken(ops, [has(1.5, 1, expires=5.2)]) == []
+    ops[1].daemon = 1
+    assert broken(ops, [has(1.5, 1, expires=5.2)]) == []
+
+
+def test_bytes_that_nobody_wrote_and_values_of_other_keys_are_found():
+    assert broken([get(1, 2, BROKEN)], []) == ["integrity"]
+    other = write(1, 2, 1)
+    other.key = "j"
+    change = has(1.5, 1)
+    change.key = "j"
+    assert "integrity" in broken([other, get(3, 4, 1)], [change])
+
+
+def test_a_value_that_never_was_upstream_is_found_at_another_daemon():
+    ops = [write(1, 2, 1), get(3, 4, 1, daemon=1)]
+    assert broken(ops, [], [fault(0, 5)]) == ["integrity"]
+    ops[-1].daemon = 0
+    assert broken(ops, [], [fault(0, 5)]) == []

@@ -1,0 +1,144 @@
+"""P7: writes made to the upstream by others than harcads are noticed."""
+
+import pytest
+
+from fleet import PREFIX, calls, has_copy, in_step, prime, serves, start_fleet
+from harcad_harness import SLOW, wait_until
+
+SOON = 5 * SLOW
+
+
+@pytest.fixture
+def fleet(make_harcad, redis_server):
+    return start_fleet(make_harcad, redis_server, 2)
+
+
+CHANGES = {
+    "SET": (lambda r: r.set(PREFIX + b"k", "new"), b"new"),
+    "SET with a TTL": (lambda r: r.set(PREFIX + b"k", "new", px=100000), b"new"),
+    "DEL": (lambda r: r.delete(PREFIX + b"k"), None),
+    "APPEND": (lambda r: r.append(PREFIX + b"k", "er"), b"older"),
+    "RENAME": (lambda r: (r.set("x", "new"), r.rename("x", PREFIX + b"k")), b"new"),
+    "a script": (lambda r: r.eval("redis.call('SET', KEYS[1], 'new')", 1, PREFIX + b"k"), b"new"),
+    "FLUSHALL": (lambda r: r.flushall(), None),
+    "FLUSHDB": (lambda r: r.flushdb(), None),
+}
+
+
+@pytest.mark.parametrize("change, shown", CHANGES.values(), ids=CHANGES)
+def test_p7_a_foreign_change_is_shown_by_all_daemons(redis_server, fleet, change, shown):
+    fleet[0].client().mset({"k": "old", "j": "old"})
+    for node in fleet:
+        assert node.info()["foreign_writes"] == "on"
+        prime(node, "k", "j")
+    change(redis_server.client())
+    for node in fleet:
+        serves(node, "k", shown, SOON)
+
+
+def test_p7_foreign_changes_one_after_the_other_are_all_shown(redis_server, fleet):
+    upstream = redis_server.client()
+    with fleet[0].raw() as conn:
+        for i in range(100):
+            upstream.set(PREFIX + b"k", i)
+            wait_until(lambda i=i: conn.command("GET", "k") == b"%d" % i, SOON)
+
+
+def test_p7_a_foreign_write_behind_a_harcads_is_shown(redis_server, fleet):
+    upstream = redis_server.client()
+    for i in range(50):
+        assert fleet[0].client().set("k", f"ours{i}")
+        for node in fleet:
+            prime(node, "k")
+        upstream.set(PREFIX + b"k", f"theirs{i}")
+        for node in fleet:
+            serves(node, "k", b"theirs%d" % i, SOON)
+
+
+def test_own_writes_leave_the_own_copy_as_it_is(redis_server, fleet):
+    client = fleet[0].client()
+    before = fleet[0].info()
+    for i in range(200):
+        client.set(f"k{i % 10}", i)
+        client.execute_command("SET", f"m{i % 10}", i, "MODEL", "m")
+    wait_until(lambda: fleet[1].info()["invalidations_in"] >= 400)
+    for i in range(10):
+        assert client.get(f"k{i}") == b"%d" % (190 + i)
+    after = fleet[0].info()
+    assert after["foreign_changes"] == before["foreign_changes"]
+    assert after["suspect_reads"] == before["suspect_reads"]
+    assert after["fills"] == before["fills"]
+    assert fleet[1].info()["foreign_changes"] == 0
+
+
+def test_a_push_drops_no_copy(redis_server, fleet):
+    """A key written anew with what it had: the copy is compared, and stays."""
+    fleet[0].client().execute_command("SET", "k", "v", "MODEL", "m")
+    prime(fleet[1], "k")
+    upstream = redis_server.client()
+    changes = fleet[1].info()["foreign_changes"]
+    upstream.set(PREFIX + b"k", upstream.get(PREFIX + b"k"))
+    wait_until(lambda: fleet[1].info()["foreign_changes"] > changes)
+    with fleet[1].raw() as conn:
+        assert has_copy(conn, "k")
+        gets = calls(redis_server, "get")
+        assert conn.command("GET", "k") == b"v"
+        assert calls(redis_server, "get") == gets, "the head of the frame is enough"
+
+
+def test_p7_after_a_reconnect_foreign_writes_are_noticed_again(redis_server, fleet):
+    fleet[0].client().set("k", "old")
+    prime(fleet[0], "k")
+    assert redis_server.client().client_kill_filter(_type="pubsub") >= 1
+    wait_until(lambda: fleet[0].log().count("upstream_up link=harcad-events") == 2)
+    in_step(*fleet)
+    prime(fleet[0], "k")
+    redis_server.client().set(PREFIX + b"k", "new")
+    serves(fleet[0], "k", b"new", SOON)
+
+
+@pytest.mark.parametrize("mode, shown", [("yes", b"old"), ("strict", b"new")])
+def test_p7_a_foreign_write_while_the_event_link_was_away(make_harcad, make_link_proxy, redis_server, mode, shown):
+    """No journal has it: who wants to be sure has all copies compared after each gap."""
+    proxy = make_link_proxy(redis_server.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, {"upstream.foreign_writes": mode})
+    node.client().set("k", "old")
+    prime(node, "k")
+    proxy.hold("events", "down")
+    redis_server.client().set(PREFIX + b"k", "new")
+    proxy.cut_links("events")
+    proxy.let_go()
+    wait_until(lambda: node.log().count("upstream_up link=harcad-events") == 2)
+    in_step(node)
+    wait_until(lambda: node.client().get("k") == shown)
+
+
+def test_foreign_writes_off_is_said_and_nothing_is_asked_for(make_harcad, redis_server):
+    node, = start_fleet(make_harcad, redis_server, 1, {"upstream.foreign_writes": "no"})
+    assert node.info()["foreign_writes"] == "off"
+    assert calls(redis_server, "client|tracking") == 0
+    node.client().set("k", "old")
+    prime(node, "k")
+    redis_server.client().set(PREFIX + b"k", "new")
+    assert node.client().get("k") == b"old"
+
+
+def test_an_upstream_without_tracking_is_lived_with_and_said_so(make_harcad, make_proxy, redis_server):
+    proxy = make_proxy(redis_server.address)
+    proxy.on_data = lambda way, data, number: data.replace(b"TRACKING", b"TRACKLNG")
+    nodes = [start_fleet(make_harcad, proxy.url, 1)[0] for _ in range(2)]
+    for node in nodes:
+        assert node.info()["foreign_writes"] == "unsupported"
+        assert "foreign_writes_unnoticed" in node.log()
+    nodes[0].client().set("k", "v")
+    serves(nodes[1], "k", b"v")
+    nodes[0].client().set("k", "new")
+    serves(nodes[1], "k", b"new", SOON)
+
+
+def test_p7_an_empty_prefix_is_tracked_too(make_harcad, redis_server):
+    node, = start_fleet(make_harcad, redis_server, 1, {"upstream.prefix": ""})
+    node.client().set("k", "old")
+    prime(node, "k")
+    redis_server.client().set("k", "new")
+    serves(node, "k", b"new", SOON)
