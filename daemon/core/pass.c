@@ -43,8 +43,7 @@ clean_up(struct hc_pass *pass)
 
 	for (size_t i = 0; pass->begun && i < pass->n_keys; i++)
 		(void)hc_store_write_end(
-		    worker->core->store, pass->keys[i].key, &pass->keys[i].ticket, NULL, HC_FILL_NEW,
-		    worker->now_ms);
+		    worker->core->store, pass->keys[i].key, &pass->keys[i].ticket, NULL, HC_FILL_NEW, worker->now_ms);
 	pass->begun = false;
 	hc_free(pass->keys);
 	hc_free(pass->marks);
