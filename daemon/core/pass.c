@@ -43,8 +43,7 @@ clean_up(struct hc_pass *pass)
 
 	for (size_t i = 0; pass->begun && i < pass->n_keys; i++)
 		(void)hc_store_write_end(
-		    worker->core->store, pass->keys[i].key, &pass->keys[i].ticket, NULL, HC_FILL_NEW,
-		    worker->now_ms);
+		    worker->core->store, pass->keys[i].key, &pass->keys[i].ticket, NULL, HC_FILL_NEW, worker->now_ms);
 	pass->begun = false;
 	hc_free(pass->keys);
 	hc_free(pass->marks);
@@ -253,7 +252,7 @@ on_exec(void *arg, enum hc_status status, const redisReply *reply)
 struct script_args {
 	struct hc_slice *argv;
 	size_t argc;
-	char count[24], time[24], incarnation[16];
+	char count[24], time[24], incarnation[16], journal_len[24];
 };
 
 /* EVAL pass.lua with the command's keys, and with the command itself when `whole`. `args` is the command prefixed. */
@@ -262,18 +261,20 @@ script_args(
     const struct hc_pass *pass, const struct hc_slice *args, const char *how, bool whole, struct script_args *out)
 {
 	const struct hc_core *core = pass->worker->core;
-	struct hc_slice *argv = hc_malloc((4 + pass->n_keys + 5 + pass->argc) * sizeof(*argv));
+	struct hc_slice *argv = hc_malloc((5 + pass->n_keys + 6 + pass->argc) * sizeof(*argv));
 	size_t n = 0;
 
 	if (argv == NULL)
 		return HC_NOMEM;
-	snprintf(out->count, sizeof(out->count), "%zu", pass->n_keys + 1);
+	snprintf(out->count, sizeof(out->count), "%zu", pass->n_keys + 2);
 	snprintf(out->time, sizeof(out->time), "%" PRId64, hc_clock_wall_ms());
 	snprintf(out->incarnation, sizeof(out->incarnation), "%" PRIu32, hc_script_new_incarnation());
+	snprintf(out->journal_len, sizeof(out->journal_len), "%" PRId64, core->settings->fleet_journal_len);
 	argv[n++] = HC_SLICE("EVAL");
 	argv[n++] = hc_slice(hc_lua_pass, hc_lua_pass_len);
 	argv[n++] = hc_slice_str(out->count);
 	argv[n++] = hc_fleet_state_key(core->fleet);
+	argv[n++] = hc_fleet_journal_key(core->fleet);
 	for (size_t i = 1; i < pass->argc; i++) {
 		if (pass->marks[i])
 			argv[n++] = args[i];
@@ -282,6 +283,7 @@ script_args(
 	argv[n++] = hc_fleet_instance(core->fleet);
 	argv[n++] = hc_slice_str(out->time);
 	argv[n++] = hc_slice_str(out->incarnation);
+	argv[n++] = hc_slice_str(out->journal_len);
 	argv[n++] = hc_slice_str(how);
 	for (size_t i = 0; whole && i < pass->argc; i++)
 		argv[n++] = args[i];

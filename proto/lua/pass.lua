@@ -3,14 +3,15 @@
 -- is carried out here, since those of a framed value are not the application's.
 --
 -- KEYS[1]  the fleet's state at this node, as write.lua has it
--- KEYS[i]  the command's keys
--- ARGV     channel, instance, time_ms, a new incarnation in case there is none; how, letters: w it may write,
---          s it works on strings; then, with s, the command itself
+-- KEYS[2]  the journal, as write.lua has it
+-- KEYS[i]  from the third on, the command's keys
+-- ARGV     channel, instance, time_ms, a new incarnation in case there is none, about how many messages the journal
+--          keeps; how, letters: w it may write, s it works on strings; then, with s, the command itself
 -- Returns  the number of the first change (0 without w); with s, what the command returns
 local MAGIC = '\245hc\1'
-local HEAD = 5
-local state = KEYS[1]
-local channel, instance, time_ms, how = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
+local HEAD, FIRST = 6, 3 -- arguments before those of the command; the first of its keys
+local state, journal = KEYS[1], KEYS[2]
+local channel, instance, time_ms, journal_len, how = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
 local writes, runs = string.find(how, 'w', 1, true), string.find(how, 's', 1, true)
 
 local head = redis.call('HMGET', state, 'inc', 'seq')
@@ -40,16 +41,29 @@ local function number(n)
 	return bulk(string.format('%.0f', n))
 end
 
-local function tell()
-	local message = {'*' .. (6 + #KEYS) .. '\r\n', bulk('1'), bulk('del'), bulk(instance), number(seq + 1), bulk(''),
-	    number(0), bulk(time_ms)}
-	for i = 2, #KEYS do
-		message[#message + 1] = bulk(KEYS[i])
+-- As in write.lua.
+local function write_down(id, message)
+	local done = redis.pcall('XADD', journal, 'MAXLEN', '~', journal_len, id, 'e', message)
+	if type(done) == 'table' and done.err then
+		redis.call('DEL', journal)
+		redis.pcall('XADD', journal, 'MAXLEN', '~', journal_len, id, 'e', message)
 	end
+end
+
+local function tell()
+	local parts = {'*' .. (5 + #KEYS) .. '\r\n', bulk('1'), bulk('del'), bulk(instance), number(seq + 1), bulk(''),
+	    number(0), bulk(time_ms)}
+	for i = FIRST, #KEYS do
+		parts[#parts + 1] = bulk(KEYS[i])
+	end
+	local message, last = table.concat(parts), string.format('%.0f', seq + #KEYS - FIRST + 1)
 	-- A server out of memory lets a script write on that has written already, and this is such a write.
 	redis.call('HDEL', state, '')
-	redis.pcall('HSET', state, 'seq', string.format('%.0f', seq + #KEYS - 1))
-	redis.call('PUBLISH', channel, table.concat(message))
+	redis.pcall('HSET', state, 'seq', last)
+	if journal_len ~= '0' then
+		write_down(last .. '-0', message)
+	end
+	redis.call('PUBLISH', channel, message)
 end
 
 -- Lua's numbers hold 53 bits.
@@ -67,7 +81,7 @@ local function is_too_wide(command)
 end
 
 local framed = false
-for i = 2, #KEYS do
+for i = FIRST, #KEYS do
 	local found = look(KEYS[i])
 	if found == 'dead' then
 		redis.call('DEL', KEYS[i])

@@ -7,6 +7,9 @@ from fleet import PATIENT, PREFIX, STATE, frame_parts, in_step, prime, serves, s
 from harcad_harness import RawConn, RespError, wait_until
 
 
+OWN = b"harcad/"  # what the fleet keeps for itself
+
+
 @pytest.fixture
 def fleet(make_harcad, redis_server):
     return start_fleet(make_harcad, redis_server, 2)
@@ -85,9 +88,9 @@ def test_replies_and_results_are_those_of_redis(conn, redis_server, make_redis):
             ours, theirs = conn.command(*line.split()), direct.command(*line.split())
             assert (type(ours), strip(ours)) == (type(theirs), theirs) or str(ours) == str(theirs), line
     with redis_server.client() as behind, plain.client() as direct:
-        ours = {key.removeprefix(PREFIX) for key in behind.keys() if key != STATE}
+        ours = {key.removeprefix(PREFIX) for key in behind.keys() if not key.startswith(OWN)}
         assert ours == set(direct.keys())
-        assert all(key.startswith(PREFIX) for key in behind.keys() if key != STATE)
+        assert all(key.startswith(PREFIX) for key in behind.keys() if not key.startswith(OWN))
         for key in ours:
             assert behind.type(PREFIX + key) == direct.type(key)
 
@@ -122,7 +125,7 @@ def test_what_is_not_passed_on_says_why(conn, redis_server, line, reason):
     assert isinstance(reply, RespError)
     assert f"'{line.split()[0]}' is not passed on" in str(reply) and reason in str(reply)
     with redis_server.client() as behind:
-        assert behind.keys() == [STATE]
+        assert all(key.startswith(OWN) for key in behind.keys())
     assert conn.command("SET", "k", "v") == "OK" and conn.command("GET", "k") == b"v"
 
 
@@ -232,6 +235,17 @@ def test_P3_siblings_hear_of_a_change_whose_reply_was_lost(make_harcad, redis_se
             redis_server.resume()
     serves(other, "k", b"new")
     serves(hasty, "k", b"new")
+
+
+def test_P3_changes_are_in_the_journal_without_a_hole(fleet, redis_server):
+    with fleet[0].raw() as conn, redis_server.client() as behind:
+        for i in range(10):
+            assert conn.command("SET", "k", i) == "OK"
+            assert conn.command("EVAL", "return 1", "3", "a", "b", "k") == 1
+            assert conn.command("SETBIT", "bits", i, "1") == 0
+        ids = [int(number.split(b"-")[0]) for number, _ in behind.xrange("harcad/harca/journal")]
+        assert int(behind.hget(STATE, "seq")) == ids[-1] == 50
+        assert [b - a for a, b in zip(ids, ids[1:])] == ([3, 1, 1] * 10)[:-1]
 
 
 def test_it_keeps_its_place_among_the_connections_commands(fleet):
