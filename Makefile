@@ -71,8 +71,11 @@ LIB_SRC := $(sort $(wildcard proto/*.c daemon/*/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SIM_SRC := $(sort $(wildcard tests/sim/*.c))
-SUPPORT_SRC := $(sort $(wildcard tests/support/*.c))
-C_FILES := $(sort $(LIB_SRC) $(wildcard daemon/main.c) $(UNIT_SRC) $(SUPPORT_SRC) $(wildcard tests/fuzz/*.c tests/sim/*.c))
+# Loaded into a daemon by a test, which compiles it; in a unit test it would take the place of libc's calls.
+PRELOADED_SRC := tests/support/failing_disk.c
+SUPPORT_SRC := $(filter-out $(PRELOADED_SRC),$(sort $(wildcard tests/support/*.c)))
+C_FILES := $(sort $(LIB_SRC) $(wildcard daemon/main.c) $(UNIT_SRC) $(SUPPORT_SRC) $(PRELOADED_SRC) \
+	$(wildcard tests/fuzz/*.c tests/sim/*.c))
 H_FILES := $(sort $(wildcard proto/*.h daemon/*.h daemon/*/*.h tests/*/*.h))
 SCRIPTS := scripts/start scripts/test scripts/check-layers scripts/lib.sh $(wildcard scripts/bench scripts/demo scripts/check-history scripts/check-mutants) tests/clients/npm/install .ci/run
 
