@@ -430,7 +430,7 @@ def test_p3_links_to_two_servers_do_not_count_as_in_step(make_harcad, make_redis
     for kind in moved:
         proxy.cut_links(kind)
     if moved == ["worker"]:  # what it brings is not kept as fresh: nobody would tell when it has changed
-        wait_until(lambda: node.client().set("k", "there") and is_suspect(node, "k"))
+        wait_until(lambda: node.client().set("k", "there") and is_suspect(node, "k"), 30 * SLOW, interval=0.1)
         return
     wait_until(lambda: node.info()["resyncs"] > 1, message="it noticed")
     in_step(node)
