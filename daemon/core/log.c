@@ -68,8 +68,13 @@ on_turn_end(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (log->written.under_way || log->wanted <= log->released)
+	if (log->written.under_way)
 		return;
+	/* Another look has found it written since: who made this event waits all the same. */
+	if (log->wanted <= log->released) {
+		tell(worker);
+		return;
+	}
 	log->written.mark = log->wanted;
 	log->written.under_way = true;
 	if (hc_file_wait(file, log->wanted, &log->written.waiter) == HC_PENDING)

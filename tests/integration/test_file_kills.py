@@ -102,8 +102,9 @@ def flush(harcad, clients, rng, *, answered):
         client.flushed(answered=answered)
 
 
-def one_life(harcad, clients, rng):
-    """Some writing, cut off at any moment; now and then around a FLUSHALL."""
+@contextlib.contextmanager
+def connected(harcad, clients):
+    """A connection for each, whose entries get the client's model."""
     with contextlib.ExitStack() as stack:
         conns = {}
         for client in clients:
@@ -112,6 +113,12 @@ def one_life(harcad, clients, rng):
             conn.send(conn.encode("MODEL", "USE", client.name))
             client.under_way.append((["MODEL", "USE"], {}, "OK"))
         finish(conns)
+        yield conns
+
+
+def one_life(harcad, clients, rng):
+    """Some writing, cut off at any moment; now and then around a FLUSHALL, or behind CLEAR MODEL."""
+    with connected(harcad, clients) as conns:
         write_until(conns, time.monotonic() + rng.choice((0.005, 0.03, 0.15)) * rng.random() * SLOW)
         end = rng.random()
         if end < 0.15:
@@ -120,6 +127,10 @@ def one_life(harcad, clients, rng):
         elif end < 0.25:
             finish(conns)
             flush(harcad, clients, rng, answered=False)
+        elif end < 0.4:  # a clear with nothing written behind it
+            for conn, client in conns.items():
+                conn.send(conn.encode(*client.next("clear")))
+            finish(conns)
         harcad.kill()
         drain(conns)
 
@@ -148,3 +159,13 @@ def test_p2_p6_killed_at_random_moments_keeps_what_was_acknowledged(make_harcad,
         look(harcad, clients)
         commands = sum(client.written for client in clients)
     assert commands > 10 * KILLS
+
+
+def test_every_write_is_answered_when_nothing_else_happens(make_harcad):
+    """Replies wait for the log; none is forgotten when others have found it written first."""
+    harcad = make_harcad({**SETTINGS, "file.write": "through"})
+    clients = [Client(f"c{i}", random.Random(i), exact=True) for i in range(CLIENTS)]
+    with connected(harcad, clients) as conns:
+        for _ in range(400):
+            write_until(conns, time.monotonic() + 0.003)
+            finish(conns)

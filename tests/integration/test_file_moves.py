@@ -75,6 +75,6 @@ def test_scan_over_files_moves_nothing_into_memory(make_harcad):
     after = harcad.info()
     assert after["file_promoted"] == before["file_promoted"]
     client.mget(list(hot))
-    assert harcad.info()["memory_hits"] - after["memory_hits"] > 0.95 * len(hot)
+    assert harcad.info()["memory_hits"] - after["memory_hits"] > 0.8 * len(hot)
     client.mget([f"cold:{i}" for i in range(100)])  # for the second time
     assert harcad.info()["file_promoted"] > before["file_promoted"]
