@@ -52,6 +52,7 @@ struct hc_core {
 	/* atomics */
 	_Atomic bool coherent;          /* the event link misses nothing: copies may be kept as fresh */
 	_Atomic int foreign_writes;     /* enum hc_foreign_writes */
+	_Atomic uint64_t life;          /* of the upstream whose events are heard, see life.h; 0: not known */
 	_Atomic uint32_t incarnation;   /* 0: not known yet */
 	_Atomic uint32_t links_up;      /* workers' links that are */
 	_Atomic uint32_t links_settled; /* … that have been up or failed once */
@@ -90,6 +91,8 @@ struct hc_core_worker {
 	struct hc_batch *batch;    /* ops of this turn */
 	struct event *flush;       /* runs at the end of the turn in which it was made active */
 	struct hc_catalog *catalog;
+	uint64_t life;          /* of the upstream that the link leads to; 0: not known */
+	unsigned astray;        /* ticks for which that has been another than the core's */
 	char write_sha[41];     /* of the write script, as the server gave it; "" not yet */
 	unsigned calls_by_sha;  /* of it, under way */
 	uint32_t noscripts;     /* calls that found it forgotten */
@@ -118,6 +121,9 @@ struct hc_slice *hc_core_prefixed_args(
 
 /* write.c: with an empty prefix an application could name the fleet's own keys. */
 bool hc_core_is_reserved(const struct hc_core *core, struct hc_slice key);
+
+/* worker.c: how what comes from the upstream now may be kept: as fresh only if changes of it would be heard of */
+enum hc_store_fill hc_core_fill(const struct hc_core_worker *worker);
 
 /* read.c */
 /* Whether the upstream is to be asked: HC_PENDING; or HC_MISS. */

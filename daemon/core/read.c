@@ -129,7 +129,7 @@ keep_from_upstream(struct hc_fetch *fetch, int64_t pttl)
 	struct hc_core *core = fetch->worker->core;
 	struct hc_entry *entry = fetch->entry;
 	bool keepable = entry != NULL && !fetch->exact, answered = hc_fetch_is_answered(fetch->status);
-	enum hc_store_fill fill = atomic_load(&core->coherent) ? HC_FILL_NEW : HC_FILL_DOUBTED;
+	enum hc_store_fill fill = hc_core_fill(fetch->worker);
 
 	if (!answered || fetch->exact)
 		fill = HC_FILL_FAILED; /* what is there stays as it is */
@@ -181,7 +181,7 @@ keep_renewed(struct hc_fetch *fetch, int64_t pttl)
 	struct hc_core *core = fetch->worker->core;
 	struct hc_entry *entry = fetch->entry;
 	int64_t expire_ms = hc_core_local_expiry(core, pttl, fetch->sent_ms);
-	enum hc_store_fill fill = atomic_load(&core->coherent) ? HC_FILL_NEW : HC_FILL_DOUBTED;
+	enum hc_store_fill fill = hc_core_fill(fetch->worker);
 	enum hc_status status;
 
 	if (fetch->suspect_filed && fill == HC_FILL_DOUBTED) {

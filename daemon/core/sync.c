@@ -124,6 +124,7 @@ take_state(struct hc_sync *sync, uint32_t incarnation, uint64_t seq)
 	sync->life = sync->control_life;
 	sync->incarnation = incarnation;
 	atomic_store(&sync->core->incarnation, incarnation);
+	atomic_store(&sync->core->life, sync->life);
 	sync->following = true;
 	hc_sync_replay(sync, seq);
 }
@@ -143,8 +144,9 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 	}
 	if (!sync->subscribed)
 		return;
-	if (sync->events_life != sync->control_life) { /* each may have been led elsewhere */
+	if (sync->events_life != sync->control_life) { /* either may have been left behind */
 		hc_link_reconnect(sync->events, "it leads to another server than the control link");
+		hc_link_reconnect(sync->control, "it leads to another server than the event link");
 		return;
 	}
 	take_epochs(sync->core, state);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/internal.h"
+#include "core/life.h"
 #include "proto/lua_scripts.h"
 
 static void
@@ -27,15 +28,28 @@ on_loaded(void *arg, enum hc_status status, const redisReply *reply)
 }
 
 static void
+on_info(void *arg, enum hc_status status, const redisReply *reply)
+{
+	struct hc_core_worker *worker = arg;
+
+	if (status == HC_OK && reply->type == REDIS_REPLY_STRING)
+		worker->life = hc_life(hc_slice(reply->str, (size_t)reply->len));
+}
+
+static void
 on_up(void *arg, struct hc_link *link)
 {
 	struct hc_core_worker *worker = arg;
 	struct hc_core *core = worker->core;
+	const struct hc_slice info[] = {HC_SLICE("INFO")};
 	const struct hc_slice load[] = {HC_SLICE("SCRIPT"), HC_SLICE("LOAD"), hc_slice(hc_lua_write, hc_lua_write_len)};
 
 	if (atomic_fetch_add(&core->links_up, 1) + 1 == core->n_workers)
 		atomic_store(&core->links_since_ms, hc_clock_mono_ms());
 	atomic_fetch_add(&core->link_connects, 1);
+	worker->life = 0;
+	worker->astray = 0;
+	(void)hc_link_send(link, info, 1, on_info, worker); /* answered before all that is asked from here on */
 	worker->write_sha[0] = '\0';
 	hc_catalog_forget(worker->catalog);
 	(void)hc_link_send(link, load, 3, on_loaded, worker);
@@ -151,6 +165,28 @@ hc_core_worker_destroy(struct hc_core_worker *worker)
 	hc_free(worker);
 }
 
+enum hc_store_fill
+hc_core_fill(const struct hc_core_worker *worker)
+{
+	const struct hc_core *core = worker->core;
+
+	return atomic_load(&core->coherent) && worker->life == atomic_load(&core->life) ? HC_FILL_NEW : HC_FILL_DOUBTED;
+}
+
+#define ASTRAY_TICKS 2 /* just after a change, it may be the core that does not know yet */
+
+/* Left behind in a failover, it would write where nobody reads. */
+static void
+look_where_it_leads(struct hc_core_worker *worker)
+{
+	const struct hc_core *core = worker->core;
+
+	if (!hc_link_is_up(worker->link) || !atomic_load(&core->coherent) || worker->life == atomic_load(&core->life))
+		worker->astray = 0;
+	else if (++worker->astray >= ASTRAY_TICKS)
+		hc_link_reconnect(worker->link, "it leads to another server than the event link");
+}
+
 void
 hc_core_worker_tick(struct hc_core_worker *worker)
 {
@@ -162,6 +198,7 @@ hc_core_worker_tick(struct hc_core_worker *worker)
 	hc_core_link_config(worker->core, worker->name, &config);
 	hc_link_set_times(worker->link, &config);
 	(void)hc_link_send(worker->link, ping, 1, NULL, NULL);
+	look_where_it_leads(worker);
 }
 
 int64_t

@@ -101,7 +101,7 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 	}
 	if (op->begun) {
 		struct hc_entry *copy = copy_to_keep(worker, op, result, known);
-		enum hc_store_fill fill = atomic_load(&core->coherent) ? HC_FILL_NEW : HC_FILL_DOUBTED;
+		enum hc_store_fill fill = hc_core_fill(worker);
 		(void)hc_store_write_end(core->store, op->key, &op->ticket, copy, fill, worker->now_ms);
 		op->begun = false;
 		if (result->seq > 0 && !hc_outage_empty(core->outage))
