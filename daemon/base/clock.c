@@ -41,6 +41,12 @@ hc_clock_mono_ms(void)
 	return now_us(CLOCK_MONOTONIC) / 1000;
 }
 
+int64_t
+hc_clock_cpu_us(void)
+{
+	return now_us(CLOCK_THREAD_CPUTIME_ID);
+}
+
 void
 hc_clock_advance(int64_t ms)
 {

@@ -12,6 +12,8 @@ int64_t hc_clock_wall_ms(void);
 int64_t hc_clock_wall_us(void);
 int64_t hc_clock_mono_ms(void);
 int64_t hc_clock_mono_us(void);
+/* What the calling thread has had of a processor: for budgets that being held up does not use up. A system call. */
+int64_t hc_clock_cpu_us(void);
 
 /* For tests: both clocks stand `ms` further on than the real ones. Any thread. */
 void hc_clock_advance(int64_t ms);

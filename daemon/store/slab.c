@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "store/slab_private.h"
 
-#define STEP_BITS 4u    /* sizes up to 1 KiB go in steps of 16 … */
+#define STEP_BITS 3u    /* sizes up to 512 bytes go in steps of 8 … */
 #define PART_BITS 5u    /* … those above in steps of a 32nd of the power of two below them */
 #define LARGER_FROM 96u /* from 1 KiB on, a hole of up to so many classes above is taken rather than new memory */
 #define LARGER 3u
@@ -130,7 +130,8 @@ list_of(const struct hc_slab_class *class, const struct hc_slab *slab)
 {
 	unsigned holes = (unsigned)slab->end - slab->used;
 
-	if (holes > (unsigned)__builtin_popcount(slab->hollow))
+	/* Small blocks are never hollow: no need to count. */
+	if (holes > (slab->hollow == 0 ? 0 : (unsigned)__builtin_popcount(slab->hollow)))
 		return slab->used * class->per_block >> 16;
 	if (holes > 0)
 		return HC_SLAB_HOLLOW;

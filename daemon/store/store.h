@@ -481,8 +481,9 @@ void hc_entry_list_fini(struct hc_entry_list *list);
 uint64_t hc_store_count(struct hc_store *store, int64_t now_ms);
 
 /*
- * Reclaims what is not valid, for about `budget_us`, or a fifth of that when little is found. One thread
- * at a time. Returns true when it stopped for the time and another call is worth while at once.
+ * Reclaims what is not valid, for about `budget_us` of the thread's time on a processor, or a fifth of that
+ * when little is found. One thread at a time. Returns true when it stopped for the time and another call is worth while
+ * at once.
  */
 bool hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
 /* Wall ms before which nothing expires, HC_NO_EXPIRY when nothing does; it may be long past. */

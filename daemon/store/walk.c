@@ -339,11 +339,11 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 bool
 hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 {
-	int64_t begin_us = hc_clock_mono_us();
+	int64_t begin_us = hc_clock_cpu_us();
 	size_t seen = 0, reclaimed = 0;
 
 	while (hc_budget_step(store)) {
-		if (hc_clock_mono_us() - begin_us >= budget_us)
+		if (hc_clock_cpu_us() - begin_us >= budget_us)
 			return hc_budget_exceeded(store);
 	}
 	/* Once round, from where the last call stopped. */
@@ -351,7 +351,7 @@ hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 		if (sweep_some(store, now_ms, &seen, &reclaimed))
 			shards--;
 		bool worthwhile = reclaimed * WORTHWHILE > seen;
-		if (hc_clock_mono_us() - begin_us >= (worthwhile ? budget_us : budget_us / PROBE))
+		if (hc_clock_cpu_us() - begin_us >= (worthwhile ? budget_us : budget_us / PROBE))
 			return worthwhile;
 	}
 	return false;

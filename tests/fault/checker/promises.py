@@ -27,7 +27,7 @@ class Promises:
 
 # The setting that a promise came with.
 BY_SETTING = {
-    "fleet.journal_len": ("fence", "replay_keeps"),
+    "fleet.journal_len": ("fence",),
     "file.dir": ("file_tier",),
 }
 
