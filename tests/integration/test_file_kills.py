@@ -81,13 +81,14 @@ def drain(conns):
 
 
 def look(harcad, clients):
+    """Without reads that miss, see lone_model.py."""
     with harcad.raw() as conn:
         for client in clients:
-            keys = list(client.state)
-            values = conn.command("MGET", *keys)
-            conn.send(b"".join(conn.encode("PTTL", key) for key in keys))
-            times = [conn.read_reply() for _ in keys]
-            client.found({key: (value, ttl >= 0) for key, value, ttl in zip(keys, values, times)})
+            conn.send(b"".join(conn.encode("PTTL", key) for key in client.state))
+            times = {key: conn.read_reply() for key in client.state}
+            there = [key for key, ttl in times.items() if ttl != -2]
+            values = dict(zip(there, conn.command("MGET", *there) if there else []))
+            client.found({key: (values.get(key), ttl >= 0) for key, ttl in times.items()})
 
 
 def flush(harcad, clients, rng, *, answered):

@@ -43,13 +43,21 @@ class Client:
     def _key(self):
         return f"{self.name}:k{self.rng.randrange(KEYS)}"
 
+    def _present(self):
+        """A key that is there; None: none is. A read that misses is remembered by the daemon, and a SET that follows it
+        is not kept once the model was cleared in between: such pairs are not made here."""
+        there = [key for key, state in self.latest.items() if state != ABSENT and key.startswith(f"{self.name}:k")]
+        return self.rng.choice(there) if there else None
+
     def _unique(self):
         self.written += 1
         return f"{self.name}/{self.written}/".encode() + b"x" * self.rng.choice(SIZES)
 
     def _read(self):
         """What is read is worth being demoted."""
-        key = self._key()
+        key = self._present()
+        if key is None:
+            return self._set()
         return ["GET", key], {}, self.latest[key][0]
 
     def _set(self, key=None):
@@ -70,7 +78,9 @@ class Client:
         return ["DEL", key], {key: ABSENT}, int(self.latest[key] != ABSENT)
 
     def _getdel(self):
-        key = self._key()
+        key = self._present()
+        if key is None:
+            return self._set()
         return ["GETDEL", key], {key: ABSENT}, self.latest[key][0]
 
     def _expire(self):
