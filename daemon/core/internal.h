@@ -188,8 +188,6 @@ enum hc_status hc_script_call_send(
 /* A number for another life of the upstream's data, in case it has none. */
 uint32_t hc_script_new_incarnation(void);
 
-#define HC_SCRIPT_LATE (-3) /* pttl of a SET that came too late */
-
 /* What the script answered for one op. */
 struct hc_script_result {
 	bool done;

@@ -1,8 +1,7 @@
 /*
  * What was computed before its model was cleared, and is SET after it. A miss remembers how many times models had been
  * cleared when it was answered; the next SET of that key brings what was computed for it, and is as old as that. A
- * value whose model has been cleared since is answered OK and treated as written and then cleared: the key holds
- * nothing.
+ * value whose model has been cleared since is answered OK and not kept.
  *
  * Bounded and direct-mapped: a miss that another one has taken the place of is as if it had never been, and so is one
  * whose SET takes longer than HC_LATE_MS. Several who miss a key side by side are so many SETs. When the key was missed

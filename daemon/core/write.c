@@ -101,14 +101,17 @@ hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
 		op->status = HC_DOWN;
 		return;
 	}
+	if (op->late) {
+		hc_stats_count(worker->stats, late_sets);
+		op->status = HC_OK;
+		return;
+	}
 	op->status = remember(core, op);
 	if (op->status != HC_OK) {
 		hc_stats_count(worker->stats, writes_refused);
 		return;
 	}
 	hc_stats_count(worker->stats, writes_while_down);
-	if (op->late)
-		hc_stats_count(worker->stats, late_sets);
 	/* Fills that other workers have under way carry what is older than this. */
 	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL && op->kind != HC_OP_EXPIRE &&
 	    op->kind != HC_OP_PERSIST)

@@ -62,8 +62,7 @@ hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 {
 	struct hc_entry **old = op->want_old ? &op->old : NULL;
 
-	if (op->late) { /* written, and cleared at once */
-		(void)hc_store_del(core->store, op->key, now_ms, NULL);
+	if (op->late) {
 		op->status = HC_OK;
 		return;
 	}
@@ -132,10 +131,8 @@ hc_core_apply_local_group(struct hc_core *core, struct hc_op_group *group, int64
 	if (entries == NULL)
 		status = HC_NOMEM;
 	for (size_t i = 0; status == HC_OK && i < group->n; i++) {
-		if (group->ops[i].late) {
-			hc_core_apply_local(core, &group->ops[i], now_ms);
+		if (group->ops[i].late)
 			continue;
-		}
 		entries[n] = hc_core_op_entry(core, &group->ops[i], now_ms);
 		if (entries[n++] == NULL)
 			status = HC_NOMEM;

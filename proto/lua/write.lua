@@ -23,8 +23,8 @@
 --          sum     its checksum, as the frame wants them; for Q and R: the longest value there may be, and the offset
 --          value   or by how much, for I and J
 -- Returns  incarnation, then for each operation: {code, seq, epoch, pttl, old, answer} with code 1 done, 0 not
---          (condition, or no such key), seq 0 when nothing changed, pttl as PTTL gives it (-2 when not asked for, -3 for a
---          SET that came too late), old the stored value (frame included) or false, answer of a change the new number or length; or an error.
+--          (condition, or no such key), seq 0 when nothing changed, pttl as PTTL gives it (-2 when not asked for),
+--          old the stored value (frame included) or false, answer of a change the new number or length; or an error.
 local MAGIC = '\245hc\1'
 local DEFAULT = 'default'
 local HEAD, FIRST = 5, 3 -- arguments before those of operations; the first of their keys
@@ -111,12 +111,7 @@ end
 local function set(key, flags, model, raw_model, expiry, length, sum, value)
 	local seen = string.match(flags, 'l(%d+)')
 	if seen and epoch_of(model) > tonumber(seen) then
-		-- As if it had been written and then cleared: what was there before must not show up again.
-		if redis.call('DEL', key) == 0 then
-			return {1, 0, 0, -3, false}
-		end
-		seq = seq + 1
-		return {1, seq, 0, -3, false}
+		return {1, 0, 0, -2, false} -- as if it had come before the model was cleared
 	end
 	local live = false
 	if has(flags, 'n') or has(flags, 'x') or has(flags, 'k') or has(flags, 'g') then
