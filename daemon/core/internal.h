@@ -12,7 +12,6 @@
 #include "core/core.h"
 #include "core/doubt.h"
 #include "core/key_model.h"
-#include "core/late.h"
 #include "core/outage.h"
 #include "core/saved.h"
 #include "core/tier.h"
@@ -35,7 +34,6 @@ struct hc_core {
 	struct hc_store *store;
 	struct hc_models *models;
 	struct hc_key_models *key_models;
-	struct hc_late *late;
 	struct hc_tier *tier;   /* NULL without files */
 	struct hc_warm *warm;   /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */

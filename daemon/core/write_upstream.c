@@ -90,8 +90,6 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 	} else if (result->done && is_change(op->kind)) {
 		op->status = HC_ERROR; /* not what the script answers */
 	}
-	if (op->kind == HC_OP_SET && result->done && result->seq == 0)
-		hc_stats_count(worker->stats, late_sets);
 	if (op->kind == HC_OP_CLEAR_MODEL && result->done) {
 		op->epoch = result->epoch;
 		if (known)

@@ -12,8 +12,7 @@
 --                  F the source of a copy, and behind it T, its target
 --          flags   letters: n only if absent, x only if present, k keep the expiry, g return the old value;
 --                  f frame it in any case, r never; for E: N X G L as EXPIRE's NX XX GT LT; for S: b with those
---                  behind it that have an a, all of them only if none is there, l<epoch> only while the
---                  model's epoch is no later: the value is as old as that; for F: d it is moved
+--                  behind it that have an a, all of them only if none is there; for F: d it is moved
 --          model   of the value written, or the one to clear ('' stands for default); of a change, when nothing is
 --                  there
 --          raw     the model that a raw value under this key belongs to
@@ -109,10 +108,6 @@ local function old_value(key, flags)
 end
 
 local function set(key, flags, model, raw_model, expiry, length, sum, value)
-	local seen = string.match(flags, 'l(%d+)')
-	if seen and epoch_of(model) > tonumber(seen) then
-		return {1, 0, 0, -2, false} -- as if it had come before the model was cleared
-	end
 	local live = false
 	if has(flags, 'n') or has(flags, 'x') or has(flags, 'k') or has(flags, 'g') then
 		live = is_live(key, raw_model)

@@ -123,7 +123,7 @@ def test_info_models_shows_the_largest_hundred(harcad):
     with harcad.raw() as conn:
         for i in range(350):
             size = (i * 7919) % 350  # every size once, in no order
-            conn.send(conn.encode("SET", f"k{i}", "v" * (size * 64), "MODEL", f"m{size}"))
+            conn.send(conn.encode("SET", f"k{i}", "v" * (size * 512), "MODEL", f"m{size}"))
         for _ in range(350):
             assert conn.read_reply() == "OK"
     info = harcad.info("models")
