@@ -116,25 +116,25 @@ def test_redis_py_errors_are_redis_s_own(scene, client):
 def test_redis_py_locks_fail_in_words(scene, client):
     """They are taken by SET NX, which is there, and given back by a script, which is not: a lock of this client ends
     when its time is over, or by DEL."""
-    if scene.on_redis:
-        pytest.skip("Redis has scripts")
+    if scene.on_redis or scene.upstream:
+        pytest.skip("Redis has scripts, and a fleet passes them on")
     with pytest.raises(ResponseError, match="unknown command 'EVALSHA'|unknown command 'SCRIPT'"):
         with client.lock("lock", timeout=5):
             assert client.get("lock") is not None
     assert 0 < client.ttl("lock") <= 5
     assert client.lock("lock", timeout=5).acquire(blocking=False) is False
-    with pytest.raises(ResponseError, match="unknown command 'EVAL'"):
+    with pytest.raises(ResponseError, match="unknown command 'EVAL'|not passed on"):
         client.eval("return 1", 0)
 
 
 def test_redis_py_subscribing_fails_in_words(scene, client):
     if scene.on_redis:
         pytest.skip("Redis has channels")
-    with pytest.raises(ResponseError, match="unknown command 'SUBSCRIBE'"):
+    with pytest.raises(ResponseError, match="unknown command 'SUBSCRIBE'|not passed on"):
         with client.pubsub() as channel:
             channel.subscribe("news")
             channel.get_message(timeout=TIMEOUT)
-    with pytest.raises(ResponseError, match="unknown command 'PUBLISH'"):
+    with pytest.raises(ResponseError, match="unknown command 'PUBLISH'|not passed on"):
         client.publish("news", "x")
 
 

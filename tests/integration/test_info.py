@@ -123,13 +123,14 @@ def test_info_models_shows_the_largest_hundred(harcad):
     with harcad.raw() as conn:
         for i in range(350):
             size = (i * 7919) % 350  # every size once, in no order
-            conn.send(conn.encode("SET", f"k{i}", "v" * (size * 512), "MODEL", f"m{size}"))
+            conn.send(conn.encode("SET", f"k{i}", "v" * (size * 64), "MODEL", f"m{size}"))
         for _ in range(350):
             assert conn.read_reply() == "OK"
     info = harcad.info("models")
     assert (info["models"], info["models_shown"]) == (351, 100)
     found = [info[f"model_{i}"].split(",")[0] for i in range(100)]
-    assert set(found) == {f"name=m{size}" for size in range(250, 350)}
+    # Neighbours may take the same room: which of them is shown is open.
+    assert {f"name=m{size}" for size in range(260, 350)} <= set(found) <= {f"name=m{size}" for size in range(240, 350)}
     sizes = [int(info[f"model_{i}"].rsplit("=", 1)[1]) for i in range(100)]
     assert sizes == sorted(sizes, reverse=True)
     assert "model_100" not in info

@@ -137,10 +137,11 @@ await session({
 }, {
   async "is told that there are no scripts and no channels"() {
     redis.defineCommand("twice", { numberOfKeys: 1, lua: "return redis.call('get', KEYS[1])" });
-    await assert.rejects(redis.twice("vec:0"), /unknown command 'eval/i);
-    await assert.rejects(redis.eval("return 1", 0), /unknown command 'eval'/i);
+    if (process.env.HARCAD_KIND !== "fleet") /* there scripts are passed on */
+        await assert.rejects(redis.twice("vec:0"), /unknown command 'eval/i);
+    await assert.rejects(redis.eval("return 1", 0), /unknown command 'eval'|not passed on/i);
     const subscriber = new Redis(at);
-    await assert.rejects(subscriber.subscribe("news"), /unknown command 'subscribe'/i);
+    await assert.rejects(subscriber.subscribe("news"), /unknown command 'subscribe'|not passed on/i);
     subscriber.disconnect();
   },
 

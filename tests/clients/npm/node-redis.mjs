@@ -138,9 +138,9 @@ await session({
   },
 }, {
   async "is told that there are no scripts, no channels and no tracking"() {
-    await assert.rejects(redis.eval("return 1"), /unknown command 'eval'/i);
+    await assert.rejects(redis.eval("return 1"), /unknown command 'eval'|not passed on/i);
     const subscriber = await connect();
-    await assert.rejects(subscriber.subscribe("news", () => {}), /unknown command 'subscribe'/i);
+    await assert.rejects(subscriber.subscribe("news", () => {}), /unknown command 'subscribe'|not passed on/i);
     subscriber.destroy();
     if (RESP === 3) {
       const tracked = connect({ clientSideCache: { ttl: 0, maxEntries: 0, evictPolicy: "LRU" }, socket: { host: place.host, port: place.port, reconnectStrategy: false } });
