@@ -273,7 +273,7 @@ START_TEST(budget_holds_for_memory_taken_while_sizes_change)
 				continue;
 			hc_slab_usage(&usage);
 			hc_store_stats(store, &stats);
-			must_msg(usage.resident + stats.table_bytes < max + max / 10, "phase %u: %lu and %lu", phase,
+			must_msg(usage.resident + stats.table_bytes < max + max / 8, "phase %u: %lu and %lu", phase,
 			    (unsigned long)usage.resident, (unsigned long)stats.table_bytes);
 		}
 		hc_store_stats(store, &stats);
