@@ -5,7 +5,8 @@ other: what a busy machine does to one it mostly does to the other. CPU time is 
 threads in nanoseconds, user and system, so that it does not matter what the load generator needs, or whether it is held
 up; throughput and latency do depend on that, and are no more than indicative where others use the machine.
 
-Two loads: redis-benchmark, and build/load for comparisons that include memcached.
+Two loads: redis-benchmark, and build/load for comparisons that include memcached. None of the servers writes to a disk:
+harcad runs without its file tier, whose costs have rows of their own (file.py).
 """
 
 import csv
@@ -19,6 +20,7 @@ KEYS = 10000  # of each size of value
 MGET_KEYS = 100
 CLIENTS = 50
 SIZES = {"key": 64, "large": 4096}  # of values, by the prefix of their keys
+OPTIONS = {HARCAD: {"file.enabled": "no"}, REDIS: {}, MEMCACHED: {"-t": "1"}}
 
 SPEED_CAPTION = """Medians of the rounds the CPU time was measured in. Indicative only: load generator and server share the machine, with
 whatever else runs there. Latency is that of a whole pipeline."""
@@ -50,8 +52,7 @@ def fill(lab, kind, server):
 
 def start_side_by_side(lab, kinds):
     for kind in lab.kinds(*kinds):
-        options = {"-t": "1"} if kind == MEMCACHED else ()
-        lab.side_by_side[kind] = lab.start(kind, "beside", options)
+        lab.side_by_side[kind] = lab.start(kind, "beside", OPTIONS[kind])
         fill(lab, kind, lab.side_by_side[kind])
 
 
