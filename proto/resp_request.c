@@ -172,17 +172,96 @@ quick_request(const struct hc_resp_limits *limits, const char *run, size_t len, 
 	return quick->arg == argv + count;
 }
 
-bool
-hc_resp_take(const struct hc_resp_limits *limits, const char *run, size_t len, struct hc_slice *argv, uint32_t cap,
-    uint32_t *argc, size_t *consumed)
-{
-	struct quick quick;
+/*
+ * What one request after the other often begins with, the same bytes each time: its count and first argument, which is
+ * the command. Compared in two words instead of being understood again.
+ */
+struct head {
+	uint64_t first, rest; /* the bytes, zeros behind them */
+	uint64_t rest_mask;
+	uint32_t len; /* HEAD_MIN … HEAD_MAX */
+	uint32_t count;
+	uint32_t name_at, name_len;
+};
 
-	if (!quick_request(limits, run, len, argv, cap, &quick))
+#define HEAD_MIN 9
+#define HEAD_MAX 16
+
+static inline uint64_t
+load_64(const char *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+/* None: what is compared with it differs. */
+static const struct head no_head = {.rest = 1};
+
+ALWAYS_INLINE bool
+has_head(const struct head *head, const char *at, size_t len)
+{
+	return len >= HEAD_MAX && load_64(at) == head->first && (load_64(at + 8) & head->rest_mask) == head->rest;
+}
+
+/* Of a request that has been taken. */
+static void
+learn_head(struct head *head, const char *at, size_t len, const struct hc_slice *argv, uint32_t count)
+{
+	size_t name_at = (size_t)(argv[0].ptr - at), head_len = name_at + argv[0].len + CRLF_LEN;
+
+	*head = no_head;
+	if (len < HEAD_MAX || head_len < HEAD_MIN || head_len > HEAD_MAX)
+		return;
+	uint64_t mask = 0;
+	memset(&mask, 0xff, head_len - 8);
+	*head = (struct head){.first = load_64(at),
+	    .rest = load_64(at + 8) & mask,
+	    .rest_mask = mask,
+	    .len = (uint32_t)head_len,
+	    .count = count,
+	    .name_at = (uint32_t)name_at,
+	    .name_len = (uint32_t)argv[0].len};
+}
+
+/* One that begins as the one before did. */
+ALWAYS_INLINE bool
+quick_again(
+    const struct head *head, const char *run, size_t len, struct hc_slice *argv, uint32_t cap, struct quick *quick)
+{
+	if (head->count > cap)
 		return false;
-	*argc = quick.count;
-	*consumed = (size_t)(quick.at - run);
-	return true;
+	argv[0] = hc_slice(run + head->name_at, head->name_len);
+	quick->count = head->count;
+	quick->at = run + head->len;
+	quick->arg = quick_bulks(&quick->at, run + len, argv + 1, argv + head->count);
+	return quick->arg == argv + head->count;
+}
+
+size_t
+hc_resp_take(const struct hc_resp_limits *limits, const char *run, size_t len, struct hc_slice *argv, uint32_t cap,
+    struct hc_resp_taken *taken, size_t max)
+{
+	const char *at = run, *end = run + len;
+	struct head head = no_head;
+	struct quick quick;
+	size_t n = 0;
+
+	for (; n < max; n++) {
+		size_t left = quick_len(limits, (size_t)(end - at));
+		bool again = has_head(&head, at, left);
+		if (again ? !quick_again(&head, at, left, argv, cap, &quick)
+			  : !quick_request(limits, at, left, argv, cap, &quick))
+			break;
+		if (!again)
+			learn_head(&head, at, left, argv, quick.count);
+		at = quick.at;
+		taken[n] = (struct hc_resp_taken){argv, quick.count, again, (size_t)(at - run)};
+		argv += quick.count;
+		cap -= quick.count;
+	}
+	return n;
 }
 
 /* The same for a parser. If not all was there, it stands in front of what needs care. */

@@ -63,13 +63,22 @@ void hc_resp_parser_args(struct hc_resp_parser *p, struct hc_slice *argv, uint32
  */
 enum hc_resp_result hc_resp_parse(struct hc_resp_parser *p, char *run, size_t len);
 
+/* A request that was taken as it stands. */
+struct hc_resp_taken {
+	const struct hc_slice *argv;
+	uint32_t argc; /* at least 1 */
+	bool again;    /* it begins as the one taken before it: as many arguments, the same first one */
+	size_t end;    /* where in the run the next one begins */
+};
+
 /*
- * For looking ahead, beside a parser that is idle: takes the request at `run` if it is whole and written plainly, as
- * nearly all are: an array of up to 999 strings of up to 999 bytes. *argc, *consumed and argv are then as
- * hc_resp_parse() would have left them; else false, and only the parser knows why.
+ * For looking ahead, beside a parser that is idle: takes up to `max` requests from the beginning of the run, as far as
+ * they are whole and written plainly, as nearly all are: arrays of up to 999 strings of up to 999 bytes. Their
+ * arguments are as hc_resp_parse() would have left them, one request's behind the other's in argv, which has room for
+ * `cap`. Returns how many there were; why there are no more, only the parser knows.
  */
-bool hc_resp_take(const struct hc_resp_limits *limits, const char *run, size_t len, struct hc_slice *argv, uint32_t cap,
-    uint32_t *argc, size_t *consumed);
+size_t hc_resp_take(const struct hc_resp_limits *limits, const char *run, size_t len, struct hc_slice *argv,
+    uint32_t cap, struct hc_resp_taken *taken, size_t max);
 
 /* True when no byte of a next request has been looked at. */
 bool hc_resp_parser_idle(const struct hc_resp_parser *p);

@@ -80,6 +80,69 @@ hc_cmd_get_hit(struct hc_command_worker *worker, struct hc_out *out, struct hc_k
 	return true;
 }
 
+/* ---- many at once ---- */
+
+bool
+hc_cmd_owns_memory(const struct hc_command_worker *worker)
+{
+	return worker->shared->settings->server_workers <= 1;
+}
+
+static inline void
+put_found(struct hc_out *out, struct hc_entry *entry)
+{
+	struct hc_slice value = hc_entry_value(entry);
+
+	if (value.len > BORROW_MAX) {
+		hc_reply_value_to(out, entry);
+		return;
+	}
+	char *dst = hc_out_reserve(out, HC_RESP_HEAD_MAX + BORROW_MAX + 2);
+	if (dst != NULL)
+		hc_out_commit(out, hc_resp_put_bulk(dst, value));
+}
+
+static void
+put_missed(struct hc_out *out, int resp)
+{
+	char *dst = hc_out_reserve(out, HC_RESP_HEAD_MAX);
+
+	if (dst != NULL)
+		hc_out_commit(out, hc_resp_put_null(dst, resp));
+}
+
+size_t
+hc_cmd_get_many(struct hc_command_worker *worker, struct hc_out *out, int resp, const struct hc_key *keys, size_t n,
+    size_t out_pause)
+{
+	struct hc_core *core = worker->shared->core;
+	struct hc_store *store = hc_core_store(core);
+	bool lock = !hc_store_is_exclusive(store), is_fleet = hc_core_is_fleet(core);
+	int64_t now_ms = hc_core_now_ms(worker->core);
+	struct hc_entry *entries[HC_STORE_MANY];
+	size_t done = 0, misses = 0;
+
+	if (lock)
+		hc_store_exclusive_begin(store);
+	hc_store_find_many(store, keys, n, now_ms, entries);
+	for (; done < n && out->bytes <= out_pause; done++) {
+		if (entries[done] != NULL) {
+			put_found(out, entries[done]);
+		} else if (!is_fleet && !hc_core_in_file(worker->core, keys[done])) {
+			put_missed(out, resp);
+			misses++;
+		} else {
+			break;
+		}
+	}
+	hc_store_count_reads(store, keys, done, now_ms, entries);
+	if (lock)
+		hc_store_exclusive_end(store);
+	hc_stats_add(worker->stats, memory_hits, done - misses);
+	hc_stats_add(worker->stats, misses, misses);
+	return done;
+}
+
 void
 hc_cmd_get(struct hc_req *req)
 {
@@ -117,9 +180,6 @@ mget_done(struct hc_req *req)
 	mget_rest_done(req);
 }
 
-/* From so many keys on, taking all locks once costs less than one for each key. */
-#define LOCK_ALL_MIN 8
-
 /*
  * Values of some keys from the `at`-th argument on go straight into the reply, up to the first that is to be had from a
  * file only. Returns how many.
@@ -127,27 +187,11 @@ mget_done(struct hc_req *req)
 static uint32_t
 mget_some(struct hc_req *req, uint32_t at, uint32_t n)
 {
-	struct hc_store *store = hc_core_store(req->worker->shared->core);
-	bool lock_all = n >= LOCK_ALL_MIN && !hc_store_is_exclusive(store);
-	struct hc_key keys[HC_CALLS_MAX];
-	uint32_t done = 0;
+	struct hc_key keys[HC_STORE_MANY];
 
 	for (uint32_t i = 0; i < n; i++)
 		keys[i] = hc_key(req->argv[at + i]);
-	if (lock_all)
-		hc_store_exclusive_begin(store);
-	hc_store_prefetch(store, keys, n);
-	for (; done < n; done++) {
-		if (hc_cmd_get_hit(req->worker, req->out, keys[done]))
-			continue;
-		if (hc_core_in_file(req->worker->core, keys[done]))
-			break;
-		hc_stats_count(req->worker->stats, misses);
-		hc_reply_null(req);
-	}
-	if (lock_all)
-		hc_store_exclusive_end(store);
-	return done;
+	return (uint32_t)hc_cmd_get_many(req->worker, req->out, req->resp, keys, n, SIZE_MAX);
 }
 
 void
@@ -157,13 +201,13 @@ hc_cmd_mget(struct hc_req *req)
 	uint32_t n = req->argc - 1;
 
 	/* With nobody else to change memory, and memory all there is, keys need not be read at one moment. */
-	if (shared->settings->server_workers > 1 || hc_core_is_fleet(shared->core) || req->session->no_touch) {
+	if (!hc_cmd_owns_memory(req->worker) || hc_core_is_fleet(shared->core) || req->session->no_touch) {
 		hc_req_read(req, &req->argv[1], n, 1, HC_REQ_COUNT, mget_done);
 		return;
 	}
 	hc_reply_array(req, n);
 	for (uint32_t at = 0; at < n;) {
-		uint32_t some = n - at < HC_CALLS_MAX ? n - at : HC_CALLS_MAX;
+		uint32_t some = n - at < HC_STORE_MANY ? n - at : HC_STORE_MANY;
 		uint32_t done = mget_some(req, 1 + at, some);
 		at += done;
 		if (done < some) {

@@ -263,12 +263,12 @@ goes_unanswered(struct hc_session *session)
 	return true;
 }
 
-/* One more has been carried out. */
+/* `n` more have been carried out, the last one of them given. */
 static inline void
 watch(struct hc_command_worker *worker, const struct hc_session *session, const struct hc_command *command,
-    const struct hc_call *call)
+    const struct hc_call *call, unsigned n)
 {
-	if (hc_slow_ran(&worker->watch, command->flags & (HC_CMD_FAST | HC_CMD_BRIEF)))
+	if (hc_slow_ran(&worker->watch, n, command->flags & (HC_CMD_FAST | HC_CMD_BRIEF)))
 		hc_slow_look(worker, session, command, call->argv, call->argc);
 }
 
@@ -309,7 +309,29 @@ run(struct hc_command_worker *worker, struct hc_session *session, const struct h
 	}
 	hc_run_handler(req);
 	if (!req->parked && req->moved_to == NULL)
-		watch(worker, session, req->command, call);
+		watch(worker, session, req->command, call, 1);
+}
+
+/* Nothing is unusual about the session that a read of what memory has would have to know. */
+static inline bool
+is_plain(const struct hc_session *session)
+{
+	return session->n_pending == 0 && !session->multi.active && !session->no_touch && session->authenticated &&
+	       session->silence == HC_SILENCE_NONE;
+}
+
+static inline bool
+is_get(const struct hc_call *call)
+{
+	return call->command != NULL && call->command->fn == hc_cmd_get && call->argc == 2;
+}
+
+static void
+ran_gets(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *last, unsigned n)
+{
+	hc_stats_add(worker->stats, commands_processed, n);
+	atomic_store_explicit(&session->last_command, last->command, memory_order_relaxed);
+	watch(worker, session, last->command, last, n);
 }
 
 /*
@@ -319,19 +341,12 @@ run(struct hc_command_worker *worker, struct hc_session *session, const struct h
 static inline bool
 run_hit(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *call)
 {
-	const struct hc_command *command = call->command;
-
-	if (command == NULL || command->fn != hc_cmd_get || call->argc != 2)
-		return false;
-	if (session->n_pending > 0 || session->multi.active || session->no_touch || !session->authenticated ||
-	    session->silence != HC_SILENCE_NONE)
+	if (!is_get(call) || !is_plain(session))
 		return false;
 	struct hc_slice key = call->argv[1];
 	if (!hc_cmd_get_hit(worker, &session->out, (struct hc_key){key.ptr, key.len, call->hash}))
 		return false;
-	hc_stats_count(worker->stats, commands_processed);
-	atomic_store_explicit(&session->last_command, command, memory_order_relaxed);
-	watch(worker, session, command, call);
+	ran_gets(worker, session, call, 1);
 	return true;
 }
 
@@ -359,22 +374,65 @@ find_again(struct hc_command_worker *worker, struct hc_slice name)
 	return command;
 }
 
-void
-hc_command_foresee(struct hc_command_worker *worker, struct hc_call *calls, size_t n)
+/* Sets keys[] to the first keys of the calls that have one, and returns how many these are. */
+static inline size_t
+recognize(struct hc_command_worker *worker, struct hc_call *calls, size_t n, struct hc_key *keys)
 {
-	struct hc_key keys[HC_CALLS_MAX];
+	const struct hc_command *command = NULL;
 	size_t n_keys = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		struct hc_call *call = &calls[i];
-		call->command = find_again(worker, call->argv[0]);
+		if (!call->again)
+			command = find_again(worker, call->argv[0]);
+		call->command = command;
 		call->hash = 0;
 		if (hc_call_has_key(call)) {
-			keys[n_keys] = hc_key(call->argv[call->command->first_key]);
+			keys[n_keys] = hc_key(call->argv[command->first_key]);
 			call->hash = keys[n_keys++].hash;
 		}
 	}
+	return n_keys;
+}
+
+void
+hc_command_foresee(struct hc_command_worker *worker, struct hc_call *calls, size_t n)
+{
+	struct hc_key keys[HC_CALLS_MAX];
+	size_t n_keys = recognize(worker, calls, n, keys);
+
 	hc_store_prefetch(hc_core_store(worker->shared->core), keys, n_keys);
+}
+
+/* How many at the beginning may be answered together; fewer than it is worth while for are none. */
+static size_t
+count_gets(
+    const struct hc_command_worker *worker, const struct hc_session *session, const struct hc_call *calls, size_t n)
+{
+	size_t gets = 0;
+
+	if (n < HC_GETS_MIN || !is_plain(session) || !hc_cmd_owns_memory(worker) || hc_slow_wants_each(worker))
+		return 0;
+	while (gets < n && is_get(&calls[gets]))
+		gets++;
+	return gets >= HC_GETS_MIN ? gets : 0;
+}
+
+size_t
+hc_command_run_ahead(struct hc_command_worker *worker, struct hc_session *session, struct hc_call *calls, size_t n)
+{
+	struct hc_key keys[HC_CALLS_MAX];
+	size_t n_keys = recognize(worker, calls, n, keys);
+	size_t gets = count_gets(worker, session, calls, n), done = 0;
+
+	if (gets > 0) {
+		size_t pause = (size_t)worker->shared->settings->client_output_pause;
+		done = hc_cmd_get_many(worker, &session->out, session->resp, keys, gets, pause);
+	}
+	if (done > 0)
+		ran_gets(worker, session, &calls[done - 1], (unsigned)done);
+	hc_store_prefetch(hc_core_store(worker->shared->core), keys + gets, n_keys - gets);
+	return done;
 }
 
 enum hc_run

@@ -75,6 +75,7 @@ struct hc_command_shared {
 struct hc_call {
 	const struct hc_slice *argv; /* borrowed */
 	uint32_t argc;               /* at least 1 */
+	bool again;                  /* argc and argv[0] are those of the call in front of it, in an array of them */
 	/* hc_command_foresee()'s */
 	const struct hc_command *command; /* NULL: there is none of that name */
 	uint64_t hash;                    /* of its first key, when it has one */
@@ -116,10 +117,17 @@ enum hc_run {
 };
 
 /*
- * Finds out which commands these are (up to HC_CALLS_MAX, argv and argc given), and has what memory holds of their keys
- * brought nearer. Each must be foreseen before it is run, not necessarily soon before.
+ * Finds out which commands these are (up to HC_CALLS_MAX; argv, argc and again given), and has what memory holds of
+ * their keys brought nearer. Each must be foreseen before it is run, not necessarily soon before.
  */
 void hc_command_foresee(struct hc_command_worker *worker, struct hc_call *calls, size_t n);
+
+/*
+ * The same, and those at the beginning that are plain reads of what memory has are run, all at once. Returns how many
+ * these were; the others are for hc_command_run().
+ */
+size_t hc_command_run_ahead(
+    struct hc_command_worker *worker, struct hc_session *session, struct hc_call *calls, size_t n);
 
 /*
  * Runs one command. Calls come in turns, each of one session's commands, between hc_slow_turn_begin() and

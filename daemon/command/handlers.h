@@ -22,4 +22,17 @@ extern const struct hc_command hc_command_passed;
 /* GET of a key that memory has: replies to `out`, counts. False when memory has not: nothing has been done. */
 bool hc_cmd_get_hit(struct hc_command_worker *worker, struct hc_out *out, struct hc_key key);
 
+/* From so many keys on, taking all of the store's locks costs less than taking one for each key. */
+#define HC_GETS_MIN 8
+
+/* Nobody else serves clients from memory: locks may be held for as long as it takes to copy some values. */
+bool hc_cmd_owns_memory(const struct hc_command_worker *worker);
+/*
+ * GET of many keys (up to HC_STORE_MANY) at once, for one reply after the other to `out`, in RESP2 or 3; counts. For
+ * who owns memory. Stops in front of the first that has to be looked for elsewhere, and when more than out_pause bytes
+ * wait in `out`; returns how many have been answered.
+ */
+size_t hc_cmd_get_many(struct hc_command_worker *worker, struct hc_out *out, int resp, const struct hc_key *keys,
+    size_t n, size_t out_pause);
+
 #endif

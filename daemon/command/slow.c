@@ -232,6 +232,12 @@ slow_from_us(const struct hc_command_worker *worker)
 	return settings->server_slowlog_max_len > 0 ? settings->server_slowlog_slower_than * 1000 : -1;
 }
 
+bool
+hc_slow_wants_each(const struct hc_command_worker *worker)
+{
+	return slow_from_us(worker) == 0;
+}
+
 int64_t
 hc_slow_turn_begin(struct hc_command_worker *worker)
 {

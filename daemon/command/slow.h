@@ -3,11 +3,11 @@
  *
  * The watch. A command's time is from the look at the clock before it to the one behind it, and looks are shared: the
  * clock is read as a worker's turn begins (a read from a socket, which wants the time anyway), behind the turn's first
- * command, behind each command that is neither FAST nor BRIEF, and behind every HC_SLOW_RUN-th of those that are, which
- * cost less than looking twice would. What is left is looked at as the turn ends. So a time may be that of several
- * commands: the entry then says so, and has the arguments of the last one only. A command that waits (for the upstream)
- * is timed by itself, until its reply is there. Parsing counts; reading and writing the socket does not. Within EXEC
- * only EXEC is timed.
+ * command, or the first ones if they were carried out together, behind each command that is neither FAST nor BRIEF, and
+ * behind every HC_SLOW_RUN-th of those that are, which cost less than looking twice would. What is left is looked at as
+ * the turn ends. So a time may be that of several commands: the entry then says so, and has the arguments of the last
+ * one only. A command that waits (for the upstream) is timed by itself, until its reply is there. Parsing counts;
+ * reading and writing the socket does not. Within EXEC only EXEC is timed.
  *
  * Any thread may call what takes a struct hc_slow; it has a lock of its own, a leaf, which is taken only for commands
  * that were slow. The watch is its worker's.
@@ -41,11 +41,14 @@ void hc_slow_destroy(struct hc_slow *slow);
 /* A turn begins; returns the monotonic time in microseconds. */
 int64_t hc_slow_turn_begin(struct hc_command_worker *worker);
 void hc_slow_turn_end(struct hc_command_worker *worker, struct hc_session *session);
-/* A command has been carried out at once. True: it is time for a look. */
+/* Commands are not to be carried out many at once: each one's time is wanted. */
+bool hc_slow_wants_each(const struct hc_command_worker *worker);
+/* `n` commands have been carried out, of one kind. True: it is time for a look. */
 static inline bool
-hc_slow_ran(struct hc_slow_watch *watch, bool fast)
+hc_slow_ran(struct hc_slow_watch *watch, unsigned n, bool fast)
 {
-	return ++watch->unseen >= watch->patience || !fast;
+	watch->unseen += n;
+	return watch->unseen >= watch->patience || !fast;
 }
 void hc_slow_look(struct hc_command_worker *worker, const struct hc_session *session, const struct hc_command *command,
     const struct hc_slice *argv, uint32_t argc);

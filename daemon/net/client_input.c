@@ -109,50 +109,45 @@ goes_on(const struct hc_client *client)
 	return !client->closing && !client->paused && client->held == NULL && !client->session.close_after_reply;
 }
 
+/* After commands: whether what they replied is to be written before others are run, or is more than it may be. */
 static void
-run_call(struct hc_client *client, const struct hc_call *call)
+look_at_output(struct hc_client *client)
 {
-	if (hc_command_run(&client->worker->command, &client->session, call) == HC_RUN_LATER)
-		hold(client, call);
-	else if (hc_client_output_waits(client))
+	if (hc_client_output_waits(client))
 		client->paused = true; /* to be written first; and others get their turn */
 	if (hc_client_over_output_max(client))
 		hc_client_close_for(client, "client.output_max");
 }
 
-/*
- * Takes the requests that lie whole at the beginning of the run: argv and argc of up to HC_CALLS_MAX calls, and where
- * each ends. The parser is idle. Returns how many.
- */
-static size_t
-look_ahead(const struct hc_client *client, const char *run, size_t len, struct hc_call *calls, size_t *ends)
+static void
+run_call(struct hc_client *client, const struct hc_call *call)
 {
-	struct hc_slice *args = client->worker->args, *args_end = args + HC_WORKER_ARGS;
-	size_t at = 0, n = 0, consumed;
-
-	while (n < HC_CALLS_MAX && at < len &&
-	       hc_resp_take(client->parser.limits, run + at, len - at, args, (uint32_t)(args_end - args),
-		   &calls[n].argc, &consumed)) {
-		calls[n].argv = args;
-		args += calls[n].argc;
-		at += consumed;
-		ends[n++] = at;
-	}
-	return n;
+	if (hc_command_run(&client->worker->command, &client->session, call) == HC_RUN_LATER)
+		hold(client, call);
+	else
+		look_at_output(client);
 }
 
-/* Runs requests from the beginning of the run; returns how many bytes these were, 0 when the next one takes care. */
+/*
+ * Runs requests from the beginning of the run, the parser being idle: up to HC_CALLS_MAX that lie whole in it. Returns
+ * how many bytes these were, 0 when the next one takes care.
+ */
 static size_t
 serve_ahead(struct hc_client *client, const char *run, size_t len)
 {
+	struct hc_worker *worker = client->worker;
+	struct hc_resp_taken taken[HC_CALLS_MAX];
 	struct hc_call calls[HC_CALLS_MAX];
-	size_t ends[HC_CALLS_MAX];
-	size_t n = look_ahead(client, run, len, calls, ends), i = 0;
+	size_t n = hc_resp_take(client->parser.limits, run, len, worker->args, HC_WORKER_ARGS, taken, HC_CALLS_MAX);
 
-	hc_command_foresee(&client->worker->command, calls, n);
-	while (i < n && goes_on(client))
-		run_call(client, &calls[i++]);
-	return i > 0 ? ends[i - 1] : 0;
+	for (size_t i = 0; i < n; i++)
+		calls[i] = (struct hc_call){.argv = taken[i].argv, .argc = taken[i].argc, .again = taken[i].again};
+	size_t done = hc_command_run_ahead(&worker->command, &client->session, calls, n);
+	if (done > 0)
+		look_at_output(client);
+	while (done < n && goes_on(client))
+		run_call(client, &calls[done++]);
+	return done > 0 ? taken[done - 1].end : 0;
 }
 
 /* One request by the parser, as far as it has come: false when it goes on behind the run, or is none. */

@@ -112,6 +112,20 @@ hc_bucket_prefetch_entries(const struct hc_bucket *bucket)
 		__builtin_prefetch(hc_bucket_entry(bucket, (unsigned)__builtin_ctz(used)));
 }
 
+/* The same of what is likely to be the entry with that tag: a small one whole, which lies in two or three lines. */
+static inline __attribute__((always_inline)) void
+hc_bucket_prefetch_match(const struct hc_bucket *bucket, uint8_t tag)
+{
+	unsigned match = hc_bucket_match(bucket, tag);
+
+	if (match == 0)
+		return;
+	const char *entry = (const char *)hc_bucket_entry(bucket, (unsigned)__builtin_ctz(match));
+	__builtin_prefetch(entry);
+	__builtin_prefetch(entry + 64);
+	__builtin_prefetch(entry + 96);
+}
+
 static inline void
 hc_bucket_set(struct hc_bucket *bucket, unsigned place, uint8_t tag, const struct hc_entry *entry)
 {

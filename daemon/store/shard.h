@@ -235,6 +235,22 @@ hc_shard_expires(struct hc_shard *shard, int64_t expire_ms)
 		shard->sweep_soonest_ms = expire_ms;
 }
 
+/* The entry has been read. */
+static inline void
+hc_shard_count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
+{
+	uint32_t since = (uint32_t)((uint64_t)now_ms / 1000) - entry->created_s;
+	uint8_t hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
+
+	/* One writer at a time, the lock's holder: no read-modify-write needed. refs, beside it, is dirty anyway. */
+	if (hits < UINT8_MAX)
+		atomic_store_explicit(&entry->hits, (uint8_t)(hits + 1), memory_order_relaxed);
+	uint16_t used = __builtin_expect(since < 0x8000, 1) ? (uint16_t)since : hc_entry_used_code(since);
+	if (atomic_load_explicit(&entry->used, memory_order_relaxed) != used)
+		atomic_store_explicit(&entry->used, used, memory_order_relaxed);
+	hc_evict_hit(&shard->evict, entry);
+}
+
 /* Gives a reference back; true: it was the last one, nobody else can get at the entry any more. */
 static inline bool
 hc_entry_let_go(struct hc_entry *entry)

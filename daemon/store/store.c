@@ -203,22 +203,6 @@ hc_store_set_weigh_bytes(struct hc_store *store, bool weigh_bytes)
 
 /* ---- reads ---- */
 
-static void
-count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
-{
-	uint32_t since = (uint32_t)((uint64_t)now_ms / 1000) - entry->created_s;
-	uint8_t hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
-
-	/* One writer at a time, the lock's holder: no read-modify-write needed. refs, beside it, is
-	 * dirty anyway. */
-	if (hits < UINT8_MAX)
-		atomic_store_explicit(&entry->hits, (uint8_t)(hits + 1), memory_order_relaxed);
-	uint16_t used = __builtin_expect(since < 0x8000, 1) ? (uint16_t)since : hc_entry_used_code(since);
-	if (atomic_load_explicit(&entry->used, memory_order_relaxed) != used)
-		atomic_store_explicit(&entry->used, used, memory_order_relaxed);
-	hc_evict_hit(&shard->evict, entry);
-}
-
 /* One that is not there any more, and keeps the lock. */
 static void
 reclaim_met(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *entry)
@@ -249,7 +233,7 @@ read_other(struct hc_store *store, struct hc_shard *shard, const struct hc_place
 	}
 	hc_entry_ref(entry);
 	if (trace)
-		count_hit(shard, entry, now_ms);
+		hc_shard_count_hit(shard, entry, now_ms);
 	hc_shard_unlock(store, shard);
 	*out = entry;
 	return status;
@@ -272,7 +256,7 @@ read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace
 		return read_other(store, shard, &place, entry, now_ms, trace, out);
 	hc_entry_ref(entry);
 	if (trace)
-		count_hit(shard, entry, now_ms);
+		hc_shard_count_hit(shard, entry, now_ms);
 	hc_shard_unlock(store, shard);
 	*out = entry;
 	return HC_OK;
@@ -303,7 +287,7 @@ hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms)
 		hc_shard_unlock(store, shard);
 		return NULL;
 	}
-	count_hit(shard, entry, now_ms);
+	hc_shard_count_hit(shard, entry, now_ms);
 	return entry;
 }
 

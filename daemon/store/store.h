@@ -389,6 +389,17 @@ void hc_store_exclusive_end(struct hc_store *store);
 /* True on the thread that is between them. */
 bool hc_store_is_exclusive(const struct hc_store *store);
 
+/*
+ * Between them, of up to HC_STORE_MANY keys, in entries[]: what hc_store_borrow() would give, but all of it until the
+ * end of being exclusive or the next change, and without it counting as read. That is for hc_store_count_reads(), of
+ * the entries[] found (others may be NULL), which may be called for the first `n` of them.
+ */
+#define HC_STORE_MANY 128
+void hc_store_find_many(
+    struct hc_store *store, const struct hc_key *keys, size_t n, int64_t now_ms, struct hc_entry **entries);
+void hc_store_count_reads(
+    struct hc_store *store, const struct hc_key *keys, size_t n, int64_t now_ms, struct hc_entry *const *entries);
+
 /* ---- copies of an upstream's entries ---- */
 
 struct hc_ticket {

@@ -129,12 +129,18 @@ hc_table_has_key(const struct hc_entry *entry, struct hc_key key)
 	return hc_entry_lengths(entry).key == key.len && hc_table_same_bytes(hc_entry_bytes(entry), key.ptr, key.len);
 }
 
-/* The entry of that key and its place; NULL, and where it would go. */
+/* The first of the buckets in which what has that hash may be. */
+static inline struct hc_bucket *
+hc_table_bucket_of(const struct hc_table *table, uint32_t hash)
+{
+	return hc_table_bucket(table, hc_table_index(table, hash));
+}
+
+/* The entry of that key and its place, in the bucket that is its first; NULL, and where it would go. */
 static inline __attribute__((always_inline)) struct hc_entry *
-hc_table_find(const struct hc_table *table, struct hc_key key, struct hc_place *place)
+hc_table_find_in(struct hc_bucket *bucket, struct hc_key key, struct hc_place *place)
 {
 	uint8_t tag = hc_bucket_tag((uint32_t)key.hash);
-	struct hc_bucket *bucket = hc_table_bucket(table, hc_table_index(table, (uint32_t)key.hash));
 
 	place->first = bucket;
 	do {
@@ -152,6 +158,12 @@ hc_table_find(const struct hc_table *table, struct hc_key key, struct hc_place *
 	return NULL;
 }
 
+static inline __attribute__((always_inline)) struct hc_entry *
+hc_table_find(const struct hc_table *table, struct hc_key key, struct hc_place *place)
+{
+	return hc_table_find_in(hc_table_bucket_of(table, (uint32_t)key.hash), key, place);
+}
+
 /*
  * The two steps of a look-up ahead of it: the bucket, and, once that is there, the entry. Inlined in any
  * case: gcc leaves out calls of a function that does nothing but prefetch.
@@ -159,22 +171,13 @@ hc_table_find(const struct hc_table *table, struct hc_key key, struct hc_place *
 static inline __attribute__((always_inline)) void
 hc_table_prefetch_slot(const struct hc_table *table, uint64_t hash)
 {
-	__builtin_prefetch(hc_table_bucket(table, hc_table_index(table, (uint32_t)hash)));
+	__builtin_prefetch(hc_table_bucket_of(table, (uint32_t)hash));
 }
 
 static inline __attribute__((always_inline)) void
 hc_table_prefetch_entry(const struct hc_table *table, uint64_t hash)
 {
-	const struct hc_bucket *bucket = hc_table_bucket(table, hc_table_index(table, (uint32_t)hash));
-	unsigned match = hc_bucket_match(bucket, hc_bucket_tag((uint32_t)hash));
-
-	if (match == 0)
-		return;
-	/* A small one whole: it lies in two or three lines. */
-	const char *entry = (const char *)hc_bucket_entry(bucket, (unsigned)__builtin_ctz(match));
-	__builtin_prefetch(entry);
-	__builtin_prefetch(entry + 64);
-	__builtin_prefetch(entry + 96);
+	hc_bucket_prefetch_match(hc_table_bucket_of(table, (uint32_t)hash), hc_bucket_tag((uint32_t)hash));
 }
 
 /* The place of an entry known to be in the table. */

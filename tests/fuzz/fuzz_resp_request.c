@@ -127,19 +127,35 @@ tell_request(struct reader *r)
 		check_again(p->argv, p->argc);
 }
 
+/* The i-th of a row is the one that begins there, taken alone. */
+static void
+check_row(const struct hc_resp_limits *with, const struct reader *r, const struct hc_resp_taken *row, size_t i)
+{
+	size_t at = i > 0 ? row[i - 1].end : 0;
+	struct hc_slice alone[64];
+	struct hc_resp_taken one;
+
+	FUZZ_CHECK(hc_resp_take(with, r->run + at, r->len - at, alone, 64, &one, 1) == 1);
+	FUZZ_CHECK(row[i].argc == one.argc && row[i].end == at + one.end);
+	for (uint32_t k = 0; k < one.argc; k++)
+		FUZZ_CHECK(row[i].argv[k].ptr == alone[k].ptr && row[i].argv[k].len == alone[k].len);
+}
+
 /* Looking ahead sees what the parser has found, or nothing. */
 static void
 check_take(const struct reader *r, enum hc_resp_result result)
 {
 	const struct hc_resp_parser *p = &r->parser;
 	struct hc_slice ahead[64];
-	uint32_t argc;
-	size_t consumed;
+	struct hc_resp_taken row[8];
+	size_t n = hc_resp_take(p->limits, r->run, r->len, ahead, 64, row, 8);
 
-	if (!hc_resp_take(p->limits, r->run, r->len, ahead, 64, &argc, &consumed))
+	for (size_t i = 1; i < n; i++)
+		check_row(p->limits, r, row, i);
+	if (n == 0)
 		return;
-	FUZZ_CHECK(result == HC_RESP_OK && consumed == p->consumed && argc == p->argc);
-	for (uint32_t i = 0; i < argc; i++)
+	FUZZ_CHECK(result == HC_RESP_OK && row[0].end == p->consumed && row[0].argc == p->argc);
+	for (uint32_t i = 0; i < row[0].argc; i++)
 		FUZZ_CHECK(ahead[i].ptr == p->argv[i].ptr && ahead[i].len == p->argv[i].len);
 }
 

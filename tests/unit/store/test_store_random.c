@@ -120,6 +120,32 @@ op_get(uint32_t i)
 }
 
 static void
+op_find_many(uint32_t i)
+{
+	static char names[HC_STORE_MANY][16];
+	struct hc_key keys[HC_STORE_MANY];
+	struct hc_entry *entries[HC_STORE_MANY];
+	uint32_t n = rng_below(&w.rng, HC_STORE_MANY + 1), counted = rng_below(&w.rng, n + 1);
+	uint32_t hits[HC_STORE_MANY];
+
+	for (uint32_t k = 0; k < n; k++) {
+		name_of((i + k) % KEYS, names[k]);
+		keys[k] = key_str(names[k]);
+	}
+	hc_store_exclusive_begin(w.store);
+	hc_store_find_many(w.store, keys, n, w.now_ms, entries);
+	for (uint32_t k = 0; k < n; k++)
+		hits[k] = entries[k] != NULL ? hc_entry_hits(entries[k]) : 0;
+	hc_store_count_reads(w.store, keys, counted, w.now_ms, entries);
+	for (uint32_t k = 0; k < n; k++) {
+		check_found((i + k) % KEYS, entries[k]);
+		must(
+		    entries[k] == NULL || hits[k] == UINT8_MAX || hc_entry_hits(entries[k]) == hits[k] + (k < counted));
+	}
+	hc_store_exclusive_end(w.store);
+}
+
+static void
 op_put(uint32_t i)
 {
 	struct expected next = {0};
@@ -333,6 +359,8 @@ one_op(unsigned n)
 		grow ? op_put(i) : op_del(i);
 	else if (dice < 45)
 		grow ? op_put_many(i) : op_del(i);
+	else if (dice < 48)
+		op_find_many(i);
 	else if (dice < 65)
 		op_get(i);
 	else if (dice < 75)

@@ -117,6 +117,25 @@ write_one(struct worker *w, uint32_t i, struct hc_key key)
 	hc_entry_unref(entry);
 }
 
+/* Some keys of all writers, found together: nobody changes them meanwhile. */
+static void
+read_alone(struct worker *w)
+{
+	static _Thread_local char names[8][16];
+	struct hc_key keys[8];
+	struct hc_entry *entries[8];
+	uint32_t first = rng_below(&w->rng, KEYS - 8);
+
+	for (uint32_t n = 0; n < 8; n++)
+		keys[n] = make_key(first + n, names[n]);
+	hc_store_find_many(store, keys, 8, NOW, entries);
+	hc_store_count_reads(store, keys, 8, NOW, entries);
+	for (uint32_t n = 0; n < 8; n++) {
+		if (entries[n] != NULL)
+			check_value(w, first + n, entries[n]);
+	}
+}
+
 static void
 use_alone(struct worker *w)
 {
@@ -126,6 +145,7 @@ use_alone(struct worker *w)
 	hc_store_exclusive_begin(store);
 	wrong_if(inside++ != 0);
 	visits++;
+	read_alone(w);
 	for (uint32_t n = 0; n < 3; n++) {
 		uint32_t i = rng_below(&w->rng, KEYS / THREADS) * THREADS + w->id;
 		entries[n] = make_entry(w, i, make_key(i, name));
