@@ -248,13 +248,13 @@ hc_resp_take(const struct hc_resp_limits *limits, const char *run, size_t len, s
 	struct quick quick;
 	size_t n = 0;
 
-	for (; n < max; n++) {
+	for (; n < max && at < end; n++) {
 		size_t left = quick_len(limits, (size_t)(end - at));
 		bool again = has_head(&head, at, left);
 		if (again ? !quick_again(&head, at, left, argv, cap, &quick)
 			  : !quick_request(limits, at, left, argv, cap, &quick))
 			break;
-		if (!again)
+		if (!again && quick.at < end)
 			learn_head(&head, at, left, argv, quick.count);
 		at = quick.at;
 		taken[n] = (struct hc_resp_taken){argv, quick.count, again, (size_t)(at - run)};

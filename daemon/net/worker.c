@@ -306,6 +306,20 @@ create_events(struct hc_worker *worker)
 	return hc_core_is_fleet(worker->command.shared->core) ? tick_after(worker, TICK_MS) : HC_OK;
 }
 
+/* The time of each turn is looked up by those who need it: few have timers. */
+static struct event_base *
+create_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME) == 0)
+		base = event_base_new_with_config(config);
+	if (config != NULL)
+		event_config_free(config);
+	return base;
+}
+
 enum hc_status
 hc_worker_create(struct hc_server *server, unsigned index, struct hc_worker **out)
 {
@@ -327,7 +341,7 @@ hc_worker_create(struct hc_server *server, unsigned index, struct hc_worker **ou
 	    .shared = shared, .stats = &worker->stats, .pool = &worker->pool, .ready = hc_client_ready};
 	take_limits(worker);
 	worker->read_buffer = hc_malloc(HC_WORKER_READ_BYTES);
-	worker->base = event_base_new();
+	worker->base = create_base();
 	if (worker->read_buffer == NULL || worker->base == NULL)
 		goto fail;
 	status = hc_mailbox_create(worker->base, worker, &worker->mailbox);

@@ -1,9 +1,60 @@
 /*
- * Reads of many keys at once, by the thread that has the store to itself: each step for all of them before the next, so
- * that what one waits for comes while the others are looked at, and no lock is taken or asked for. Owns nothing.
+ * Many keys at once: each step of a look-up for all of them before the next step, so that what one waits for comes
+ * while the others are looked at. Owns nothing. Any thread; those functions that read need the store for themselves.
  */
 #include <assert.h>
 #include "store/shard.h"
+
+/*
+ * Both steps ahead of a look-up: the buckets, and, once these are there, the entries. Inlined in any case: gcc leaves
+ * out calls of a function that does nothing but prefetch. All locks are held.
+ */
+static inline __attribute__((always_inline)) void
+bring_near(const struct hc_store *store, const struct hc_key *keys, size_t n, struct hc_bucket **buckets)
+{
+	for (size_t i = 0; i < n; i++) {
+		buckets[i] = hc_table_bucket_of(&hc_shard_of(store, keys[i])->table, (uint32_t)keys[i].hash);
+		__builtin_prefetch(buckets[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		hc_bucket_prefetch_match(buckets[i], hc_bucket_tag((uint32_t)keys[i].hash));
+}
+
+/* Few keys: their shards' locks cost less than all. */
+static void
+prefetch_few(struct hc_store *store, const struct hc_key *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct hc_shard *shard = hc_shard_of(store, keys[i]);
+		hc_shard_lock(store, shard);
+		hc_table_prefetch_slot(&shard->table, keys[i].hash);
+		hc_shard_unlock(store, shard);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct hc_shard *shard = hc_shard_of(store, keys[i]);
+		hc_shard_lock(store, shard);
+		hc_table_prefetch_entry(&shard->table, keys[i].hash);
+		hc_shard_unlock(store, shard);
+	}
+}
+
+void
+hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n)
+{
+	struct hc_bucket *buckets[HC_STORE_MANY];
+
+	if (n < 2) /* it would be waited for at once */
+		return;
+	if (2 * n < store->nshards) {
+		prefetch_few(store, keys, n);
+		return;
+	}
+	for (uint32_t i = 0; i < store->nshards; i++)
+		hc_shard_lock(store, &store->shards[i]);
+	bring_near(store, keys, n < HC_STORE_MANY ? n : HC_STORE_MANY, buckets);
+	for (uint32_t i = 0; i < store->nshards; i++)
+		hc_shard_unlock(store, &store->shards[i]);
+}
 
 void
 hc_store_find_many(
@@ -12,12 +63,7 @@ hc_store_find_many(
 	struct hc_bucket *buckets[HC_STORE_MANY];
 
 	assert(n <= HC_STORE_MANY && hc_store_exclusive == store);
-	for (size_t i = 0; i < n; i++) {
-		buckets[i] = hc_table_bucket_of(&hc_shard_of(store, keys[i])->table, (uint32_t)keys[i].hash);
-		__builtin_prefetch(buckets[i]);
-	}
-	for (size_t i = 0; i < n; i++)
-		hc_bucket_prefetch_match(buckets[i], hc_bucket_tag((uint32_t)keys[i].hash));
+	bring_near(store, keys, n, buckets);
 	for (size_t i = 0; i < n; i++) {
 		struct hc_place place;
 		struct hc_entry *entry = hc_table_find_in(buckets[i], keys[i], &place);

@@ -297,25 +297,6 @@ hc_store_give_back(struct hc_store *store, struct hc_key key)
 	hc_shard_unlock(store, hc_shard_of(store, key));
 }
 
-void
-hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n)
-{
-	if (n < 2) /* it would be waited for at once */
-		return;
-	for (size_t i = 0; i < n; i++) {
-		struct hc_shard *shard = hc_shard_of(store, keys[i]);
-		hc_shard_lock(store, shard);
-		hc_table_prefetch_slot(&shard->table, keys[i].hash);
-		hc_shard_unlock(store, shard);
-	}
-	for (size_t i = 0; i < n; i++) {
-		struct hc_shard *shard = hc_shard_of(store, keys[i]);
-		hc_shard_lock(store, shard);
-		hc_table_prefetch_entry(&shard->table, keys[i].hash);
-		hc_shard_unlock(store, shard);
-	}
-}
-
 /* ---- changes ---- */
 
 static enum hc_status

@@ -319,8 +319,9 @@ void hc_store_give_back(struct hc_store *store, struct hc_key key);
 
 /*
  * These keys are about to be asked for or written: has what that will read brought nearer, all of it at once, so that
- * several of them wait for memory as long as one does. Changes nothing.
+ * several of them wait for memory as long as one does. Changes nothing; of more than HC_STORE_MANY, the first ones.
  */
+#define HC_STORE_MANY 128
 void hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n);
 
 /* ---- changes, when this daemon is the only authority (no upstream) ---- */
@@ -394,7 +395,6 @@ bool hc_store_is_exclusive(const struct hc_store *store);
  * end of being exclusive or the next change, and without it counting as read. That is for hc_store_count_reads(), of
  * the entries[] found (others may be NULL), which may be called for the first `n` of them.
  */
-#define HC_STORE_MANY 128
 void hc_store_find_many(
     struct hc_store *store, const struct hc_key *keys, size_t n, int64_t now_ms, struct hc_entry **entries);
 void hc_store_count_reads(

@@ -90,6 +90,23 @@ START_TEST(heads_follow_the_protocol)
 }
 END_TEST
 
+/* From memory of exactly its size into memory of the promised size: short ones are not copied byte by byte. */
+START_TEST(bulk_of_each_length_is_head_text_and_line_end)
+{
+	char want[2048];
+
+	for (size_t n = 0; n <= 1100; n++) {
+		char *text = malloc(n + (n == 0));
+		for (size_t i = 0; i < n; i++)
+			text[i] = (char)('0' + (i * 7 + n) % 75);
+		snprintf(want, sizeof(want), "$%zu\r\n%.*s\r\n", n, (int)n, text);
+		ck_put(hc_resp_put_bulk(dst, hc_slice(text, n)), HEAD + n + 2, want);
+		free(text);
+	}
+	ck_put(hc_resp_put_bulk(dst, (struct hc_slice){0}), HEAD + 2, "$0\r\n\r\n");
+}
+END_TEST
+
 START_TEST(doubles_written_as_redis_does)
 {
 	ck_put(hc_resp_put_double(dst, 1.5, 3), HC_RESP_DOUBLE_MAX, ",1.5\r\n");
@@ -154,6 +171,7 @@ resp_reply_suite(void)
 	tcase_add_test(tcase, digits_at_each_power_of_ten_agree_with_printf);
 	tcase_add_test(tcase, digits_random_agree_with_printf);
 	tcase_add_test(tcase, heads_follow_the_protocol);
+	tcase_add_test(tcase, bulk_of_each_length_is_head_text_and_line_end);
 	tcase_add_test(tcase, doubles_written_as_redis_does);
 	tcase_add_test(tcase, error_with_line_breaks_stays_one_line);
 	tcase_add_test(tcase, error_longer_than_room_is_cut);
