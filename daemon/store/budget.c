@@ -8,10 +8,9 @@
 #include "store/shard.h"
 #include "store/slab.h"
 
-#define IDLE_SHARE 8                 /* this part of the budget at most is left to what lies idle in slabs … */
-#define HOLES_LEFT 32                /* … and this part of it as holes that are not closed */
-#define TURN ((uint64_t)64 << 10)    /* bytes a thread evicts from one look at the slabs to the next */
-#define TURN_WORK ((size_t)8 * TURN) /* units of work of closing holes meanwhile */
+#define IDLE_SHARE 8  /* this part of the budget at most is left to what lies idle in slabs … */
+#define HOLES_LEFT 32 /* … and this part of it as holes that are not closed */
+#define TURN_WORK ((size_t)8 * HC_BUDGET_TURN) /* units of work of closing holes meanwhile */
 #define TRIM_CALLS 20 /* of hc_store_fit_process(), from one return of free pages to the next, at least */
 #define EXTRA 64      /* evictions an insertion does beyond what it needs for itself */
 
@@ -24,21 +23,31 @@ lesser(uint64_t a, uint64_t b)
 }
 
 /*
+ * How much of them is left: where sizes differ much, what comes finds a hole of its size only among
+ * many, and costs system calls otherwise; where they do not, any hole will do.
+ */
+static uint64_t
+holes_left(struct hc_store *store, const struct hc_slab_usage *usage, uint64_t max)
+{
+	uint64_t before = atomic_exchange_explicit(&store->taken_bytes, usage->taken, memory_order_relaxed);
+
+	return usage->taken - before > HC_BUDGET_TURN / 4 ? max / HOLES_LEFT : 0;
+}
+
+/*
  * What lies idle in slabs is taken off the budget, up to a part of it: evicting more makes more holes,
- * at first. Some holes are left for those of their size to come.
+ * at first. So when it is too much, holes are closed.
  */
 static void
-fit_idle(struct hc_store *store, size_t work)
+fit_idle(struct hc_store *store)
 {
 	uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
-	uint64_t bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed);
-	uint64_t reserved = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
 	struct hc_slab_usage usage;
 
 	hc_slab_usage(&usage);
-	uint64_t idle = usage.resident - usage.live;
-	if (bytes + reserved + idle > max && usage.holes > max / HOLES_LEFT)
-		hc_compact(store, work);
+	uint64_t idle = usage.resident - usage.live, left = holes_left(store, &usage, max);
+	if (hc_budget_taken(store) + idle > max && usage.holes > left)
+		hc_compact(store, TURN_WORK, usage.holes - left);
 	atomic_store_explicit(&store->idle_bytes, lesser(idle, max / IDLE_SHARE), memory_order_relaxed);
 }
 
@@ -58,11 +67,11 @@ hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes)
 	uint64_t before = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
 	struct hc_slab_usage usage;
 
-	fit_idle(store, TURN_WORK);
+	fit_idle(store);
 	hc_slab_usage(&usage);
 	uint64_t known = atomic_load_explicit(&store->bytes, memory_order_relaxed) + usage.resident - usage.live;
 	uint64_t beside = grown_bytes > known + HC_PROCESS_SLACK ? grown_bytes - known - HC_PROCESS_SLACK : 0;
-	if (beside > 0 && ++store->untrimmed >= TRIM_CALLS) {
+	if (++store->untrimmed >= TRIM_CALLS && beside > before) {
 		store->untrimmed = 0;
 		hc_mem_trim();
 	}
@@ -124,6 +133,12 @@ hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struc
 	uint64_t freed = 0;
 	unsigned evicted = 0;
 
+	/* What has gone into a hole may not have to drive out anything; what has not, may have to. */
+	if (turned >= HC_BUDGET_TURN || hc_slab_grown >= HC_BUDGET_TURN) {
+		turned = 0;
+		hc_slab_grown = 0;
+		fit_idle(store);
+	}
 	while (hc_budget_exceeded(store) && (freed < own_bytes || evicted < EXTRA)) {
 		if (!evict_from(store, &store->shards[choose_shard(store, home)], keep, &freed) &&
 		    !evict_any(store, keep, &freed))
@@ -131,10 +146,6 @@ hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struc
 		evicted++;
 	}
 	turned += freed > own_bytes ? freed : own_bytes;
-	if (turned >= TURN) {
-		turned = 0;
-		fit_idle(store, TURN_WORK);
-	}
 }
 
 bool

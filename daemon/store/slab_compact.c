@@ -143,7 +143,10 @@ hc_slab_compact(struct hc_slab_compaction *compaction, const struct hc_slab_move
 		}
 		if (compaction->class == NULL)
 			return 0;
+		uint64_t before = atomic_load_explicit(&compaction->class->touched, memory_order_relaxed);
 		size_t work = step(compaction, mover);
+		uint64_t after = atomic_load_explicit(&compaction->class->touched, memory_order_relaxed);
+		compaction->gained += before > after ? before - after : 0;
 		if (work > 0) {
 			compaction->left -= work < compaction->left ? work : compaction->left;
 			return work;
