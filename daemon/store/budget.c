@@ -8,7 +8,7 @@
 #include "store/shard.h"
 #include "store/slab.h"
 
-#define IDLE_SHARE 8  /* this part of the budget at most is left to what lies idle in slabs … */
+#define IDLE_SHARE 12 /* this part of the budget at most is left to what lies idle in slabs … */
 #define HOLES_LEFT 32 /* … and this part of it as holes that are not closed */
 #define TURN_WORK ((size_t)8 * HC_BUDGET_TURN) /* units of work of closing holes meanwhile */
 #define TRIM_CALLS 20 /* of hc_store_fit_process(), from one return of free pages to the next, at least */
