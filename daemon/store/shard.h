@@ -93,6 +93,7 @@ struct hc_store {
 	uint32_t sweep_floor;
 	uint64_t sweep_cursor;
 	uint32_t sweep_shard;
+	bool sweep_settles; /* that shard's walk is over, its table and queues catch up */
 	/* the thread's that calls hc_store_fit_process(): how often since it gave back free pages */
 	unsigned untrimmed;
 	/* the thread's that has the store to itself */

@@ -300,6 +300,23 @@ sweep_next_shard(struct hc_store *store)
 		atomic_store_explicit(&store->clean_floor, store->sweep_floor, memory_order_release);
 }
 
+/* One hold of a lock. Returns true when it is done. */
+static bool
+sweep_settle(struct hc_store *store)
+{
+	struct hc_shard *shard = &store->shards[store->sweep_shard];
+	struct view view = {.store = store, .shard = shard};
+
+	hc_shard_lock(store, shard);
+	store->sweep_settles = settle_some(&view);
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &view.garbage);
+	if (store->sweep_settles)
+		return false;
+	sweep_next_shard(store);
+	return true;
+}
+
 /* One hold of a lock. Adds to *seen and *reclaimed; returns true at the end of a shard. */
 static bool
 sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaimed)
@@ -307,6 +324,8 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	struct hc_shard *shard = &store->shards[store->sweep_shard];
 	struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
 
+	if (store->sweep_settles)
+		return sweep_settle(store);
 	if (store->sweep_shard == 0 && store->sweep_cursor == 0) {
 		store->sweep_changes = hc_store_changes(store);
 		store->sweep_floor = hc_store_floor(store);
@@ -329,11 +348,8 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	hc_garbage_free(store, &view.garbage);
 	*seen += view.valid + view.reclaimed;
 	*reclaimed += view.reclaimed;
-	if (store->sweep_cursor != 0)
-		return false;
-	settle_shard(store, shard);
-	sweep_next_shard(store);
-	return true;
+	store->sweep_settles = store->sweep_cursor == 0;
+	return false;
 }
 
 bool
@@ -347,7 +363,7 @@ hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 			return hc_budget_exceeded(store);
 	}
 	/* Once round, from where the last call stopped. */
-	for (size_t shards = store->nshards + (store->sweep_cursor != 0); shards > 0;) {
+	for (size_t shards = store->nshards + (store->sweep_cursor != 0 || store->sweep_settles); shards > 0;) {
 		if (sweep_some(store, now_ms, &seen, &reclaimed))
 			shards--;
 		bool worthwhile = reclaimed * WORTHWHILE > seen;
