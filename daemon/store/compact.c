@@ -70,7 +70,7 @@ move(void *from, void *to, void *arg)
 	return moved;
 }
 
-void
+uint64_t
 hc_compact(struct hc_store *store, size_t work, uint64_t goal)
 {
 	const struct hc_slab_mover mover = {pin, move, store};
@@ -81,4 +81,5 @@ hc_compact(struct hc_store *store, size_t work, uint64_t goal)
 		if (step == 0)
 			break;
 	}
+	return compaction.gained;
 }

@@ -317,8 +317,7 @@ hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage)
 		hc_garbage_free_all(store, garbage);
 }
 
-/* Evicts some entries from the next shard in turn. Returns false when the budget holds or nothing
- * is left. */
+/* Evicts some entries, or closes some holes. Returns false when the budget holds, or nothing is left to gain. */
 bool hc_budget_step(struct hc_store *store);
 
 /* Of the budget, beside what lies idle. Counts all that shards may keep to themselves: what is over it is always told.
@@ -357,9 +356,9 @@ hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct 
 
 /*
  * Closes holes that have come about in the allocator's slabs, for `work` units (hc_slab_compact()) or
- * until `goal` bytes of memory are given back.
+ * until `goal` bytes of memory are given back. Returns how many were, about.
  */
-void hc_compact(struct hc_store *store, size_t work, uint64_t goal);
+uint64_t hc_compact(struct hc_store *store, size_t work, uint64_t goal);
 /* Reclaims everything that is forgotten or cleared, before it returns. */
 void hc_store_purge(struct hc_store *store);
 /* belief.c: of a store in which nothing is yet. */

@@ -480,12 +480,18 @@ void hc_entry_list_fini(struct hc_entry_list *list);
 /* Valid entries. Exact when nothing is waiting to be reclaimed, else counted by walking. */
 uint64_t hc_store_count(struct hc_store *store, int64_t now_ms);
 
+/* What a sweep has left to do. */
+enum hc_sweep {
+	HC_SWEEP_DONE, /* little */
+	HC_SWEEP_MORE, /* another call is worth while: much of what it met was not valid */
+	HC_SWEEP_OVER, /* the same, soon: more memory is taken than the budget allows */
+};
+
 /*
- * Reclaims what is not valid, for about `budget_us` of the thread's time on a processor, or a fifth of that
- * when little is found. One thread at a time. Returns true when it stopped for the time and another call is worth while
- * at once.
+ * Evicts down to the budget, then reclaims what is not valid, for about `budget_us` of the thread's time on a
+ * processor. One thread at a time.
  */
-bool hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
+enum hc_sweep hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
 /* Wall ms before which nothing expires, HC_NO_EXPIRY when nothing does; it may be long past. */
 int64_t hc_store_soonest_expiry_ms(struct hc_store *store);
 

@@ -12,8 +12,7 @@
 #define UPKEEP 256    /* … and by upkeep, which reads ahead */
 #define SPARSE 20     /* a scan that finds little looks at up to so many times as many places */
 #define LIST_MIN 16   /* items of a list, to begin with */
-#define WORTHWHILE 10 /* the sweep goes on when more than one in so many entries was reclaimed, … */
-#define PROBE 5       /* … else it stops after this part of its time: one fifth */
+#define WORTHWHILE 10 /* the sweep is to go on when more than one in so many entries was reclaimed */
 #define ADAPT 64      /* buckets added or removed in one hold, and chunks of queues, when a shard's walk is over */
 
 /* What is seen of one shard in one hold of its lock. */
@@ -352,7 +351,7 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	return false;
 }
 
-bool
+enum hc_sweep
 hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 {
 	int64_t begin_us = hc_clock_cpu_us();
@@ -360,17 +359,16 @@ hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 
 	while (hc_budget_step(store)) {
 		if (hc_clock_cpu_us() - begin_us >= budget_us)
-			return hc_budget_exceeded(store);
+			return HC_SWEEP_OVER;
 	}
 	/* Once round, from where the last call stopped. */
 	for (size_t shards = store->nshards + (store->sweep_cursor != 0 || store->sweep_settles); shards > 0;) {
 		if (sweep_some(store, now_ms, &seen, &reclaimed))
 			shards--;
-		bool worthwhile = reclaimed * WORTHWHILE > seen;
-		if (hc_clock_cpu_us() - begin_us >= (worthwhile ? budget_us : budget_us / PROBE))
-			return worthwhile;
+		if (hc_clock_cpu_us() - begin_us >= budget_us)
+			return reclaimed * WORTHWHILE > seen ? HC_SWEEP_MORE : HC_SWEEP_DONE;
 	}
-	return false;
+	return HC_SWEEP_DONE;
 }
 
 int64_t

@@ -481,7 +481,7 @@ START_TEST(set_limit_smaller_is_reached_by_sweeping)
 	fill_up(0, 4000, 100);
 	hc_store_set_limit(store, 10000);
 	hc_store_stats(store, &stats);
-	ck_assert_uint_ge(stats.evicted, 64);
+	ck_assert_uint_ge(stats.evicted, 8);
 	ck_assert_uint_gt(stats.bytes, 10000); /* not all at once */
 	while (hc_store_sweep(store, NOW, 0))
 		continue;
@@ -654,7 +654,7 @@ START_TEST(sweep_reclaims_within_many_small_budgets)
 	}
 	int calls = 0, again = 0;
 	for (; entries() > 12000; calls++) {
-		again += hc_store_sweep(store, NOW + 5, 0);
+		again += hc_store_sweep(store, NOW + 5, 0) != HC_SWEEP_DONE;
 		ck_assert_int_lt(calls, 4000);
 	}
 	ck_assert_int_gt(calls, 20); /* each a small piece */
