@@ -477,8 +477,16 @@ enum hc_status hc_store_scan(
 /* Gives the references back and frees the array. */
 void hc_entry_list_fini(struct hc_entry_list *list);
 
-/* Valid entries. Exact when nothing is waiting to be reclaimed, else counted by walking. */
+/* Valid entries. Known when nothing is waiting to be reclaimed, else counted by walking, which may take long. */
 uint64_t hc_store_count(struct hc_store *store, int64_t now_ms);
+/* The same in steps of less than a millisecond, for who has others to serve; {0} to begin with. */
+struct hc_store_counting {
+	uint64_t n; /* so far */
+	uint64_t place;
+	uint32_t shard;
+};
+/* False: that was the last. */
+bool hc_store_count_on(struct hc_store *store, struct hc_store_counting *counting, int64_t now_ms);
 
 /* What a sweep has left to do. */
 enum hc_sweep {

@@ -13,6 +13,7 @@
 #define SPARSE 20     /* a scan that finds little looks at up to so many times as many places */
 #define LIST_MIN 16   /* items of a list, to begin with */
 #define WORTHWHILE 10 /* the sweep is to go on when more than one in so many entries was reclaimed */
+#define COUNTED 4096  /* places looked at in one step of a count: some tenths of a millisecond */
 #define ADAPT 64      /* buckets added or removed in one hold, and chunks of queues, when a shard's walk is over */
 
 /* What is seen of one shard in one hold of its lock. */
@@ -214,6 +215,48 @@ hc_entry_list_fini(struct hc_entry_list *list)
 
 /* ---- count ---- */
 
+/* One hold of a lock. */
+static size_t
+count_some(struct hc_store *store, struct hc_store_counting *counting, int64_t now_ms)
+{
+	struct view view = {.store = store, .shard = &store->shards[counting->shard], .now_ms = now_ms};
+
+	/* Was nothing cleared since the sweep's last whole walk began, only expiry can have made entries invalid. */
+	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_acquire) == hc_store_changes(store);
+	hc_shard_lock(store, view.shard);
+	if (counting->place == 0 && clean && view.shard->soonest_ms > now_ms) {
+		view.valid = view.shard->table.count;
+		view.places = 1;
+	} else {
+		see_some(&view, &counting->place, UPKEEP);
+	}
+	hc_shard_unlock(store, view.shard);
+	hc_garbage_free(store, &view.garbage);
+	counting->n += view.valid;
+	if (counting->place == 0)
+		counting->shard++;
+	return view.places;
+}
+
+/* What the walk has reclaimed, the sweep will: it comes by all the same, and lets the tables catch up. */
+bool
+hc_store_count_on(struct hc_store *store, struct hc_store_counting *counting, int64_t now_ms)
+{
+	for (size_t places = 0; counting->shard < store->nshards && places < COUNTED;)
+		places += count_some(store, counting, now_ms);
+	return counting->shard < store->nshards;
+}
+
+uint64_t
+hc_store_count(struct hc_store *store, int64_t now_ms)
+{
+	struct hc_store_counting counting = {0};
+
+	while (hc_store_count_on(store, &counting, now_ms))
+		continue;
+	return counting.n;
+}
+
 /* The table catches up with what the walk has reclaimed. */
 static void
 settle_shard(struct hc_store *store, struct hc_shard *shard)
@@ -229,49 +272,23 @@ settle_shard(struct hc_store *store, struct hc_shard *shard)
 	} while (more);
 }
 
-static uint64_t
-count_by_walking(struct hc_store *store, struct hc_shard *shard, int64_t now_ms)
-{
-	uint64_t n = 0, place = 0;
-
-	do {
-		struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
-		hc_shard_lock(store, shard);
-		see_some(&view, &place, UPKEEP);
-		hc_shard_unlock(store, shard);
-		hc_garbage_free(store, &view.garbage);
-		n += view.valid;
-	} while (place != 0);
-	settle_shard(store, shard);
-	return n;
-}
-
-uint64_t
-hc_store_count(struct hc_store *store, int64_t now_ms)
-{
-	/* Was nothing cleared since the sweep's last whole walk began, only expiry can have made
-	 * entries invalid. */
-	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_acquire) == hc_store_changes(store);
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < store->nshards; i++) {
-		struct hc_shard *shard = &store->shards[i];
-		hc_shard_lock(store, shard);
-		bool counted = clean && shard->soonest_ms > now_ms;
-		uint64_t entries = shard->table.count;
-		hc_shard_unlock(store, shard);
-		n += counted ? entries : count_by_walking(store, shard, now_ms);
-	}
-	return n;
-}
-
 void
 hc_store_purge(struct hc_store *store)
 {
 	uint32_t floor = hc_store_floor(store);
 
-	for (uint32_t i = 0; i < store->nshards; i++)
-		(void)count_by_walking(store, &store->shards[i], 0);
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		uint64_t place = 0;
+		do {
+			struct view view = {.store = store, .shard = shard};
+			hc_shard_lock(store, shard);
+			see_some(&view, &place, UPKEEP);
+			hc_shard_unlock(store, shard);
+			hc_garbage_free(store, &view.garbage);
+		} while (place != 0);
+		settle_shard(store, shard);
+	}
 	atomic_store_explicit(&store->clean_floor, floor, memory_order_release);
 }
 
