@@ -333,7 +333,9 @@ hc_slab_take_block(struct hc_slab_class *class, struct hc_slab *slab)
 	slab->used++;
 	count(&class->used, class->len);
 	relist(class, slab);
-	return slab->blocks + (size_t)at * class->len;
+	char *block = slab->blocks + (size_t)at * class->len;
+	hc_slab_unpoison(block, class->len); /* from here on compaction may look at it */
+	return block;
 }
 
 /* The last block was freed: the holes before it are none any more. */
@@ -443,6 +445,15 @@ take_new(struct hc_slab_class *class, size_t len)
 	return block;
 }
 
+/* What is left of the block. */
+static void
+poison_rest(char *block, size_t size)
+{
+	const struct hc_slab *slab = hc_region_header(block);
+
+	hc_slab_poison(block + size, slab->class->len - size);
+}
+
 void *
 hc_slab_alloc(size_t size)
 {
@@ -457,7 +468,7 @@ hc_slab_alloc(size_t size)
 	if (block == NULL)
 		block = take_new(class, block_len(size));
 	if (block != NULL)
-		hc_slab_unpoison(block, size);
+		poison_rest(block, size);
 	return block;
 }
 
@@ -467,8 +478,8 @@ hc_slab_free_block(void *ptr, size_t tail_max)
 	struct hc_slab *slab = hc_region_header(ptr);
 	struct hc_slab_class *class = slab->class;
 
-	hc_slab_poison(ptr, class->len);
 	hc_lock_acquire(&class->lock);
+	hc_slab_poison(ptr, class->len);
 	put_block(class, slab, ptr);
 	bool unneeded = take_out_unneeded(class, slab);
 	if (!unneeded && slab->touched > (size_t)slab->end * class->len + tail_max)

@@ -93,7 +93,6 @@ move_block(struct hc_slab_compaction *compaction, const struct hc_slab_mover *mo
 {
 	struct hc_slab_class *class = compaction->class;
 
-	hc_slab_unpoison(to, class->len);
 	bool moved = mover->move(from, to, mover->arg);
 	if (!moved)
 		compaction->refused++;
