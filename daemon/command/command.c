@@ -411,11 +411,24 @@ count_gets(
 {
 	size_t gets = 0;
 
-	if (n < HC_GETS_MIN || !is_plain(session) || !hc_cmd_owns_memory(worker) || hc_slow_wants_each(worker))
+	if (n < HC_LOCK_ALL_MIN || !is_plain(session) || !hc_cmd_owns_memory(worker) || hc_slow_wants_each(worker))
 		return 0;
 	while (gets < n && is_get(&calls[gets]))
 		gets++;
-	return gets >= HC_GETS_MIN ? gets : 0;
+	return gets >= HC_LOCK_ALL_MIN ? gets : 0;
+}
+
+static void
+prefetch(struct hc_command_worker *worker, const struct hc_key *keys, size_t n)
+{
+	struct hc_store *store = hc_core_store(worker->shared->core);
+	bool lock_all = n >= HC_LOCK_ALL_MIN && hc_cmd_owns_memory(worker);
+
+	if (lock_all)
+		hc_store_exclusive_begin(store);
+	hc_store_prefetch(store, keys, n);
+	if (lock_all)
+		hc_store_exclusive_end(store);
 }
 
 size_t
@@ -431,7 +444,7 @@ hc_command_run_ahead(struct hc_command_worker *worker, struct hc_session *sessio
 	}
 	if (done > 0)
 		ran_gets(worker, session, &calls[done - 1], (unsigned)done);
-	hc_store_prefetch(hc_core_store(worker->shared->core), keys + gets, n_keys - gets);
+	prefetch(worker, keys + gets, n_keys - gets);
 	return done;
 }
 

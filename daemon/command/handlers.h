@@ -23,7 +23,7 @@ extern const struct hc_command hc_command_passed;
 bool hc_cmd_get_hit(struct hc_command_worker *worker, struct hc_out *out, struct hc_key key);
 
 /* From so many keys on, taking all of the store's locks costs less than taking one for each key. */
-#define HC_GETS_MIN 8
+#define HC_LOCK_ALL_MIN 8
 
 /* Nobody else serves clients from memory: locks may be held for as long as it takes to copy some values. */
 bool hc_cmd_owns_memory(const struct hc_command_worker *worker);

@@ -1,6 +1,7 @@
 /*
  * Many keys at once: each step of a look-up for all of them before the next step, so that what one waits for comes
- * while the others are looked at. Owns nothing. Any thread; those functions that read need the store for themselves.
+ * while the others are looked at. Owns nothing. Any thread; those functions that read need the store for themselves,
+ * and prefetching costs less then.
  */
 #include <assert.h>
 #include "store/shard.h"
@@ -20,9 +21,9 @@ bring_near(const struct hc_store *store, const struct hc_key *keys, size_t n, st
 		hc_bucket_prefetch_match(buckets[i], hc_bucket_tag((uint32_t)keys[i].hash));
 }
 
-/* Few keys: their shards' locks cost less than all. */
+/* The same, for who has to take a lock for each. */
 static void
-prefetch_few(struct hc_store *store, const struct hc_key *keys, size_t n)
+bring_near_locked(struct hc_store *store, const struct hc_key *keys, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct hc_shard *shard = hc_shard_of(store, keys[i]);
@@ -45,15 +46,10 @@ hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n)
 
 	if (n < 2) /* it would be waited for at once */
 		return;
-	if (2 * n < store->nshards) {
-		prefetch_few(store, keys, n);
-		return;
-	}
-	for (uint32_t i = 0; i < store->nshards; i++)
-		hc_shard_lock(store, &store->shards[i]);
-	bring_near(store, keys, n < HC_STORE_MANY ? n : HC_STORE_MANY, buckets);
-	for (uint32_t i = 0; i < store->nshards; i++)
-		hc_shard_unlock(store, &store->shards[i]);
+	if (hc_store_exclusive == store)
+		bring_near(store, keys, n < HC_STORE_MANY ? n : HC_STORE_MANY, buckets);
+	else
+		bring_near_locked(store, keys, n);
 }
 
 void
