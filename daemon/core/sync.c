@@ -342,6 +342,31 @@ publish_heartbeat(struct hc_sync *sync, bool leaving, hc_link_reply_fn *fn)
 }
 
 static void
+on_epochs(void *arg, enum hc_status status, const redisReply *state)
+{
+	struct hc_sync *sync = arg;
+
+	if (status == HC_OK && state->type == REDIS_REPLY_ARRAY)
+		take_epochs(sync->core, state);
+}
+
+/*
+ * A clear leaves values as they are: one that has been fetched, or compared, looks up to date to whoever has not heard
+ * of it. When events do not arrive, the epochs are asked for: early enough to be known when the lease ends.
+ */
+static void
+ask_epochs_when_deaf(struct hc_sync *sync)
+{
+	const struct hc_slice argv[] = {HC_SLICE("HGETALL"), hc_fleet_state_key(sync->core->fleet)};
+	struct hc_doubt_status doubt;
+
+	hc_doubt_status(sync->core->doubt, &doubt);
+	if (doubt.fenced && doubt.fence_age_ms < sync->core->settings->fleet_lease * 3 / 4)
+		return;
+	(void)hc_link_send(sync->control, argv, 2, on_epochs, sync);
+}
+
+static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct hc_sync *sync = arg;
@@ -352,6 +377,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)hc_link_send(sync->events, ping, 1, NULL, NULL);
 	if (!sync->following)
 		hc_sync_get_in_step(sync);
+	ask_epochs_when_deaf(sync);
 	if (sync->ticks++ % TICKS_A_HEARTBEAT == 0 && hc_link_is_up(sync->control)) {
 		hc_sync_fence(sync);
 		(void)publish_heartbeat(sync, false, NULL);

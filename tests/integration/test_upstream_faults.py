@@ -723,3 +723,19 @@ def test_p3_an_event_link_that_falls_silent_bounds_how_old_a_copy_gets(redis_ser
     proxy.let_go()
     in_step(node)
     prime(node, "k", "same")
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["copy", "miss"])
+def test_p3_p4_a_clear_is_heard_of_while_the_event_link_is_silent(redis_server, proxy, node, make_harcad, kept):
+    """What is in Redis is as it was, frame and all: only the model's epoch is another."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    with sibling.raw() as there:
+        assert there.command("SET", "k", "old", "MODEL", "m") == "OK"
+        if kept:
+            prime(node, "k")
+        proxy.hold("events")
+        assert there.command("CLEAR", "MODEL", "m") == "OK"
+        serves(node, "k", None, SLOW + SLACK_S)
+        node.wait_info(event_link="down")
+        assert there.command("SET", "k", "older", "MODEL", "n") == there.command("CLEAR", "MODEL", "n") == "OK"
+        serves(node, "k", None, SLOW + SLACK_S)
