@@ -205,10 +205,12 @@ class Judge:
 
     def p3_staleness(self):
         """What was outdated upstream is not served for longer than an event takes when all is well; than a lease, when
-        the daemon can know that its events may be missing."""
+        the daemon can know that its events may be missing. What never was upstream is not served when all is well."""
         lease_s = self.lease_s + self.slack_s
         for op in self.reads:
             change = self.timeline.latest(op.seen, op.done + EPS_S)
+            if change is None and self._is_left_over(op, lease_s):
+                yield Violation("P3", "served long after an outage, and not upstream", (self.writers[op.seen], op))
             if change is None or self.covered(op.daemon, CONTROL, op.sent - lease_s, op.done):
                 continue
             deaf = self.covered(op.daemon, EVERYTHING, op.sent - self.event_s, op.done)
@@ -217,6 +219,11 @@ class Judge:
             end = self.timeline.ended_by(change)
             if end is not None and end.at < op.sent - bound_s:
                 yield Violation("P3", f"outdated for {op.sent - end.at:.3f} s, {bound_s:.3f} s are allowed", (change, end, op))
+
+    def _is_left_over(self, op, lease_s):
+        writer = self.writers.get(op.seen)
+        return writer is not None and writer.done is not None and writer.done < op.sent - lease_s and \
+            not self.covered(op.daemon, EVERYTHING, op.sent - lease_s, op.done)
 
     def p4_clears(self):
         """After CLEAR MODEL (and FLUSHDB) nothing from before is served by that daemon."""

@@ -58,6 +58,9 @@ class Config:
             "settings": {
                 "server.workers": rng.choice(["1", "1", "2"]),
                 "upstream.frame": rng.choice(["auto", "auto", "always"]),
+                "upstream.foreign_writes": rng.choice(["yes", "yes", "no", "strict"]),
+                "file.enabled": rng.choice(["yes", "yes", "no"]),
+                "file.write": rng.choice(["demote", "through"]),
             },
         }
         drawn.update({key: value for key, value in fixed.items() if value is not None})
