@@ -87,7 +87,9 @@ struct hc_core_status {
 	const char *upstream_shown; /* the URL without secrets, "" when embedded */
 	uint64_t connects, failures, timeouts; /* of all links */
 	enum hc_foreign_writes foreign_writes;
-	uint64_t queued_writes;
+	uint64_t queued_writes; /* keys, cleared models, and everything as one, of which the upstream is to be told */
+	uint64_t queued_bytes;  /* of their values */
+	int64_t queued_age_ms;  /* of the oldest; -1: there is none */
 	uint32_t incarnation;
 	uint64_t seq;         /* the last one heard of */
 	int64_t event_lag_us; /* from PUBLISH of the own heartbeat to its arrival; -1 unknown */

@@ -75,12 +75,22 @@ take_epochs(struct hc_core *core, const redisReply *state)
 }
 
 void
+hc_sync_note_heard(struct hc_sync *sync)
+{
+	atomic_store(&sync->core->heard, sync->heard.upto);
+	atomic_store(&sync->core->heard_life, sync->life);
+	atomic_store(&sync->core->heard_incarnation, sync->incarnation);
+}
+
+void
 hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why)
 {
 	hc_log(HC_LOG_INFO, "fleet_copies_suspect", "heard=%" PRIu64 " seq=%" PRIu64 " reason=\"%s\"", sync->heard.upto,
 	    seq, why);
 	hc_doubt_all(sync->core->doubt);
 	hc_heard_begin(&sync->heard, seq);
+	hc_sync_note_heard(sync);
+	hc_outage_unsure(sync->core->outage);
 	hc_stats_count(sync->stats, resyncs);
 }
 
@@ -125,6 +135,7 @@ take_state(struct hc_sync *sync, uint32_t incarnation, uint64_t seq)
 	sync->incarnation = incarnation;
 	atomic_store(&sync->core->incarnation, incarnation);
 	atomic_store(&sync->core->life, sync->life);
+	hc_sync_note_heard(sync);
 	sync->following = true;
 	hc_sync_replay(sync, seq);
 }
@@ -480,10 +491,17 @@ go_on_from_saved(struct hc_sync *sync)
 {
 	struct hc_saved_state found = hc_saved_found(sync->core->saved);
 
+	struct hc_outage_since since = hc_outage_earlier_since(sync->core);
+
+	/* Without files' state, what is queued is reason enough to look into the journal. */
+	if (found.life == 0)
+		found =
+		    (struct hc_saved_state){.life = since.life, .incarnation = since.incarnation, .heard = since.heard};
 	sync->unwatched = true;
 	sync->life = found.life;
 	sync->incarnation = found.incarnation;
 	hc_heard_begin(&sync->heard, found.heard);
+	hc_sync_note_heard(sync);
 }
 
 enum hc_status

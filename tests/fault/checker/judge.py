@@ -326,7 +326,8 @@ class Judge:
         return change.at > writer.done and (change.link.endswith("control") or change.link_since > writer.done)
 
     def p5_replayed(self):
-        """What was queued during an outage is upstream after it, unless the key was changed since."""
+        """What was queued during an outage is upstream after it, unless others changed the key (or cleared it) since, as
+        far as the daemon can know: since it was cut off."""
         if not self.promises.replay_keeps:
             return
         for (daemon, key), ops in self.local.items():
@@ -334,13 +335,41 @@ class Judge:
                 well = next((w.until for w in self.windows if w.covers(daemon, DATA, op.sent, op.done)), None)
                 if well is None or self.covered(daemon, EVERYTHING, well + EPS_S, well + self.slack_s):
                     continue
-                others = [o for o in self.ops if o is not op and o.daemon == daemon and o.done is not None and
-                          o.done > op.sent and o.sent < well and
-                          (o.key == key and o.verb != "get" or o.verb == "flush" or o.verb == "clear" and o.model == op.model)]
-                changes = [c for c in self.timeline.changes[key] if op.sent - self.timeout_s < c.at < well + self.slack_s]
+                ill = [w for w in self.windows if daemon in w.daemons or w.forgets]
+                since = self._ill_since(ill, op.sent)
+                if any(w.forgets or w.restarts and not self.promises.queue_survives
+                       for w in ill if w.since <= well and (w.until is None or w.until >= since)):
+                    continue
+                if self._changed_since(op, since, well + self.slack_s):
+                    continue
                 self.checked["P5 replayed"] += 1
-                if not others and not changes:
+                if not any(change.at < well + self.slack_s for change in self.timeline.of_value.get(op.value, ())):
                     yield Violation("P5", "queued, and not upstream after the outage", (op,))
+
+    def _ill_since(self, windows, time):
+        """When all was well last before that time, and events had been heard."""
+        since = time - self.lease_s
+        for window in sorted(windows, key=lambda w: w.since, reverse=True):
+            if window.since < time and (window.until is None or window.until >= since):
+                since = min(since, window.since - self.lease_s)
+        return since
+
+    def _changed_since(self, op, since, until):
+        """Whether others have changed its key between these times, or its own daemon after it."""
+        own = f"d{op.daemon}."
+        if any(since <= c.at <= until and not c.instance.startswith(own) for c in self.timeline.changes[op.key]):
+            return True
+        if any(since <= e.at <= until and not e.instance.startswith(own) for e in self.timeline.epochs.get(op.model, ())):
+            return True
+        for other in self.ops:
+            if other is op or other.sent > until or other.done is not None and other.done <= since:
+                continue
+            if other.verb == "flush":
+                return True
+            if other.daemon == op.daemon and (other.done is None or other.done > op.sent) and \
+                    (other.key == op.key and other.verb != "get" or other.verb == "clear" and other.model == op.model):
+                return True
+        return False
 
     def expiry(self):
         """Nothing is served beyond its time, whatever the daemons' clocks say."""

@@ -104,7 +104,7 @@ def run(config, seed):
     rng = random.Random(f"{seed} run")
     history = History()
     quiet = threading.Event()
-    with Scene(config, seed, promises.made_by(Harcad.binary())) as scene:
+    with Scene(config, seed, promises.made_by(Harcad.binary(), config.settings)) as scene:
         injector = Injector(scene, random.Random(f"{seed} faults"), time.monotonic, config.faults)
         stalls = Stalls(quiet)
         clients = [Client(scene, history, random.Random(f"{seed} client {i}"), f"c{i}", some_nodes(rng, scene.nodes))
