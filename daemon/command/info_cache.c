@@ -136,6 +136,7 @@ hc_info_upstream(const struct hc_info *info)
 
 	hc_core_status(info->shared->core, &status);
 	fprintf(info->to, "upstream_state:%s\r\n", hc_info_state_name(status.upstream));
+	fprintf(info->to, "upstream_breaker:%s\r\n", status.breaker);
 	fprintf(info->to, "upstream_state_seconds:%" PRId64 "\r\n", status.upstream_for_ms / 1000);
 	fprintf(info->to, "upstream_url:");
 	hc_text_escaped(info->to, hc_slice_str(status.upstream_shown));

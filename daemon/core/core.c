@@ -376,13 +376,23 @@ hc_core_link_config(const struct hc_core *core, const char *name, struct hc_link
 	};
 }
 
+static const char *
+breaker_of(struct hc_core *core)
+{
+	if (atomic_load(&core->links_up) >= core->n_workers)
+		return "closed";
+	return atomic_load(&core->links_probing) > 0 ? "half-open" : "open";
+}
+
 void
 hc_core_status(struct hc_core *core, struct hc_core_status *out)
 {
-	*out = (struct hc_core_status){.upstream_shown = "", .event_lag_us = -1, .queued_age_ms = -1};
+	*out =
+	    (struct hc_core_status){.upstream_shown = "", .event_lag_us = -1, .queued_age_ms = -1, .breaker = "closed"};
 	if (core->fleet == NULL)
 		return;
 	out->upstream = atomic_load(&core->links_up) >= core->n_workers ? HC_UPSTREAM_UP : HC_UPSTREAM_DOWN;
+	out->breaker = breaker_of(core);
 	out->upstream_for_ms = hc_clock_mono_ms() - atomic_load(&core->links_since_ms);
 	out->upstream_shown = core->url.shown;
 	out->connects = atomic_load(&core->link_connects);

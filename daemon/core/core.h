@@ -79,6 +79,7 @@ enum hc_foreign_writes { HC_FOREIGN_OFF, HC_FOREIGN_ON, HC_FOREIGN_UNSUPPORTED }
 
 struct hc_core_status {
 	enum hc_upstream_state upstream;   /* down when any worker's link is */
+	const char *breaker;               /* "closed", "open", "half-open": of all workers' links the worst */
 	int64_t upstream_for_ms;           /* it has been so for */
 	enum hc_upstream_state event_link; /* up: events are received, nothing is missed */
 	int64_t event_link_for_ms;

@@ -60,6 +60,7 @@ struct hc_core {
 	_Atomic uint64_t heard, heard_life;
 	_Atomic uint32_t heard_incarnation;
 	_Atomic uint32_t links_up;      /* workers' links that are */
+	_Atomic uint32_t links_probing; /* … that try to be */
 	_Atomic uint32_t links_settled; /* … that have been up or failed once */
 	_Atomic int64_t links_since_ms; /* monotonic: last change between all up and not */
 	_Atomic uint64_t link_connects, link_failures, link_timeouts;

@@ -1,6 +1,7 @@
 """The shared Redis fails in every way a server and a network can. Local hits go on, a miss waits for a bounded time,
 writes are taken or refused as the settings say, nothing older comes back, and all mends itself."""
 
+import collections
 import os
 import time
 
@@ -173,6 +174,27 @@ def test_p9_a_miss_waits_at_most_upstream_timeout(redis_server, proxy, node):
         down(node)
         quick_miss(conn)
         assert node.info()["upstream_timeouts"] >= 1
+
+
+def test_p9_the_breaker_opens_and_probes_while_requests_do_not_wait(proxy, make_harcad):
+    """Connections are taken and nothing is answered: each attempt lasts until connect_timeout, half-open."""
+    node, = start_fleet(make_harcad, proxy.url, 1, {**BRISK, "upstream.backoff_min": "300ms", "upstream.backoff_max": "300ms"})
+    with node.raw() as conn:
+        assert node.info()["upstream_breaker"] == "closed"
+        proxy.pause()
+        assert conn.command("GET", "never") is None
+        seen = collections.defaultdict(list)
+        until = time.monotonic() + 30 * SLOW
+        while min(len(seen["open"]), len(seen["half-open"])) < 20 and time.monotonic() < until:
+            breaker = node.info()["upstream_breaker"]
+            reply, took = timed(conn, "GET", "never")
+            assert reply is None and breaker != "closed"
+            seen[breaker].append(took)
+        assert min(len(took) for took in seen.values()) >= 20 and len(seen) == 2, seen
+        for breaker, took in seen.items():
+            assert sorted(took)[len(took) // 2] < AT_ONCE_S, breaker
+        proxy.normal()
+        node.wait_info(upstream_breaker="closed", upstream_state="up")
 
 
 def test_started_without_an_upstream_it_serves_and_joins_later(make_harcad, make_redis):
