@@ -82,16 +82,22 @@ hc_sync_note_heard(struct hc_sync *sync)
 	atomic_store(&sync->core->heard_incarnation, sync->incarnation);
 }
 
-void
-hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why)
+static void
+doubt_copies(struct hc_sync *sync, uint64_t seq, const char *why)
 {
 	hc_log(HC_LOG_INFO, "fleet_copies_suspect", "heard=%" PRIu64 " seq=%" PRIu64 " reason=\"%s\"", sync->heard.upto,
 	    seq, why);
 	hc_doubt_all(sync->core->doubt);
+	hc_stats_count(sync->stats, resyncs);
+}
+
+void
+hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why)
+{
+	doubt_copies(sync, seq, why);
 	hc_heard_begin(&sync->heard, seq);
 	hc_sync_note_heard(sync);
 	hc_outage_unsure(sync->core->outage);
-	hc_stats_count(sync->stats, resyncs);
 }
 
 /* Whether the upstream goes on from where it was when it was heard of last; else why not. */
@@ -100,8 +106,6 @@ why_not_the_same(const struct hc_sync *sync, uint32_t incarnation, uint64_t seq)
 {
 	if (sync->life == 0)
 		return "what was heard before is not known";
-	if (sync->unwatched && sync->core->settings->upstream_foreign_writes == HC_FOREIGN_MODE_STRICT)
-		return "others may have written while nobody watched";
 	if (sync->control_life != sync->life)
 		return "the upstream is another, or was restarted";
 	if (incarnation != sync->incarnation)
@@ -129,6 +133,9 @@ take_state(struct hc_sync *sync, uint32_t incarnation, uint64_t seq)
 		hc_heard_cut(&sync->heard); /* it was numbered otherwise */
 		hc_sync_lose(sync, seq, why);
 		hc_fleet_restart_seq(sync->core->fleet, seq);
+	} else if (sync->unwatched && sync->core->settings->upstream_foreign_writes == HC_FOREIGN_MODE_STRICT) {
+		/* Of what siblings did the journal tells all the same. */
+		doubt_copies(sync, seq, "others may have written while nobody watched");
 	}
 	sync->unwatched = false;
 	sync->life = sync->control_life;

@@ -313,12 +313,22 @@ class Judge:
                 if change.restored or not self._is_replay(writer, change):
                     continue
                 self.checked["P5 replay"] += 1
-                for other in self.timeline.changes[writer.key]:
+                for other in self._met_by(writer, change):
                     newer = self.writers.get(other.value)
                     if other.pos < change.pos and newer is not None and newer.daemon != writer.daemon and \
                             newer.follows(writer):
                         yield Violation("P5", "a replay overwrote what had been written since", (writer, other, change))
                         break
+
+    def _met_by(self, writer, replay):
+        """What the replay may have to give way to: all that others wrote. When the upstream's numbers prove nothing, the
+        daemon can only know what is there."""
+        changes = self.timeline.changes[writer.key]
+        ill = [w for w in self.windows if writer.daemon in w.daemons or w.forgets]
+        since = self._ill_since(ill, writer.sent)
+        if any(w.forgets and w.since <= replay.at and (w.until is None or w.until >= since) for w in ill):
+            return [c for c in changes if c.pos < replay.pos][-1:]
+        return changes
 
     @staticmethod
     def _is_replay(writer, change):

@@ -3,7 +3,6 @@ not promised yet is not checked; the list below says what that is.
 
     always           P1 P2 P3 P4 P5 P9 as docs/guide.md has them
     replay_keeps     P5: what was written while the upstream was down is replayed unless someone wrote the key since.
-                     Not with upstream.foreign_writes = strict, where others may have whenever nobody watched.
     queue_survives   P5: the queue of an outage outlives the daemon. Without files, kill -9 or a restart forgets it.
     late_set_fenced  P4: a value computed before a CLEAR MODEL (its key was a miss then) and set after it stays unseen.
     shown_is_kept    P2: a value that a reader was shown while its writer still waited for OK outlives a kill -9 right then.
@@ -45,6 +44,4 @@ def made_by(binary, given=None):
     made = {name: True for setting, names in BY_SETTING.items() if setting in settings for name in names}
     if given.get("file.enabled") == "no":
         made["queue_survives"] = False
-    if given.get("upstream.foreign_writes") == "strict":  # others may have written whenever nobody watched
-        made["replay_keeps"] = False
     return Promises(**made)
