@@ -311,19 +311,29 @@ take_base(struct hc_outage *outage, struct hc_outage_node *node, bool was_there,
 		node->doubt = HC_OUTAGE_SURE; /* this is younger than what another wrote */
 }
 
+/* What the values would take with that one in place of what its key has. */
+static uint64_t
+bytes_with(const struct hc_outage *outage, const struct hc_outage_node *present, const struct hc_outage_value *value)
+{
+	uint64_t bytes = outage->bytes + bytes_of(value->entry);
+
+	return present != NULL ? bytes - bytes_of(present->entry) : bytes + bytes_of(value->base);
+}
+
 enum hc_status
 hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc_outage_value *value,
     const struct hc_outage_limits *max)
 {
-	uint64_t more = bytes_of(value->entry) + bytes_of(value->base);
 	struct hc_outage_node *node;
+	enum hc_status status = HC_LIMIT;
 
 	pthread_mutex_lock(&outage->lock);
-	bool was_there = *hc_outage_slot(outage, key) != NULL;
-	enum hc_status status = outage->bytes + more > max->bytes ? HC_LIMIT : node_for(outage, key, max->keys, &node);
+	const struct hc_outage_node *present = *hc_outage_slot(outage, key);
+	if (bytes_with(outage, present, value) <= max->bytes)
+		status = node_for(outage, key, max->keys, &node);
 	if (status == HC_OK) {
 		put_value(outage, node, value->entry);
-		take_base(outage, node, was_there, value);
+		take_base(outage, node, present != NULL, value);
 		node->expire_ms = value->expire_ms;
 		node->since = value->since;
 		node->epoch = hc_entry_epoch(value->entry);

@@ -351,10 +351,7 @@ write_down(struct hc_outage_log *log, const struct bytes *bytes, bool emptied)
 static void
 give_up(struct hc_outage_log *log)
 {
-	hc_log(HC_LOG_WARN, "outage_log_failed",
-	    "errno=%d consequence=\"what is written while the upstream is down is lost "
-	    "with the daemon\"",
-	    errno);
+	hc_log(HC_LOG_WARN, "outage_log_failed", "errno=%d consequence=\"%s\"", errno, HC_OUTAGE_LOG_CONSEQUENCE);
 	if (ftruncate(log->fd, 0) != 0)
 		(void)unlink(log->path);
 	log->file_bytes = 0;
