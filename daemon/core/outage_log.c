@@ -413,7 +413,7 @@ writer(void *arg)
 	pthread_setname_np(pthread_self(), "outage-log");
 	pthread_mutex_lock(&log->lock);
 	while (true) {
-		if (log->buffer.len > 0 || log->emptied || log->waiters != NULL)
+		if (log->buffer.len > 0 || log->emptied || log->head > hc_outage_log_written(log))
 			write_what_waits(log);
 		else if (log->ending)
 			break;
