@@ -352,6 +352,7 @@ hc_outage_add_key(struct hc_outage *outage, struct hc_key key, uint64_t max)
 	enum hc_status status = node_for(outage, key, max, &node);
 	if (status == HC_OK) {
 		hc_outage_drop_value(outage, node);
+		node->doubt = HC_OUTAGE_SURE;
 		changed(outage, node);
 	}
 	pthread_mutex_unlock(&outage->lock);
@@ -498,8 +499,11 @@ void
 hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 {
 	pthread_mutex_lock(&outage->lock);
-	struct hc_outage_node *node = *hc_outage_slot(outage, key);
-	if (node != NULL && node->entry != NULL && seq > node->since.heard) {
+	struct hc_outage_node **at = hc_outage_slot(outage, key), *node = *at;
+	if (node != NULL && node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
+		hc_outage_remove(outage, at); /* see hc_outage_own() */
+		hc_outage_recount(outage);
+	} else if (node != NULL && node->entry != NULL && seq > node->since.heard) {
 		node->doubt = HC_OUTAGE_CONTESTED;
 		/* After another start nothing would be known of the base. */
 		hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
@@ -515,7 +519,7 @@ hc_outage_own(struct hc_outage *outage, struct hc_key key)
 	if (node != NULL && node->entry != NULL) {
 		hc_outage_drop_base(outage, node);
 		if (node->doubt == HC_OUTAGE_CONTESTED) {
-			node->doubt = HC_OUTAGE_SURE;
+			hc_outage_drop_value(outage, node);
 			hc_outage_log_node(outage, node);
 		}
 	}
