@@ -4,8 +4,10 @@
  * sync->heard.
  *
  *     all, clears, deletes ─→ as they are
- *     values ─→ guard, SET ─→ write.lua ─ a change of that key in the journal since `heard` ─→ hear of it first, then
- * again ├ another has written it (contested, or not the base) ─→ what is there stays └ else ─→ SET
+ *     values ─→ guard, SET ─→ write.lua
+ *        ├ a change of that key is in the journal beyond `heard` ─→ hear of it first, then again
+ *        ├ another has written it (contested, or not the base)   ─→ what is there stays
+ *        └ else                                                  ─→ SET
  *
  * So between what was heard and the SET there is no gap: what came before has been weighed here (outage.h), what came
  * after is seen by the script. The copy that is kept here goes then: from here on it is fetched as any other, and as
