@@ -109,7 +109,8 @@ void hc_outage_unsure(struct hc_outage *outage);
 enum hc_outage_doubt { HC_OUTAGE_SURE, HC_OUTAGE_CONTESTED, HC_OUTAGE_UNSURE };
 
 enum hc_outage_outcome {
-	HC_OUTAGE_AGAIN,   /* it was not carried out: stays, behind the others */
+	HC_OUTAGE_LATER,   /* it could not be carried out: stays, behind the others */
+	HC_OUTAGE_AGAIN,   /* the same, but not for ever: what others do there is heard of too late each time */
 	HC_OUTAGE_SETTLED, /* the upstream knows, or others know better */
 	HC_OUTAGE_DELETE,  /* it is to be deleted there instead */
 };
