@@ -21,9 +21,18 @@ reply_value(struct hc_req *req, const struct hc_req_value *value)
 		hc_reply_null(req);
 }
 
+/* Who is told that there is none may compute it. */
+static void
+miss(struct hc_req *req, const struct hc_req_value *value, struct hc_slice key)
+{
+	if (value->status == HC_MISS)
+		hc_core_missed(req->worker->core, hc_key(key));
+}
+
 static void
 get_done(struct hc_req *req)
 {
+	miss(req, &req->values[0], req->argv[1]);
 	reply_value(req, &req->values[0]);
 }
 
@@ -47,9 +56,11 @@ get_of_model_done(struct hc_req *req)
 	hc_req_count_read(req, found, value->tier);
 	if (value->entry && !found) {
 		hc_stats_count(stats, model_mismatches);
+		hc_core_missed(req->worker->core, hc_key(req->argv[1]));
 		hc_reply_null(req);
 		return;
 	}
+	miss(req, value, req->argv[1]);
 	reply_value(req, value);
 }
 
@@ -102,7 +113,10 @@ hc_cmd_get(struct hc_req *req)
 static void
 mget_rest_done(struct hc_req *req)
 {
+	uint32_t first = req->argc - (uint32_t)req->n_values; /* what was before has been answered */
+
 	for (size_t i = 0; i < req->n_values; i++) {
+		miss(req, &req->values[i], req->argv[first + i]);
 		if (req->values[i].entry)
 			hc_reply_value(req, req->values[i].entry);
 		else
@@ -143,6 +157,7 @@ mget_some(struct hc_req *req, uint32_t at, uint32_t n)
 		if (hc_core_in_file(req->worker->core, keys[done]))
 			break;
 		hc_stats_count(req->worker->stats, misses);
+		hc_core_missed(req->worker->core, keys[done]);
 		hc_reply_null(req);
 	}
 	if (lock_all)

@@ -96,7 +96,9 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 		snprintf(why, why_cap, "model.templates: %s", reason != NULL ? reason : "out of memory");
 		goto fail;
 	}
-	status = hc_store_create(&config, &core->store);
+	status = hc_late_create(&core->late);
+	if (status == HC_OK)
+		status = hc_store_create(&config, &core->store);
 	if (status != HC_OK) {
 		snprintf(why, why_cap, "out of memory for the memory tier");
 		goto fail;
@@ -134,6 +136,7 @@ hc_core_destroy(struct hc_core *core)
 		hc_url_fini(&core->url);
 	hc_outage_destroy(core->outage);
 	hc_fleet_destroy(core->fleet);
+	hc_late_destroy(core->late);
 	hc_key_models_destroy(core->key_models);
 	hc_store_destroy(core->store);
 	hc_free(core);

@@ -160,6 +160,9 @@ enum hc_status hc_core_fetch(
 /* HC_OK: it is in memory; HC_PENDING: it will be, if it is there at all; HC_LIMIT: too many are on their way; … */
 enum hc_status hc_core_prefetch(struct hc_core_worker *worker, struct hc_key key);
 
+/* A client was told that there is no value, and may be about to compute one: see core/late.h. */
+void hc_core_missed(struct hc_core_worker *worker, struct hc_key key);
+
 /* There is (all but certainly) a value in a file. */
 bool hc_core_in_file(struct hc_core_worker *worker, struct hc_key key);
 

@@ -12,6 +12,7 @@
 #include "core/core.h"
 #include "core/doubt.h"
 #include "core/key_model.h"
+#include "core/late.h"
 #include "core/outage.h"
 #include "core/saved.h"
 #include "core/tier.h"
@@ -34,6 +35,7 @@ struct hc_core {
 	struct hc_store *store;
 	struct hc_models *models;
 	struct hc_key_models *key_models;
+	struct hc_late *late;
 	struct hc_tier *tier;   /* NULL without files */
 	struct hc_warm *warm;   /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */
@@ -185,6 +187,8 @@ enum hc_status hc_script_call_send(
 
 /* A number for another life of the upstream's data, in case it has none. */
 uint32_t hc_script_new_incarnation(void);
+
+#define HC_SCRIPT_LATE (-3) /* pttl of a SET that came too late */
 
 /* What the script answered for one op. */
 struct hc_script_result {

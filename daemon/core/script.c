@@ -19,7 +19,7 @@
 
 /* What an op's arguments need of their own memory. */
 struct op_text {
-	char flags[12];
+	char flags[24];
 	char expiry[24];
 	char length[24];
 	char sum[16];
@@ -154,6 +154,9 @@ put_flags(const struct hc_core *core, const struct hc_op *op, uint32_t raw_model
 	}
 	if (op->want_old)
 		*dst++ = 'g';
+	/* One that is known to be late has seen an epoch before the present one. */
+	if (op->kind == HC_OP_SET && (op->late || op->has_seen))
+		dst += sprintf(dst, "l%" PRIu32, op->late && op->seen > 0 ? op->seen - 1 : op->seen);
 	*dst = '\0';
 }
 

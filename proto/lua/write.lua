@@ -12,7 +12,8 @@
 --                  F the source of a copy, and behind it T, its target
 --          flags   letters: n only if absent, x only if present, k keep the expiry, g return the old value;
 --                  f frame it in any case, r never; for E: N X G L as EXPIRE's NX XX GT LT; for S: b with those
---                  behind it that have an a, all of them only if none is there; for F: d it is moved
+--                  behind it that have an a, all of them only if none is there, l<epoch> only while the
+--                  model's epoch is no later: the value is as old as that; for F: d it is moved
 --          model   of the value written, or the one to clear ('' stands for default); of a change, when nothing is
 --                  there
 --          raw     the model that a raw value under this key belongs to
@@ -22,8 +23,9 @@
 --          sum     its checksum, as the frame wants them; for Q and R: the longest value there may be, and the offset
 --          value   or by how much, for I and J
 -- Returns  incarnation, then for each operation: {code, seq, epoch, pttl, old, answer} with code 1 done, 0 not
---          (condition, or no such key), seq 0 when nothing changed, pttl as PTTL gives it (-2 when not asked for),
---          old the stored value (frame included) or false, answer of a change the new number or length; or an error.
+--          (condition, or no such key), seq 0 when nothing changed, pttl as PTTL gives it (-2 when not asked for, -3 for
+--          a SET that came too late), old the stored value (frame included) or false, answer of a change the new number
+--          or length; or an error.
 local MAGIC = '\245hc\1'
 local DEFAULT = 'default'
 local HEAD, FIRST = 5, 3 -- arguments before those of operations; the first of their keys
@@ -108,6 +110,15 @@ local function old_value(key, flags)
 end
 
 local function set(key, flags, model, raw_model, expiry, length, sum, value)
+	local seen = string.match(flags, 'l(%d+)')
+	if seen and epoch_of(model) > tonumber(seen) then
+		-- As if it had been written and then cleared: what was there before must not show up again.
+		if redis.call('DEL', key) == 0 then
+			return {1, 0, 0, -3, false}
+		end
+		seq = seq + 1
+		return {1, seq, 0, -3, false}
+	end
 	local live = false
 	if has(flags, 'n') or has(flags, 'x') or has(flags, 'k') or has(flags, 'g') then
 		live = is_live(key, raw_model)

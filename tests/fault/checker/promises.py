@@ -5,7 +5,6 @@ not promised yet is not checked; the list below says what that is.
     replay_keeps     P5: what was written while the upstream was down is replayed unless someone wrote the key since.
                      Without it, the keys are deleted upstream, a sibling's newer value with them.
     queue_survives   P5: the queue of an outage outlives the daemon. Without it, kill -9 or a restart forgets it.
-    late_set_fenced  P4: a value computed before a CLEAR MODEL (its key was a miss then) and set after it stays unseen.
     shown_is_kept    P2: a value that a reader was shown while its writer still waited for OK outlives a kill -9 right then.
                      Without it only what was acknowledged does, and that reader may see an older value afterwards.
     fence            P3: also when the event link hears a server that is not the upstream any more.
@@ -19,7 +18,6 @@ import subprocess
 class Promises:
     replay_keeps: bool = False
     queue_survives: bool = False
-    late_set_fenced: bool = False
     shown_is_kept: bool = False
     fence: bool = False
     file_tier: bool = False
