@@ -110,6 +110,8 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 		status = hc_tier_create(core, &core->tier, why, why_cap);
 	if (status == HC_OK && core->fleet != NULL)
 		status = create_belief(core);
+	if (status == HC_OK && core->fleet != NULL)
+		status = hc_sweep_create(core, &core->sweep);
 	if (status == HC_OK)
 		status = hc_warm_create(core, core->tier != NULL ? hc_tier_dir(core->tier) : NULL, &core->warm);
 	if (status != HC_OK)
@@ -135,6 +137,7 @@ hc_core_destroy(struct hc_core *core)
 	if (core->fleet != NULL)
 		hc_url_fini(&core->url);
 	hc_outage_destroy(core->outage);
+	hc_sweep_destroy(core->sweep);
 	hc_fleet_destroy(core->fleet);
 	hc_late_destroy(core->late);
 	hc_key_models_destroy(core->key_models);
@@ -230,6 +233,15 @@ hc_core_apply_settings(struct hc_core *core)
 		(void)schedule_sweep(core, SWEEP_INTERVAL_MS); /* a lowered limit is the sweep's to reach */
 	if (core->sync != NULL)
 		hc_sync_apply_settings(core);
+}
+
+bool
+hc_core_sweep_status(struct hc_core *core, struct hc_sweep_status *out)
+{
+	if (core->sweep == NULL)
+		return false;
+	hc_sweep_status(core->sweep, out);
+	return true;
 }
 
 struct hc_store *

@@ -57,6 +57,7 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 	case HC_EVENT_CLEAR_MODEL:
 		if (hc_models_intern(core->models, name, &id) == HC_OK)
 			hc_models_raise(core->models, id, (uint32_t)event->epoch);
+		hc_sweep_kick(core->sweep);
 		break;
 	case HC_EVENT_CLEAR_ALL:
 		if (!own) /* its own part is done by whoever flushes */

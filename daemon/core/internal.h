@@ -15,6 +15,7 @@
 #include "core/late.h"
 #include "core/outage.h"
 #include "core/saved.h"
+#include "core/sweep_upstream.h"
 #include "core/tier.h"
 #include "core/warm.h"
 #include "fleet/fleet.h"
@@ -42,6 +43,7 @@ struct hc_core {
 	struct hc_outage *outage;
 	struct hc_saved *saved;
 	struct hc_doubt *doubt;
+	struct hc_sweep *sweep;
 	struct hc_sync *sync;
 	struct hc_url url;
 	struct hc_slice prefix;

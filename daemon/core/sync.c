@@ -404,6 +404,7 @@ hc_sync_apply_settings(struct hc_core *core)
 	config.timeout_ms = core->settings->fleet_lease / 2;
 	hc_link_set_times(sync->events, &config);
 	event_add(sync->tick, &period);
+	hc_sweep_kick(core->sweep);
 }
 
 static enum hc_status
@@ -477,6 +478,8 @@ hc_sync_create(struct hc_core *core, struct event_base *base, struct hc_stats *s
 		status = create_links(sync);
 	if (status == HC_OK)
 		status = create_timers(sync);
+	if (status == HC_OK)
+		status = hc_sweep_start(core->sweep, base, sync->control, stats);
 	if (status != HC_OK) {
 		hc_sync_destroy(core);
 		return status;
@@ -522,6 +525,7 @@ hc_sync_destroy(struct hc_core *core)
 	hc_doubt_unfenced(core->doubt);
 	core->last_state = present_state(sync);
 	destroy_timers(sync);
+	hc_sweep_stop(core->sweep);
 	hc_link_destroy(sync->events);
 	hc_link_destroy(sync->control);
 	hc_outage_page_fini(&sync->page);

@@ -2,7 +2,7 @@
 -- node's sequence, told to the fleet in one message, and kept in the journal for those who missed that.
 --
 -- KEYS[1]  the fleet's state at this node: a hash of `inc` (which life of the upstream this is), `seq` (changes so
---          far), and `m:<model>` (the model's epoch; none is 0)
+--          far), and `m:<model>` (the model's epoch; none is 0); `clears` and `swept` are for sweep.lua
 -- KEYS[2]  the journal: a stream of the messages published, each under the number of its last change: `<seq>-0 e <message>`
 -- KEYS[i]  from the third on, the key of operation i-2
 -- ARGV     channel, instance, time_ms, a new incarnation in case there is none, about how many messages the journal
@@ -341,6 +341,9 @@ local function clear_model(model, least)
 		redis.call('HSET', state, 'm:' .. model, least)
 	end
 	epochs[model] = epoch
+	-- For the sweep: that one is needed, and a key as old as this clear (no number, which the server may share).
+	redis.pcall('HINCRBY', state, 'clears', 1)
+	redis.pcall('SET', string.sub(state, 1, -6) .. 'cleared/' .. model, 'at ' .. epoch)
 	seq = seq + 1
 	return {1, seq, epoch, -2, false}
 end
