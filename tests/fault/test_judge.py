@@ -13,7 +13,7 @@ from checker.faults import CONTROL, DATA, EVENTS, EVERYTHING, Window
 from checker.history import BROKEN, DONE, UNKNOWN, Op
 from checker.judge import Judge
 from checker.promises import Promises
-from checker.truth import Change, Epoch, Timeline
+from checker.truth import SWEEP, Change, Epoch, Timeline
 
 LEASE_S, TIMEOUT_S, SLACK_S, EVENT_S = 0.4, 0.25, 0.1, 0.2
 
@@ -264,6 +264,14 @@ def test_p5_a_write_that_came_too_late_may_be_acknowledged_and_not_kept():
     assert broken(ops, [cleared(3.5), gone(7.5)]) == ["P5"]
     ops[2].sent = 0.5  # or perhaps not yet
     assert broken(ops, [cleared(3.5), gone(7.5)]) == []
+
+
+def test_p4_the_sweep_may_take_only_what_was_cleared():
+    ops = [write(1, 2, 1, "m"), clear(3, 4)]
+    assert broken(ops, [has(1.5, 1, "m"), cleared(3.5), gone(5, SWEEP)]) == []
+    assert broken(ops[:1], [has(1.5, 1, "m"), gone(5, SWEEP)]) == ["P4"]
+    ops += [write(4, 5, 2, "m")]
+    assert broken(ops, [has(1.5, 1, "m"), cleared(3.5), has(4.5, 2, "m"), gone(5, SWEEP)]) == ["P4"]
 
 
 # ---- P5 ----

@@ -17,6 +17,7 @@ import collections
 from checker.faults import CONTROL, DATA, EVERYTHING
 from checker.history import BROKEN
 from checker.late import Late
+from checker.truth import SWEEP
 from checker.verdict import Violation
 
 EPS_S = 0.003  # between the clocks of MONITOR and ours
@@ -66,7 +67,7 @@ class Judge:
     def verdicts(self):
         found = []
         for check in (self.integrity, self.p1_p2_order, self.p2_local_order, self.p3_staleness, self.p4_clears,
-                      self.p4_late_sets, self.p5_acknowledged, self.p5_found, self.p5_replay, self.p5_replayed, self.expiry,
+                      self.p4_late_sets, self.p4_swept, self.p5_acknowledged, self.p5_found, self.p5_replay, self.p5_replayed, self.expiry,
                       self.p9_time):
             found += check()
         return sorted(found, key=lambda v: v.when())
@@ -286,6 +287,17 @@ class Judge:
             return False
         epochs = [e.epoch for e in self.timeline.epochs[writer.model] if e.pos >= self.pos[clear] and e.at <= writer.done]
         return epochs == sorted(epochs)  # else that clear was lost with the upstream's data
+
+    def p4_swept(self):
+        """The sweep deletes what a clear has made invisible, and nothing else."""
+        for changes in self.timeline.changes.values():
+            for change in (c for c in changes if c.instance == SWEEP):
+                before = self.timeline.before(change)
+                if before is None or before.value is None:
+                    continue
+                self.checked["P4 swept"] += 1
+                if not any(before.pos < e.pos < change.pos and e.epoch > 0 for e in self.timeline.epochs[before.model]):
+                    yield Violation("P4", "the sweep deleted what was valid", (before, change))
 
     def p5_acknowledged(self):
         """OK with the upstream healthy: the upstream had it by then."""
