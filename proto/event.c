@@ -258,3 +258,24 @@ hc_event_encode(char *dst, size_t cap, const struct hc_event *event)
 	assert((size_t)(at - dst) == size);
 	return size;
 }
+
+void
+hc_event_cut(struct hc_slice wire, struct hc_event_pieces *out)
+{
+	struct hc_slice rest = wire, bulk;
+	const char *seq = NULL, *model = NULL, *epoch = NULL, *time = NULL;
+	uint64_t n;
+	bool whole = take_count(&rest, '*', &n);
+
+	for (int i = 0; whole && i < FIELDS; i++) {
+		seq = i == SEQ ? rest.ptr : seq;
+		model = i == MODEL ? rest.ptr : model;
+		epoch = i == EPOCH ? rest.ptr : epoch;
+		time = i == TIME_MS ? rest.ptr : time;
+		whole = take_bulk(&rest, &bulk);
+	}
+	assert(whole);
+	out->before_seq = hc_slice(wire.ptr, (size_t)(seq - wire.ptr));
+	out->before_epoch = hc_slice(model, (size_t)(epoch - model));
+	out->after_epoch = hc_slice(time, (size_t)(wire.ptr + wire.len - time));
+}

@@ -66,6 +66,16 @@ hc_event_last_seq(const struct hc_event *event)
 /* Encodes; returns the bytes it takes, and writes them when that is <= cap, else nothing. */
 size_t hc_event_encode(char *dst, size_t cap, const struct hc_event *event);
 
+/*
+ * What is around the seq and the epoch of an encoded event, for somebody else to put them in: the event is before_seq,
+ * seq as a bulk string, before_epoch, epoch as a bulk string, after_epoch. Slices of `wire`, which must be of
+ * hc_event_encode().
+ */
+struct hc_event_pieces {
+	struct hc_slice before_seq, before_epoch, after_epoch;
+};
+void hc_event_cut(struct hc_slice wire, struct hc_event_pieces *out);
+
 /* "set", "del", "expire", "clear-model", "clear-all", "heartbeat", "unknown". */
 const char *hc_event_type_name(enum hc_event_type type);
 

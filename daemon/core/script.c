@@ -9,12 +9,18 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "core/internal.h"
+#include "proto/event.h"
 #include "proto/frame.h"
 #include "proto/lua_scripts.h"
 
 #define KEYS_HEAD 2 /* state, journal */
-#define ARGS_HEAD 5 /* channel, instance, time, incarnation, length of the journal */
+#define ARGS_HEAD 6 /* channel, instance, time, incarnation, length of the journal, form */
 #define ARGS_PER_OP 8
+#define PLAIN_HEAD 6 /* model, flags, expiry of all; three pieces of their event */
+#define PLAIN_PER_OP 2
+#define PLAIN_MAX 1024 /* ops: Lua hands on no more arguments than some thousands */
+
+enum op_arg { ARG_KIND, ARG_FLAGS, ARG_MODEL, ARG_RAW_MODEL, ARG_EXPIRY, ARG_LENGTH, ARG_SUM, ARG_VALUE };
 #define OPS_AT (3 + KEYS_HEAD) /* in argv: where the ops' keys begin */
 
 /* What an op's arguments need of their own memory. */
@@ -29,10 +35,12 @@ struct op_text {
 struct hc_script_call {
 	const struct hc_core *core;
 	size_t cap, n;
+	bool is_plain;         /* so far: it can have the short form */
 	struct hc_slice *argv; /* EVALSHA, script, count, the fleet's keys, then cap keys, then the arguments */
 	struct hc_slice *args;
 	struct op_text *texts;
 	char **keys; /* with their prefix */
+	char *event; /* of the short form */
 	char count[24], time[24], incarnation[16], journal_len[24];
 };
 
@@ -44,6 +52,7 @@ hc_script_call_create(const struct hc_core *core, size_t ops, struct hc_script_c
 		return HC_NOMEM;
 	call->core = core;
 	call->cap = ops;
+	call->is_plain = ops <= PLAIN_MAX;
 	call->argv = hc_calloc(OPS_AT + ops + ARGS_HEAD + ops * ARGS_PER_OP, sizeof(*call->argv));
 	call->args = hc_calloc(ARGS_HEAD + ops * ARGS_PER_OP, sizeof(*call->args));
 	call->texts = hc_calloc(ops, sizeof(*call->texts));
@@ -64,6 +73,7 @@ hc_script_call_destroy(struct hc_script_call *call)
 	for (size_t i = 0; call->keys != NULL && i < call->n; i++)
 		hc_free(call->keys[i]);
 	hc_free(call->keys);
+	hc_free(call->event);
 	hc_free(call->texts);
 	hc_free(call->args);
 	hc_free(call->argv);
@@ -200,6 +210,23 @@ prefixed_key(const struct hc_core *core, const struct hc_op *op, char **out, str
 	return HC_OK;
 }
 
+/* A SET that the short form has words for: of the flags no more than how it is stored, and how old it is. */
+static bool
+is_plain(const struct hc_op *op, const struct hc_slice *args)
+{
+	struct hc_slice flags = args[ARG_FLAGS];
+	size_t form = flags.len > 0 && memchr("fr", flags.ptr[0], 2) != NULL;
+
+	return op->kind == HC_OP_SET && op->ttl != HC_TTL_ABSOLUTE && (flags.len == form || flags.ptr[form] == 'l');
+}
+
+static bool
+has_same_head(const struct hc_slice *args, const struct hc_slice *first)
+{
+	return hc_slice_eq(args[ARG_MODEL], first[ARG_MODEL]) && hc_slice_eq(args[ARG_FLAGS], first[ARG_FLAGS]) &&
+	       hc_slice_eq(args[ARG_EXPIRY], first[ARG_EXPIRY]);
+}
+
 enum hc_status
 hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 {
@@ -217,25 +244,26 @@ hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 		    (struct hc_core *)(uintptr_t)core, hc_slice(op->key.ptr, op->key.len), &raw_model);
 	put_flags(core, op, raw_model, text->flags);
 	put_expiry(core, op, text->expiry, sizeof(text->expiry));
-	args[0] = hc_slice_str(kind_letter(op->kind));
-	args[1] = hc_slice_str(text->flags);
-	args[2] = model_name(core, op->model);
-	args[3] = model_name(core, raw_model);
-	args[4] = hc_slice_str(text->expiry);
-	args[5] = args[6] = HC_SLICE("");
-	args[7] = op->value;
+	args[ARG_KIND] = hc_slice_str(kind_letter(op->kind));
+	args[ARG_FLAGS] = hc_slice_str(text->flags);
+	args[ARG_MODEL] = model_name(core, op->model);
+	args[ARG_RAW_MODEL] = model_name(core, raw_model);
+	args[ARG_EXPIRY] = hc_slice_str(text->expiry);
+	args[ARG_LENGTH] = args[ARG_SUM] = HC_SLICE("");
+	args[ARG_VALUE] = op->value;
 	if (op->kind == HC_OP_APPEND || op->kind == HC_OP_SET_RANGE) {
 		snprintf(text->length, sizeof(text->length), "%" PRId64, op->max_bytes);
 		snprintf(text->offset, sizeof(text->offset), "%" PRId64, op->offset);
-		args[5] = hc_slice_str(text->length);
-		args[6] = hc_slice_str(text->offset);
+		args[ARG_LENGTH] = hc_slice_str(text->length);
+		args[ARG_SUM] = hc_slice_str(text->offset);
 	}
 	if (op->kind == HC_OP_SET) {
 		snprintf(text->length, sizeof(text->length), "%zu", op->value.len);
 		snprintf(text->sum, sizeof(text->sum), "%" PRIu32, hc_checksum(op->value.ptr, op->value.len));
-		args[5] = hc_slice_str(text->length);
-		args[6] = hc_slice_str(text->sum);
+		args[ARG_LENGTH] = hc_slice_str(text->length);
+		args[ARG_SUM] = hc_slice_str(text->sum);
 	}
+	call->is_plain = call->is_plain && is_plain(op, args) && has_same_head(args, &call->args[ARGS_HEAD]);
 	call->n++;
 	return HC_OK;
 }
@@ -250,14 +278,58 @@ hc_script_new_incarnation(void)
 	return candidate;
 }
 
+/* The event of all ops, but for the numbers it will have. */
+static enum hc_status
+make_event(struct hc_script_call *call, int64_t time_ms, struct hc_event_pieces *out)
+{
+	struct hc_event event = {
+	    .version = HC_EVENT_VERSION,
+	    .type = HC_EVENT_SET,
+	    .instance = hc_fleet_instance(call->core->fleet),
+	    .model = call->args[ARGS_HEAD + ARG_MODEL],
+	    .time_ms = time_ms,
+	    .keys = &call->argv[OPS_AT],
+	    .nkeys = call->n,
+	};
+	size_t len = hc_event_encode(NULL, 0, &event);
+
+	call->event = hc_malloc(len);
+	if (call->event == NULL)
+		return HC_NOMEM;
+	(void)hc_event_encode(call->event, len, &event);
+	hc_event_cut(hc_slice(call->event, len), out);
+	return HC_OK;
+}
+
+/* The arguments in the short form, in place. Returns how many there are with the head. */
+static size_t
+shorten(struct hc_script_call *call, const struct hc_event_pieces *event)
+{
+	const struct hc_slice *from = &call->args[ARGS_HEAD];
+	struct hc_slice *to = &call->args[ARGS_HEAD + PLAIN_HEAD];
+	struct hc_slice head[PLAIN_HEAD] = {from[ARG_MODEL], from[ARG_FLAGS], from[ARG_EXPIRY], event->before_seq,
+	    event->before_epoch, event->after_epoch};
+
+	for (size_t i = 0; i < call->n; i++, from += ARGS_PER_OP, to += PLAIN_PER_OP) {
+		struct hc_slice sum = from[ARG_SUM], value = from[ARG_VALUE];
+		to[0] = sum;
+		to[1] = value;
+	}
+	memcpy(&call->args[ARGS_HEAD], head, sizeof(head));
+	return ARGS_HEAD + PLAIN_HEAD + call->n * PLAIN_PER_OP;
+}
+
 enum hc_status
 hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const char *sha, hc_link_reply_fn *fn, void *arg)
 {
 	const struct hc_core *core = call->core;
-	size_t n_args = ARGS_HEAD + call->n * ARGS_PER_OP;
+	int64_t now_ms = hc_clock_wall_ms();
+	struct hc_event_pieces event;
+	bool is_plain = call->is_plain && call->n > 0 && make_event(call, now_ms, &event) == HC_OK;
+	size_t n_args = is_plain ? shorten(call, &event) : ARGS_HEAD + call->n * ARGS_PER_OP;
 
 	snprintf(call->count, sizeof(call->count), "%zu", call->n + KEYS_HEAD);
-	snprintf(call->time, sizeof(call->time), "%" PRId64, hc_clock_wall_ms());
+	snprintf(call->time, sizeof(call->time), "%" PRId64, now_ms);
 	snprintf(call->incarnation, sizeof(call->incarnation), "%" PRIu32, hc_script_new_incarnation());
 	snprintf(call->journal_len, sizeof(call->journal_len), "%" PRId64, core->settings->fleet_journal_len);
 	call->args[0] = hc_fleet_channel(core->fleet);
@@ -265,6 +337,7 @@ hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const cha
 	call->args[2] = hc_slice_str(call->time);
 	call->args[3] = hc_slice_str(call->incarnation);
 	call->args[4] = hc_slice_str(call->journal_len);
+	call->args[5] = is_plain ? HC_SLICE("p") : HC_SLICE("");
 
 	bool whole = sha[0] == '\0';
 	call->argv[0] = whole ? HC_SLICE("EVAL") : HC_SLICE("EVALSHA");
@@ -284,10 +357,33 @@ hc_script_incarnation(const redisReply *reply)
 	return (uint32_t)reply->element[0]->integer;
 }
 
+/* What the short form answers is the same for all but the number. */
+static enum hc_status
+plain_result(const redisReply *reply, size_t op, struct hc_script_result *out)
+{
+	if (reply->elements != 4)
+		return HC_ERROR;
+	for (size_t i = 1; i < 4; i++) {
+		if (reply->element[i]->type != REDIS_REPLY_INTEGER)
+			return HC_ERROR;
+	}
+	*out = (struct hc_script_result){
+	    .done = true,
+	    .seq = (uint64_t)reply->element[1]->integer + op,
+	    .epoch = (uint32_t)reply->element[2]->integer,
+	    .pttl = reply->element[3]->integer,
+	};
+	return HC_OK;
+}
+
 enum hc_status
 hc_script_result(const redisReply *reply, size_t op, struct hc_script_result *out)
 {
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements <= op + 1)
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2)
+		return HC_ERROR;
+	if (reply->element[1]->type == REDIS_REPLY_INTEGER)
+		return plain_result(reply, op, out);
+	if (reply->elements <= op + 1)
 		return HC_ERROR;
 	const redisReply *r = reply->element[op + 1];
 	*out = (struct hc_script_result){.pttl = -2};

@@ -6,7 +6,7 @@
 -- KEYS[2]  the journal: a stream of the messages published, each under the number of its last change: `<seq>-0 e <message>`
 -- KEYS[i]  from the third on, the key of operation i-2
 -- ARGV     channel, instance, time_ms, a new incarnation in case there is none, about how many messages the journal
---          keeps (0: there is no journal); then for each operation eight:
+--          keeps (0: there is no journal), the form: '' or 'p', see below; then for each operation eight:
 --          kind    S set, D delete, E expire, P persist, C clear the model, A everything was or will be cleared;
 --                  changes of what is there: I INCRBY, J INCRBYFLOAT, Q append, R set a range;
 --                  F the source of a copy, and behind it T, its target
@@ -26,24 +26,108 @@
 --          (condition, or no such key), seq 0 when nothing changed, pttl as PTTL gives it (-2 when not asked for, -3 for
 --          a SET that came too late), old the stored value (frame included) or false, answer of a change the new number
 --          or length; or an error.
+--
+-- The form 'p' is for what most batches are: nothing but S of one model, expiry ('' or P<ms>) and flags (f, r or none,
+-- and perhaps l<epoch>). ARGV then goes on with model, flags, expiry, and the event but for its seq and epoch, in three
+-- pieces: before the one, between them, behind the other; and has two for each operation: sum, value. Returns
+-- incarnation, first seq, epoch, pttl (-3: they came too late): all are done, and numbered on from there. Or an error:
+-- none is.
 local MAGIC = '\245hc\1'
 local DEFAULT = 'default'
-local HEAD, FIRST = 5, 3 -- arguments before those of operations; the first of their keys
+local HEAD, FIRST = 6, 3 -- arguments before those of operations; the first of their keys
 local state, journal = KEYS[1], KEYS[2]
 local channel, instance, time_ms, journal_len = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
+local inc, seq
+
+local function begin(inc_text, seq_text)
+	inc = tonumber(inc_text)
+	seq = tonumber(seq_text) or 0
+	if not inc then
+		inc = tonumber(ARGV[4])
+		redis.call('HSET', state, 'inc', ARGV[4])
+	end
+end
+
+local function failed(reply)
+	return type(reply) == 'table' and reply.err ~= nil
+end
+
+local function bulk(text)
+	return '$' .. #text .. '\r\n' .. text .. '\r\n'
+end
+
+-- What this server forgot of its own sequence, or somebody else put there, is no journal of ours.
+local function write_down(number, message)
+	local id = number .. '-0'
+	local done = redis.pcall('XADD', journal, 'MAXLEN', '~', journal_len, id, 'e', message)
+	if failed(done) then
+		redis.call('DEL', journal)
+		redis.pcall('XADD', journal, 'MAXLEN', '~', journal_len, id, 'e', message)
+	end
+end
+
+local function publish(message)
+	local number = string.format('%.0f', seq)
+	-- A server out of memory takes these all the same: something has been written before.
+	redis.pcall('HSET', state, 'seq', number)
+	if journal_len ~= '0' then
+		write_down(number, message)
+	end
+	redis.call('PUBLISH', channel, message)
+end
+
+-- Most of what this costs is the calls and the text it makes: hence as few as there can be.
+if ARGV[HEAD] == 'p' then
+	local model, flags, expiry = ARGV[HEAD + 1], ARGV[HEAD + 2], ARGV[HEAD + 3]
+	local head = redis.call('HMGET', state, 'inc', 'seq', 'm:' .. (model == '' and DEFAULT or model))
+	begin(head[1], head[2])
+	local epoch, first, count = tonumber(head[3]) or 0, seq + 1, #KEYS - FIRST + 1
+	local form, seen = string.match(flags, '^([fr]?)l?(%d*)$')
+	local late = seen ~= '' and epoch > tonumber(seen)
+	local framed, before = form == 'f' or form ~= 'r' and epoch > 0, nil
+	if framed then
+		before = MAGIC .. struct.pack('<BBH', 1, 0, #model)
+	end
+	local ttl = expiry ~= '' and string.sub(expiry, 2)
+	local command, at = {'MSET'}, HEAD + 6
+	if late then
+		redis.call('DEL', unpack(KEYS, FIRST)) -- as set() does, below
+	end
+	for i = 1, late and 0 or count do
+		local value = ARGV[at + 2]
+		if framed then
+			value = before ..
+			    struct.pack('<I8I4I4I4I4', seq + i, inc, epoch, #value, tonumber(ARGV[at + 1])) .. model .. value
+		end
+		if ttl then
+			local done = redis.pcall('SET', KEYS[i + FIRST - 1], value, 'PX', ttl)
+			if failed(done) then -- the first: a server out of memory lets a script write on that has written
+				return done
+			end
+		else
+			command[2 * i] = KEYS[i + FIRST - 1]
+			command[2 * i + 1] = value
+		end
+		at = at + 2
+	end
+	if not ttl and not late then
+		local done = redis.pcall(unpack(command))
+		if failed(done) then
+			return done
+		end
+	end
+	seq = seq + count
+	publish(ARGV[HEAD + 4] .. bulk(string.format('%.0f', first)) .. ARGV[HEAD + 5] ..
+	    (epoch == 0 and '$1\r\n0\r\n' or bulk(head[3])) .. ARGV[HEAD + 6])
+	return {inc, first, epoch, late and -3 or ttl and tonumber(ttl) or -1}
+end
+
+local head = redis.call('HMGET', state, 'inc', 'seq')
+begin(head[1], head[2])
 
 -- Behind which argument those of the operation of KEYS[i] are.
 local function args_of(i)
 	return HEAD + (i - FIRST) * 8
-end
-
-local head = redis.call('HMGET', state, 'inc', 'seq')
-local inc = tonumber(head[1])
-local seq = tonumber(head[2]) or 0
-local seq_before = seq
-if not inc then
-	inc = tonumber(ARGV[4])
-	redis.call('HSET', state, 'inc', ARGV[4])
 end
 
 local epochs = {}
@@ -82,10 +166,6 @@ end
 
 local function is_live(key, raw_model)
 	return look(key, raw_model) ~= nil
-end
-
-local function failed(reply)
-	return type(reply) == 'table' and reply.err ~= nil
 end
 
 local function has(flags, letter)
@@ -348,18 +428,16 @@ local function clear_model(model, least)
 	return {1, seq, epoch, -2, false}
 end
 
-local function bulk(text)
-	return '$' .. #text .. '\r\n' .. text .. '\r\n'
+local function event(kind, first, model, epoch, keys)
+	return '*' .. 7 + #keys .. '\r\n' .. bulk('1') .. bulk(kind) .. bulk(instance) .. bulk(string.format('%.0f', first)) ..
+	    bulk(model) .. bulk(string.format('%.0f', epoch)) .. bulk(time_ms) .. table.concat(keys)
 end
 
 -- Neighbouring changes alike in type, model and epoch share an event: their numbers follow each other.
 local events, open = {}, nil
 local function close_event()
 	if open then
-		local count = 7 + #open.keys
-		events[#events + 1] = '*' .. count .. '\r\n' .. bulk('1') .. bulk(open.type) .. bulk(instance) ..
-		    bulk(string.format('%.0f', open.seq)) .. bulk(open.model) .. bulk(string.format('%.0f', open.epoch)) ..
-		    bulk(time_ms) .. table.concat(open.keys)
+		events[#events + 1] = event(open.type, open.seq, open.model, open.epoch, open.keys)
 		open = nil
 	end
 end
@@ -426,23 +504,7 @@ for i = FIRST, #KEYS do
 end
 close_event()
 
--- What this server forgot of its own sequence, or somebody else put there, is no journal of ours.
-local function write_down(message)
-	local id = string.format('%.0f', seq) .. '-0'
-	local done = redis.pcall('XADD', journal, 'MAXLEN', '~', journal_len, id, 'e', message)
-	if failed(done) then
-		redis.call('DEL', journal)
-		redis.pcall('XADD', journal, 'MAXLEN', '~', journal_len, id, 'e', message)
-	end
-end
-
 if #events > 0 then
-	local message = table.concat(events)
-	-- A server out of memory takes these all the same: something has been written before.
-	redis.pcall('HSET', state, 'seq', string.format('%.0f', seq))
-	if journal_len ~= '0' then
-		write_down(message)
-	end
-	redis.call('PUBLISH', channel, message)
+	publish(table.concat(events))
 end
 return results

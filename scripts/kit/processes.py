@@ -1,6 +1,7 @@
 """Servers of our own: redis-server, harcad and memcached on free loopback ports, each with a directory of its own below
 one temporary directory. They are ended by their process ids, and nothing else is."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -43,6 +44,22 @@ def exit_on_sigterm():
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)
+
+
+@contextlib.contextmanager
+def signals_held():
+    """SIGINT and SIGTERM wait for the end of the block: a process that is being started must not be forgotten. They are not
+    blocked, which the child would inherit."""
+    held = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda number, _frame: held.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
 
 
 def resp_pid(address):
@@ -119,15 +136,15 @@ class Server:
 
     def stop(self):
         """SIGTERM, and SIGKILL if that is not enough. Returns the exit status, negative for a signal; harmless when it does
-        not run any more."""
+        not run any more, or never did."""
         for client in self._clients:
             client.close()
         self._clients.clear()
         self._end(signal.SIGTERM)
-        return self._process.returncode
+        return None if self._process is None else self._process.returncode
 
     def _spawn(self, port):
-        with open(os.path.join(self.directory, "log"), "ab") as log:
+        with open(os.path.join(self.directory, "log"), "ab") as log, signals_held():
             self._process = subprocess.Popen(self._wrapper + self._argv(port), stdin=subprocess.DEVNULL, stdout=log,
                                              stderr=log, cwd=self.directory, env=self._environment())
 
@@ -173,11 +190,16 @@ class Servers:
     def __init__(self, harcad, unix=False):
         self.harcad_program = harcad
         self._unix = unix
-        self._directory = None
+        self._directory = ""
         self._servers = []
 
     def __enter__(self):
-        self._directory = tempfile.mkdtemp(prefix="harcad-")
+        try:
+            with signals_held():
+                self._directory = tempfile.mkdtemp(prefix="harcad-")
+        except BaseException:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise
         return self
 
     def __exit__(self, *exc):

@@ -1,7 +1,7 @@
 """The table: a line for each row that is measured, with its target. A new row is a line here, and a function of a lab that
 gives a Reading."""
 
-from . import crowd, expiry, file, hits, idle, inprocess, inturn, instructions, memory, stalls
+from . import crowd, expiry, file, fleet, hits, idle, inprocess, inturn, instructions, memory, stalls, sweep
 from .row import Row, at_least, at_most, of_redis
 
 NS = "ns/op"
@@ -75,6 +75,17 @@ TABLE = (
     Row("file-hits-oltp", "memory + files, of memory of both budgets, oltp", "x", at_least(0.95), file.two_tiers("oltp"), 3),
     Row("file-writes-orm-night", "written for a byte of values, orm-night", "x", at_most(1.3), file.amplification("orm-night"), 2),
     Row("file-writes-oltp", "written for a byte of values, oltp", "x", at_most(1.3), file.amplification("oltp"), 2),
+    # a fleet
+    Row("fleet-seen-p50", "a SET seen at a sibling, of a bare PUBLISH, p50", "x", at_most(1.5), fleet.seen("p50"), 2),
+    Row("fleet-seen-p99", "a SET seen at a sibling, of a bare PUBLISH, p99", "x", at_most(2), fleet.seen("p99"), 2),
+    Row("fleet-seen-p999", "a SET seen at a sibling, of a bare PUBLISH, p999", "x", None, fleet.seen("p999"), 2),
+    Row("fleet-staleness", "oldest value served in a silent cut, of the lease", "x", at_most(1), fleet.staleness, 2),
+    Row("fleet-write-1", "Redis's CPU for a SET at a daemon, of a bare SET", "x", at_most(4), fleet.write_cost(1), 2),
+    Row("fleet-write-16", "the same in pipelines of 16", "x", at_most(2), fleet.write_cost(16), 2),
+    Row("fleet-events", "invalidations in a second of CPU time", "/s", at_least(300_000), fleet.event_rate),
+    Row("fleet-hit", "GET hit in memory while events pour in, of one without", "x", None, fleet.hit_beside_events, 2),
+    Row("clear-upstream", "CLEAR MODEL of 1 M values in Redis: answered after", "ms", None, sweep.answer, 2),
+    Row("sweep-upstream", "the same: gone from Redis after", "s", None, sweep.gone, 1),
     # where the instructions go
     Row("instructions-1", "instructions of a GET hit, pipeline 1", "", None, instructions.at_depth(1)),
     Row("instructions-16", "instructions of a GET hit, pipeline 16", "", None, instructions.at_depth(16)),

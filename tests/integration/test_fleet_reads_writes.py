@@ -303,3 +303,62 @@ def test_writes_at_any_daemon_answer_as_redis_would(make_harcad, make_redis, fra
                 serves(node, key, with_model.command("GET", key))
     for conn in conns:
         conn.close()
+
+
+# ---- many writes in one call ----
+
+
+BATCH = 16
+
+
+def pipelined(conn, commands):
+    conn.send(b"".join(conn.encode(*command) for command in commands))
+    return [conn.read_reply() for _ in commands]
+
+
+@pytest.mark.parametrize("options", [(), ("EX", "1000"), ("MODEL", "a/b"), ("MODEL", "cleared", "PX", "1000000")], ids=" ".join)
+@pytest.mark.parametrize("alike", [True, False])
+def test_pipelined_sets_are_one_call_with_dense_numbers(make_harcad, redis_server, options, alike):
+    """The script has a short form for SETs alike; one that is not gives all of them the long one, and the same results."""
+    writer, reader = start_fleet(make_harcad, redis_server, 2)
+    upstream = redis_server.client()
+    with writer.raw() as conn, reader.raw() as other:
+        assert conn.command("CLEAR", "MODEL", "cleared") == "OK"
+        assert pipelined(conn, [("SET", f"k{i}", "old", *options) for i in range(BATCH)]) == ["OK"] * BATCH
+        prime(reader, *(f"k{i}" for i in range(BATCH)))
+        before, batches, resyncs = int(upstream.hget(STATE, "seq")), writer.info()["upstream_batches"], reader.info()["resyncs"]
+
+        commands = [("SET", f"k{i % 12}", f"new{i}", *options) for i in range(BATCH)]
+        if not alike:
+            commands.append(("SET", "k15", "other", *options, "GET"))
+        replies = pipelined(conn, commands)
+
+        assert replies[:BATCH] == ["OK"] * BATCH
+        assert writer.info()["upstream_batches"] == batches + 1
+        assert int(upstream.hget(STATE, "seq")) == before + len(commands)
+        expected = {f"k{i}": b"old" for i in range(12, BATCH)} | {key: value.encode() for _, key, value, *_ in commands}
+        for key, value in expected.items():
+            serves(reader, key, value)
+            assert conn.command("GET", key) == value
+            parts = frame_parts(upstream.get(PREFIX + key.encode()))
+            assert ("MODEL" in options) == (parts is not None)
+            if parts and value != b"old":
+                number = max(at for at, command in enumerate(commands) if command[1] == key)
+                assert parts[1] == before + 1 + number and parts[3] == ("cleared" in options)
+            assert (other.command("TTL", key) > 0) == ("EX" in options or "PX" in options)
+        assert reader.info()["resyncs"] == resyncs
+
+
+def test_pipelined_sets_at_a_server_out_of_memory_all_fail(make_harcad, redis_server):
+    (node,) = start_fleet(make_harcad, redis_server, 1)
+    upstream = redis_server.client()
+    with node.raw() as conn:
+        assert conn.command("SET", "k0", "old") == "OK"
+        seq = upstream.hget(STATE, "seq")
+        upstream.config_set("maxmemory", 1)
+        for options in ((), ("EX", "1000")):
+            replies = pipelined(conn, [("SET", f"k{i}", "new", *options) for i in range(BATCH)])
+            assert all(isinstance(reply, RespError) and str(reply).startswith("OOM ") for reply in replies)
+        upstream.config_set("maxmemory", 0)
+        assert upstream.hget(STATE, "seq") == seq
+        assert conn.command("MGET", *(f"k{i}" for i in range(BATCH))) == [b"old", *[None] * (BATCH - 1)]

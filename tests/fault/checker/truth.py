@@ -156,6 +156,11 @@ class Timeline:
             expires = self._at + int(words[4]) / 1000
         self.had(pos, self._at, key, words[2], expires, self._caller)
 
+    def _on_mset(self, pos, words):
+        for name, stored in zip(words[1::2], words[2::2]):
+            if (key := self._key(name)) is not None:
+                self.had(pos, self._at, key, stored, None, self._caller)
+
     def _on_pexpire(self, _, words):
         key = self._key(words[1])
         if key is not None and self.changes[key]:

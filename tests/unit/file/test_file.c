@@ -277,6 +277,20 @@ write_file(const char *name, const void *bytes, size_t len, off_t at)
 	close(fd);
 }
 
+static void
+flip_byte(const char *name, off_t at)
+{
+	char path[200], byte;
+
+	snprintf(path, sizeof(path), "%s/%s", world.dir, name);
+	int fd = open(path, O_RDONLY);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(pread(fd, &byte, 1, at), 1);
+	close(fd);
+	byte = (char)~byte;
+	write_file(name, &byte, 1, at);
+}
+
 START_TEST(foreign_files_are_left_alone)
 {
 	static const char *const names[] = {
@@ -326,7 +340,7 @@ START_TEST(damaged_tier_file_empties_the_directory)
 {
 	world_put_str(&world, "k", "v");
 	world_restart(&world);
-	write_file("tier", "?", 1, 40);
+	flip_byte("tier", 40);
 	reopen();
 	ck_assert(world_holds(&world, "k", NULL));
 	world_put_str(&world, "k", "w");

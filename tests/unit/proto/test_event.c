@@ -3,6 +3,8 @@
  */
 #include <check.h>
 #include <stdio.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include "proto/event.h"
@@ -122,6 +124,32 @@ START_TEST(encode_short_room_writes_nothing)
 	for (size_t i = 0; i < size; i++)
 		ck_assert_int_eq(dst[i], '#');
 	free(dst);
+}
+END_TEST
+
+START_TEST(cut_event_is_whole_with_its_numbers)
+{
+	struct hc_event numberless = events[_i];
+	struct hc_event_pieces pieces;
+	char seq[32], epoch[32], text[32];
+
+	numberless.seq = 0;
+	numberless.epoch = 0;
+	struct hc_slice wire = encode(&events[_i]), without = encode(&numberless);
+	hc_event_cut(without, &pieces);
+	int digits = snprintf(text, sizeof(text), "%" PRIu64, events[_i].seq);
+	int seq_len = snprintf(seq, sizeof(seq), "$%d\r\n%s\r\n", digits, text);
+	digits = snprintf(text, sizeof(text), "%" PRIu64, events[_i].epoch);
+	int epoch_len = snprintf(epoch, sizeof(epoch), "$%d\r\n%s\r\n", digits, text);
+	const struct hc_slice parts[] = {pieces.before_seq, {seq, (size_t)seq_len}, pieces.before_epoch,
+	    {epoch, (size_t)epoch_len}, pieces.after_epoch};
+	char *joined = malloc(wire.len + 64), *at = joined;
+	for (size_t i = 0; i < 5; i++)
+		at = (char *)memcpy(at, parts[i].ptr, parts[i].len) + parts[i].len;
+	ck_assert(hc_slice_eq(hc_slice(joined, (size_t)(at - joined)), wire));
+	free(joined);
+	free((char *)wire.ptr);
+	free((char *)without.ptr);
 }
 END_TEST
 
@@ -340,6 +368,7 @@ event_suite(void)
 	tcase_add_loop_test(tcase, event_round_trips, 0, EVENTS);
 	tcase_add_loop_test(tcase, event_truncated_anywhere_is_bad, 0, EVENTS);
 	tcase_add_loop_test(tcase, encode_short_room_writes_nothing, 0, EVENTS);
+	tcase_add_loop_test(tcase, cut_event_is_whole_with_its_numbers, 0, EVENTS);
 	tcase_add_test(tcase, decode_more_keys_than_room_tells_how_many);
 	tcase_add_test(tcase, events_end_to_end_decode_one_by_one);
 	tcase_add_loop_test(tcase, decode_spelling_is_judged, 0, (int)(sizeof(spellings) / sizeof(spellings[0])));

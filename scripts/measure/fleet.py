@@ -1,0 +1,227 @@
+"""A fleet of two daemons: how soon one sees what the other wrote, what that costs Redis and the daemons, and how old what
+is served may get while events do not arrive."""
+
+import contextlib
+import random
+import statistics
+import subprocess
+import time
+
+from kit.processes import wait_until
+from kit.relay import Relay
+
+from . import account, programs
+from .lab import loop_thread
+from .row import HARCAD, REDIS, Reading, Section
+
+UP_WITHIN_S = 20.0
+SPREAD_ROUNDS = 10_000
+CUTS = 6
+LEASE_S = 2.0  # fleet.lease as it is by default
+ROUNDS = 5
+WRITES = 60_000
+KEYS = 10_000
+EVENTS_LINK = b"harcad-events"  # how a daemon names that connection
+
+SPREAD = Section(
+    "A write seen at a sibling",
+    "In µs. Publish: PUBLISH sent, until a subscriber has it. Seen: OK of a SET at one daemon, until a GET at the other answers the\n"
+    "new value, which it fetches from Redis, having had the old one in memory. Whole: the same from when the SET was sent.",
+    ("", "p50", "p99", "p999", "longest"))
+
+WRITING = Section(
+    "What a write costs Redis",
+    "CPU time of redis-server in µs: of a SET it is sent, and of a SET at a daemon, which becomes value, journal and event,\n"
+    "with two daemons that hear of it.",
+    ("pipeline", "SET at Redis", "SET at a daemon"))
+
+
+class Pair:
+    """Two daemons of one fleet and their Redis. `between` gives for Redis's address the port at which the reader finds it."""
+
+    def __init__(self, lab, name, between=None, **settings):
+        self.redis = lab.start(REDIS, f"{name}-redis")
+        self.writer = daemon(lab, f"{name}-writer", self.redis.port, settings)
+        self.reader = daemon(lab, f"{name}-reader", between(self.redis.address) if between else self.redis.port, settings)
+
+    def stop(self):
+        for server in (self.reader, self.writer, self.redis):
+            server.stop()
+
+
+def daemon(lab, name, redis_port, settings):
+    started = lab.start(HARCAD, name, {"upstream.url": f"redis://127.0.0.1:{redis_port}", **settings})
+    wait_until_up(started.client())
+    return started
+
+
+def wait_until_up(client):
+    def is_up():
+        info = client.info()
+        return info["upstream_state"] == info["event_link"] == "up"
+
+    wait_until(is_up, UP_WITHIN_S, "the fleet is up")
+
+
+# ---- how soon ----
+
+
+def spread(lab):
+    pair = Pair(lab, "spread")
+    argv = [lab.program("spread"), *(str(server.port) for server in (pair.redis, pair.writer, pair.reader)),
+            str(lab.scaled(SPREAD_ROUNDS))]
+    values = programs.parse(programs.run(argv))
+    pair.stop()
+    if values["backwards"]:
+        raise programs.ProgramError(f"an old value was seen after a new one {values['backwards']:.0f} times")
+    return values
+
+
+def seen(quantile):
+    """A measurement: that quantile of the time until a write is seen, of that of a bare PUBLISH."""
+    def measure(lab):
+        values = lab.once(spread)
+        lines = [(SPREAD, (what, *(f"{values[f'{what}_{name}']:.0f}" for name in ("p50", "p99", "p999", "longest"))))
+                 for what in ("publish", "seen", "whole")] if quantile == "p50" else []
+        ours, bare = values[f"seen_{quantile}"], values[f"publish_{quantile}"]
+        return Reading({HARCAD: [ours / bare]}, f"`build/spread REDIS_PORT WRITER_PORT READER_PORT {lab.scaled(SPREAD_ROUNDS)}`",
+                       f"{ours:.0f} µs, bare {bare:.0f} µs", lines)
+
+    return measure
+
+
+# ---- how old ----
+
+
+def silent_cut(pair, relay, number):
+    """Seconds after its OK for which a write was not seen, the event link having gone silent just before it."""
+    writer, reader = pair.writer.client(), pair.reader.client()
+    old, new = b"old-%d" % number, b"new-%d" % number
+    writer.call("SET", "cut", old)
+    wait_until(lambda: reader.call("GET", "cut") == old, UP_WITHIN_S, "the old value is read")
+    time.sleep(random.uniform(0, LEASE_S))  # anywhere between two fences
+    relay.silence(EVENTS_LINK)
+    writer.call("SET", "cut", new)
+    began = last_old = time.monotonic()
+    while reader.call("GET", "cut") == old:
+        last_old = time.monotonic()
+        if last_old - began > 10 * LEASE_S:
+            raise programs.ProgramError("the old value is served for ever")
+        time.sleep(0.001)
+    relay.speak()
+    wait_until(lambda: reader.info()["event_link"] == "up", UP_WITHIN_S, "events arrive again")
+    return last_old - began
+
+
+def staleness(lab):
+    with contextlib.ExitStack() as stack:
+        relays = []
+
+        def between(address):
+            relays.append(stack.enter_context(Relay(address)))
+            return relays[0].port
+
+        pair = Pair(lab, "cut", between)
+        ages = [silent_cut(pair, relays[0], number) for number in range(CUTS)]
+        pair.stop()
+    return Reading({HARCAD: [max(ages) / LEASE_S]},
+                   f"What comes on the event link vanishes, {CUTS} times, at random moments; with the default lease.",
+                   "seen after " + ", ".join(f"{age:.2f}" for age in sorted(ages)) + " s")
+
+
+# ---- what a write costs Redis ----
+
+
+def redis_ns(lab, pair, kind, server, pipeline):
+    """CPU time of Redis for a SET by one client of that server."""
+    writes = lab.scaled(WRITES if pipeline > 1 else WRITES // 4)
+    before = account.cpu_ns(pair.redis.pid)
+    lab.load(kind, server, "-o", "set", "-n", writes, "-k", KEYS, "-K", kind, "-c", 1, "-P", pipeline)
+    return (account.cpu_ns(pair.redis.pid) - before) / writes
+
+
+def write_costs(lab, pipeline):
+    """(bare, by way of a daemon) of each round."""
+    pair = Pair(lab, f"cost-{pipeline}")
+    sides = ((REDIS, pair.redis), (HARCAD, pair.writer))
+    rounds = [[redis_ns(lab, pair, kind, server, pipeline) for kind, server in sides] for _ in range(ROUNDS)]
+    pair.stop()
+    return rounds
+
+
+def write_cost(pipeline):
+    def measure(lab):
+        rounds = write_costs(lab, pipeline)
+        bare, ours = (statistics.median(column) for column in zip(*rounds))
+        ratio = statistics.median(ours / bare for bare, ours in rounds)
+        line = (WRITING, (pipeline, f"{bare / 1e3:.1f}", f"{ours / 1e3:.1f}"))
+        return Reading({HARCAD: [ratio]}, f"`build/load -o set -k {KEYS} -c 1 -P {pipeline}`, at Redis and at a daemon in turn: CPU time of "
+                       "redis-server.", details=[line])
+
+    return measure
+
+
+# ---- what events cost ----
+
+
+def main_ns(pid):
+    """CPU time of the thread that events arrive at."""
+    return int(account.read(f"/proc/{pid}/task/{pid}/schedstat").split()[0])
+
+
+class Pouring:
+    """Writes at the other daemon, until the end."""
+
+    def __init__(self, lab, server):
+        argv = lab.load_argv(HARCAD, server, "-o", "set", "-n", 4_000_000_000, "-k", KEYS, "-K", "poured", "-c", 4, "-P", 16)
+        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._process.kill()
+        self._process.wait()
+
+
+def event_rate(lab):
+    """Invalidations that a second of the main thread's CPU time is enough for. Half of the keys are in memory first."""
+    pair = Pair(lab, "events")
+    reader, rates = pair.reader.client(), []
+    for _ in range(ROUNDS):
+        lab.load(HARCAD, pair.writer, "-o", "set", "-n", KEYS, "-k", KEYS, "-K", "poured", "-P", 16)
+        lab.load(HARCAD, pair.reader, "-o", "get", "-n", KEYS, "-k", KEYS // 2, "-K", "poured", "-P", 16)
+        before, began_ns = reader.info()["invalidations_in"], main_ns(pair.reader.pid)
+        lab.load(HARCAD, pair.writer, "-o", "set", "-n", lab.scaled(2 * WRITES), "-k", KEYS, "-K", "poured", "-c", 4, "-P", 16)
+        heard = reader.info()["invalidations_in"] - before
+        rates.append(heard / (main_ns(pair.reader.pid) - began_ns) * 1e9)
+    pair.stop()
+    return Reading({HARCAD: rates}, f"`build/load -o set -k {KEYS} -c 4 -P 16` at the other daemon: invalidations, by CPU time of the main thread.")
+
+
+def hit_ns(lab, server, hits):
+    before = thread_ns(server.pid)
+    lab.load(HARCAD, server, "-o", "get", "-n", hits, "-k", 1000, "-K", "hot", "-c", 1, "-P", 16)
+    return (thread_ns(server.pid) - before) / hits
+
+
+def thread_ns(pid):
+    return int(account.read(f"/proc/{pid}/task/{loop_thread(pid)}/schedstat").split()[0])
+
+
+def hit_beside_events(lab):
+    """With the machine equally busy in both: a daemon of another fleet, of which the reader hears nothing, is written to."""
+    pair, hits, costs = Pair(lab, "pour"), lab.scaled(200_000), []
+    stranger = daemon(lab, "pour-stranger", pair.redis.port, {"fleet.name": "another", "upstream.prefix": "another:"})
+    lab.load(HARCAD, pair.reader, "-o", "fill", "-n", 1000, "-K", "hot", "-d", 64)
+    lab.load(HARCAD, pair.reader, "-o", "get", "-n", hits, "-k", 1000, "-K", "hot", "-P", 16)
+    for _ in range(2 * ROUNDS):
+        with Pouring(lab, stranger):
+            alone = hit_ns(lab, pair.reader, hits)
+        with Pouring(lab, pair.writer):
+            costs.append((alone, hit_ns(lab, pair.reader, hits)))
+    stranger.stop()
+    pair.stop()
+    alone, beside = (statistics.median(column) for column in zip(*costs))
+    return Reading({HARCAD: [beside / alone]}, "`build/load -o get -k 1000 -c 1 -P 16`: CPU time of the worker, while four connections write to the "
+                   "other daemon, of the same while they write to another fleet's.", f"{alone:.0f} ns, beside events {beside:.0f} ns")
