@@ -71,10 +71,15 @@ local function epoch_of(model)
 	return epochs[model]
 end
 
--- nil: nobody knows. Small numbers are values that the server may have once for all keys.
+-- nil: the server does not tell.
 local function idle_s(key)
 	local idle = redis.pcall('OBJECT', 'IDLETIME', key)
-	return type(idle) == 'number' and redis.pcall('OBJECT', 'REFCOUNT', key) == 1 and idle or nil
+	return type(idle) == 'number' and idle or nil
+end
+
+-- Small numbers are values that the server may have once for all keys: their idle time is nobody's.
+local function is_shared(key)
+	return redis.pcall('OBJECT', 'REFCOUNT', key) ~= 1
 end
 
 local cleared = {}
@@ -100,7 +105,7 @@ local function is_stale(key, raw_model)
 		local _, _, model_len, _, frame_inc, epoch = struct.unpack('<BBHI8I4I4', start, 5)
 		return frame_inc == number(inc) and epoch < epoch_of(string.sub(start, 33, 32 + model_len))
 	end
-	return idle and idle >= least + IDLE_STEP_S or false
+	return idle and idle >= least + IDLE_STEP_S and not is_shared(key)
 end
 
 -- Clears that came meanwhile want another pass.
