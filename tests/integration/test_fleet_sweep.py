@@ -1,15 +1,13 @@
 """What a CLEAR MODEL leaves in the upstream goes by itself: slowly, by one daemon at a time, and nothing else goes with it."""
 
-import os
 import random
-import re
 import threading
 import time
 
 import pytest
 
 from fleet import PREFIX, STATE, frame_parts, in_threads, start_fleet
-from harcad_harness import ROOT, SLOW, wait_until
+from harcad_harness import SLOW, wait_until
 
 STATE_OF_SWEEP = b"harcad/harca/sweep"
 LEASE = b"harcad/harca/sweeper"
@@ -243,22 +241,6 @@ def test_what_another_fleet_or_another_life_framed_stays(redis_server, make_harc
         clear(node, "m")
         wait_swept(redis_server)
     assert keys_of(redis_server) == {"k"}
-
-
-def test_the_access_list_of_the_guide_is_enough(redis_server, make_harcad):
-    with open(os.path.join(ROOT, "docs", "guide.md"), encoding="utf-8") as file:
-        paragraph = re.search(r"The Redis user of an ACL needs:(.*?)To pass commands on", file.read(), re.S).group(1)
-    rules = [rule for quoted in re.findall(r"`([^`]*)`", paragraph) for rule in quoted.split()]
-    with redis_server.client() as client:
-        client.execute_command("ACL", "SETUSER", "fleet", "on", ">secret", *rules)
-    node, = start_fleet(make_harcad, redis_server.url.replace("redis://", "redis://fleet:secret@"), 1)
-    write_all(node, [f"k{i}" for i in range(50)], "MODEL", "m")
-    write_all(node, ["raw"])
-    clear(node, "m")
-    clear(node, "default")
-    wait_swept(redis_server)
-    assert "raw" in keys_of(redis_server) and "k1" not in keys_of(redis_server)
-    assert "refused" not in node.log()
 
 
 class Writer:
