@@ -319,8 +319,8 @@ def away_writes(scene):
 
 
 def settle_away(scene, changes):
-    """Back: at every daemon each key A changed is the new value or nothing, and all others are as they were."""
-    report, rows, kept = scene.report, [], 0
+    """Back: at every daemon each key A changed has the new value, and all others are as they were."""
+    report, rows, kept = scene.report, [], len(changes.written)
     others = {key: value for key, value in scene.values.items() if key not in changes.replaced}
     right, stale, revived = True, 0, 0
     for daemon in scene.daemons:
@@ -330,7 +330,7 @@ def settle_away(scene, changes):
         back = sum(answer is not None for answer in daemon.client.get_all(changes.deleted))
         reading = read(daemon, others)
         stale += len(answers) - new - nothing
-        kept = max(kept, new)
+        kept = min(kept, new)
         revived += back
         right &= reading.right == reading.reads
         rows.append((daemon.name, new, nothing, len(answers) - new - nothing, back,
@@ -339,8 +339,8 @@ def settle_away(scene, changes):
     report.table(("then, at", "SET while away: new", "nothing", "stale", "DEL: is back", "others right", "memory",
                   "upstream"), rows)
     report.gap()
-    report.say(f"of {len(changes.written)} values SET while Redis was away the fleet has {kept}; for the others there is "
-               "nothing, and they are computed anew")
+    report.claim("Redis back: what was SET while it was away is in the whole fleet", kept == len(changes.written),
+                 f"{kept} of {len(changes.written)}")
     report.claim("Redis back: of what was written while it was away nothing older is served, by anybody",
                  stale == 0, str(stale))
     report.claim("Redis back: what was deleted while it was away stays deleted", revived == 0, str(revived))

@@ -23,13 +23,15 @@ reply_self(struct hc_req *req, const struct hc_fleet *fleet)
 	hc_core_status(shared->core, &status);
 	if (fleet != NULL)
 		hc_settings_string(shared->settings, HC_SETTING_ID_fleet_name, name, sizeof(name));
-	hc_reply_map(req, 12);
+	hc_reply_map(req, 14);
 	hc_pair_slice(req, "instance", fleet != NULL ? hc_fleet_instance(fleet) : none);
 	hc_pair_str(req, "fleet", name);
 	hc_pair_slice(req, "channel", fleet != NULL ? hc_fleet_channel(fleet) : none);
 	hc_pair_str(req, "upstream", status.upstream_shown);
 	hc_pair_str(req, "upstream_state", hc_info_state_name(status.upstream));
 	hc_pair_str(req, "event_link", hc_info_state_name(status.event_link));
+	hc_pair_int(req, "queued_writes", (int64_t)status.queued_writes);
+	hc_pair_int(req, "queued_oldest_ms", status.queued_age_ms);
 	hc_pair_int(req, "incarnation", status.incarnation);
 	hc_pair_int(req, "seq", (int64_t)status.seq);
 	hc_pair_int(req, "event_lag_us", status.event_lag_us);

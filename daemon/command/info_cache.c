@@ -136,6 +136,7 @@ hc_info_upstream(const struct hc_info *info)
 
 	hc_core_status(info->shared->core, &status);
 	fprintf(info->to, "upstream_state:%s\r\n", hc_info_state_name(status.upstream));
+	fprintf(info->to, "upstream_breaker:%s\r\n", status.breaker);
 	fprintf(info->to, "upstream_state_seconds:%" PRId64 "\r\n", status.upstream_for_ms / 1000);
 	fprintf(info->to, "upstream_url:");
 	hc_text_escaped(info->to, hc_slice_str(status.upstream_shown));
@@ -143,6 +144,8 @@ hc_info_upstream(const struct hc_info *info)
 	fprintf(info->to, "upstream_failures:%" PRIu64 "\r\n", status.failures);
 	fprintf(info->to, "upstream_timeouts:%" PRIu64 "\r\n", status.timeouts);
 	fprintf(info->to, "queued_writes:%" PRIu64 "\r\n", status.queued_writes);
+	fprintf(info->to, "queued_bytes:%" PRIu64 "\r\n", status.queued_bytes);
+	fprintf(info->to, "queued_oldest_ms:%" PRId64 "\r\n", status.queued_age_ms);
 	fprintf(info->to, "event_link:%s\r\n", hc_info_state_name(status.event_link));
 	fprintf(info->to, "event_link_seconds:%" PRId64 "\r\n", status.event_link_for_ms / 1000);
 	fprintf(info->to, "fence_age_ms:%" PRId64 "\r\n", status.fence_age_ms);

@@ -536,7 +536,12 @@ hc_req_ops(struct hc_req *req, size_t n)
 static void
 on_written(void *arg)
 {
-	hc_req_resume(arg);
+	struct hc_req *req = arg;
+
+	/* What was queued for the upstream instead must be in the file first. */
+	if (req->session != NULL)
+		req->session->logged_at = hc_core_log_mark(req->worker->core);
+	hc_req_resume(req);
 }
 
 static void
@@ -585,7 +590,8 @@ hc_req_op_failed(struct hc_req *req, const struct hc_op *op)
 		return true;
 	case HC_LIMIT:
 		if (hc_core_is_fleet(req->worker->shared->core))
-			hc_reply_error(req, "UPSTREAMDOWN too many writes are queued for it (upstream.queue_max)");
+			hc_reply_error(req, "UPSTREAMDOWN too many writes are queued for it (upstream.queue_max, "
+					    "upstream.queue_bytes)");
 		else
 			hc_reply_error(
 			    req, "OOM the value is larger than an eighth of the memory tier (memory.max_bytes)");

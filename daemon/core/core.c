@@ -53,7 +53,7 @@ create_fleet_side(struct hc_core *core, char *why, size_t cap)
 	};
 	if (hc_fleet_create(&config, &core->fleet) != HC_OK)
 		return fail(why, cap, "out of memory, or fleet.name or fleet.instance is too long", HC_NOMEM);
-	if (hc_outage_create(&core->outage) != HC_OK)
+	if (hc_outage_create(core->models, &core->outage) != HC_OK)
 		return fail(why, cap, "out of memory", HC_NOMEM);
 	return HC_OK;
 }
@@ -111,6 +111,8 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 	if (status == HC_OK && core->fleet != NULL)
 		status = create_belief(core);
 	if (status == HC_OK && core->fleet != NULL)
+		status = hc_outage_restore_all(core, why, why_cap);
+	if (status == HC_OK && core->fleet != NULL)
 		status = hc_sweep_create(core, &core->sweep);
 	if (status == HC_OK)
 		status = hc_warm_create(core, core->tier != NULL ? hc_tier_dir(core->tier) : NULL, &core->warm);
@@ -136,6 +138,7 @@ hc_core_destroy(struct hc_core *core)
 	hc_saved_destroy(core->saved);
 	if (core->fleet != NULL)
 		hc_url_fini(&core->url);
+	hc_outage_restore_fini(core);
 	hc_outage_destroy(core->outage);
 	hc_sweep_destroy(core->sweep);
 	hc_fleet_destroy(core->fleet);
@@ -388,19 +391,31 @@ hc_core_link_config(const struct hc_core *core, const char *name, struct hc_link
 	};
 }
 
+static const char *
+breaker_of(struct hc_core *core)
+{
+	if (atomic_load(&core->links_up) >= core->n_workers)
+		return "closed";
+	return atomic_load(&core->links_probing) > 0 ? "half-open" : "open";
+}
+
 void
 hc_core_status(struct hc_core *core, struct hc_core_status *out)
 {
-	*out = (struct hc_core_status){.upstream_shown = "", .event_lag_us = -1};
+	*out =
+	    (struct hc_core_status){.upstream_shown = "", .event_lag_us = -1, .queued_age_ms = -1, .breaker = "closed"};
 	if (core->fleet == NULL)
 		return;
 	out->upstream = atomic_load(&core->links_up) >= core->n_workers ? HC_UPSTREAM_UP : HC_UPSTREAM_DOWN;
+	out->breaker = breaker_of(core);
 	out->upstream_for_ms = hc_clock_mono_ms() - atomic_load(&core->links_since_ms);
 	out->upstream_shown = core->url.shown;
 	out->connects = atomic_load(&core->link_connects);
 	out->failures = atomic_load(&core->link_failures);
 	out->timeouts = atomic_load(&core->link_timeouts);
 	out->queued_writes = hc_outage_count(core->outage);
+	out->queued_bytes = hc_outage_bytes(core->outage);
+	out->queued_age_ms = hc_outage_age_ms(core->outage);
 	out->foreign_writes = (enum hc_foreign_writes)atomic_load(&core->foreign_writes);
 	out->incarnation = atomic_load(&core->incarnation);
 	out->seq = hc_fleet_seq(core->fleet);

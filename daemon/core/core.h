@@ -79,6 +79,7 @@ enum hc_foreign_writes { HC_FOREIGN_OFF, HC_FOREIGN_ON, HC_FOREIGN_UNSUPPORTED }
 
 struct hc_core_status {
 	enum hc_upstream_state upstream;   /* down when any worker's link is */
+	const char *breaker;               /* "closed", "open", "half-open": of all workers' links the worst */
 	int64_t upstream_for_ms;           /* it has been so for */
 	enum hc_upstream_state event_link; /* up: events are received, nothing is missed */
 	int64_t event_link_for_ms;
@@ -87,7 +88,9 @@ struct hc_core_status {
 	const char *upstream_shown; /* the URL without secrets, "" when embedded */
 	uint64_t connects, failures, timeouts; /* of all links */
 	enum hc_foreign_writes foreign_writes;
-	uint64_t queued_writes;
+	uint64_t queued_writes; /* keys, cleared models, and everything as one, of which the upstream is to be told */
+	uint64_t queued_bytes;  /* of their values */
+	int64_t queued_age_ms;  /* of the oldest; -1: there is none */
 	uint32_t incarnation;
 	uint64_t seq;         /* the last one heard of */
 	int64_t event_lag_us; /* from PUBLISH of the own heartbeat to its arrival; -1 unknown */

@@ -9,10 +9,18 @@
  * Own events come back as well. Mostly they tell nothing new; but one of a write whose answer never came tells that
  * it was carried out after all, perhaps after its key had been fetched anew.
  */
+/* Whether it may be of a change that is on the outage list, whose answer was lost. */
+static bool
+is_ours(const struct hc_core *core, const struct hc_event *event, bool own)
+{
+	return own || hc_outage_is_earlier(core, event->instance);
+}
+
 static void
 invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 {
 	struct hc_core *core = sync->core;
+	bool queued = !hc_outage_empty(core->outage), ours = is_ours(core, event, own);
 
 	for (size_t i = 0; i < event->nkeys; i++) {
 		struct hc_slice key = event->keys[i];
@@ -21,6 +29,10 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 			continue; /* a sibling of another prefix */
 		key = hc_slice(key.ptr + core->prefix.len, key.len - core->prefix.len);
 		struct hc_key hashed = hc_key(key);
+		if (queued && ours)
+			hc_outage_own(core->outage, hashed);
+		else if (queued)
+			hc_outage_contest(core->outage, hashed, version);
 		if (own)
 			hc_store_invalidate_older(core->store, hashed, version);
 		else
@@ -37,6 +49,7 @@ void
 hc_sync_doubt_everything(struct hc_sync *sync)
 {
 	hc_doubt_all(sync->core->doubt);
+	hc_outage_unsure(sync->core->outage);
 	hc_stats_count(sync->stats, resyncs);
 	hc_sync_fence(sync);
 }
@@ -55,13 +68,19 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 		invalidate_keys(sync, event, own, live);
 		return;
 	case HC_EVENT_CLEAR_MODEL:
-		if (hc_models_intern(core->models, name, &id) == HC_OK)
-			hc_models_raise(core->models, id, (uint32_t)event->epoch);
+		if (hc_models_intern(core->models, name, &id) != HC_OK)
+			break;
+		if (!is_ours(core, event, own))
+			hc_outage_contest_model(core->outage, id, event->seq);
+		hc_models_raise(core->models, id, (uint32_t)event->epoch);
 		hc_sweep_kick(core->sweep);
 		break;
 	case HC_EVENT_CLEAR_ALL:
-		if (!own) /* its own part is done by whoever flushes */
-			hc_core_clear_all(core);
+		if (own) /* its own part is done by whoever flushes */
+			break;
+		if (!is_ours(core, event, own))
+			hc_outage_contest_all(core->outage, event->seq);
+		hc_core_clear_all(core);
 		break;
 	default:
 		/* Of a later version: it may have changed anything. */
@@ -80,6 +99,7 @@ apply_live(void *arg, const struct hc_event *event, bool own)
 	if (event->seq > 0)
 		(void)hc_heard_live(&sync->heard, event->seq, hc_event_last_seq(event));
 	apply(sync, event, own, true);
+	hc_sync_note_heard(sync);
 }
 
 static void
@@ -92,6 +112,7 @@ apply_replayed(void *arg, const struct hc_event *event, bool own)
 		return;
 	}
 	apply(sync, event, own, false);
+	hc_sync_note_heard(sync);
 }
 
 static struct hc_slice

@@ -14,6 +14,7 @@
 #include "core/key_model.h"
 #include "core/late.h"
 #include "core/outage.h"
+#include "core/outage_log.h"
 #include "core/saved.h"
 #include "core/sweep_upstream.h"
 #include "core/tier.h"
@@ -41,6 +42,8 @@ struct hc_core {
 	struct hc_warm *warm;   /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */
 	struct hc_outage *outage;
+	struct hc_outage_log *outage_log; /* NULL without files */
+	struct hc_earlier *earlier;       /* the same */
 	struct hc_saved *saved;
 	struct hc_doubt *doubt;
 	struct hc_sweep *sweep;
@@ -52,11 +55,16 @@ struct hc_core {
 	unsigned n_workers;
 
 	/* atomics */
-	_Atomic bool coherent;          /* the event link misses nothing: copies may be kept as fresh */
-	_Atomic int foreign_writes;     /* enum hc_foreign_writes */
-	_Atomic uint64_t life;          /* of the upstream whose events are heard, see life.h; 0: not known */
-	_Atomic uint32_t incarnation;   /* 0: not known yet */
+	_Atomic bool coherent;        /* the event link misses nothing: copies may be kept as fresh */
+	_Atomic int foreign_writes;   /* enum hc_foreign_writes */
+	_Atomic uint64_t life;        /* of the upstream whose events are heard, see life.h; 0: not known */
+	_Atomic uint32_t incarnation; /* 0: not known yet */
+	/* changes of the fleet, without a hole; and of which life and state: those that a file tells of before it is
+	 * asked */
+	_Atomic uint64_t heard, heard_life;
+	_Atomic uint32_t heard_incarnation;
 	_Atomic uint32_t links_up;      /* workers' links that are */
+	_Atomic uint32_t links_probing; /* … that try to be */
 	_Atomic uint32_t links_settled; /* … that have been up or failed once */
 	_Atomic int64_t links_since_ms; /* monotonic: last change between all up and not */
 	_Atomic uint64_t link_connects, link_failures, link_timeouts;
@@ -157,6 +165,8 @@ enum hc_status hc_core_entry_from_stored(
 
 /* write_local.c: carries an op out on the memory tier alone. */
 void hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms);
+/* When its expiry falls due, by the local clock and without a cap. */
+int64_t hc_core_op_expiry(const struct hc_core *core, const struct hc_op *op, int64_t now_ms);
 /* The entry a SET makes, with its model, epoch and (local) expiry; NULL when out of memory. */
 struct hc_entry *hc_core_op_entry(struct hc_core *core, const struct hc_op *op, int64_t now_ms);
 /* What is carried out as one: several SETs, all or none, and a copy. False when the group is of another kind. */
@@ -193,7 +203,9 @@ uint32_t hc_script_new_incarnation(void);
 #define HC_SCRIPT_LATE (-3) /* pttl of a SET that came too late */
 
 /* What the script answered for one op. */
+enum hc_script_code { HC_SCRIPT_NOT, HC_SCRIPT_DONE, HC_SCRIPT_HEAR_FIRST };
 struct hc_script_result {
+	int code; /* of a guard, and of what it guards: HEAR_FIRST, there are changes not known of here */
 	bool done;
 	uint64_t seq;
 	uint32_t epoch;
@@ -206,6 +218,15 @@ struct hc_script_result {
 enum hc_status hc_script_result(const redisReply *reply, size_t op, struct hc_script_result *out);
 /* The incarnation a reply of the script begins with; 0 when it does not. */
 uint32_t hc_script_incarnation(const redisReply *reply);
+
+/* outage_restore.c */
+/* What an earlier life of this daemon's left behind, from the files; from now on the list is kept there. */
+enum hc_status hc_outage_restore_all(struct hc_core *core, char *why, size_t why_cap);
+/* From where on the fleet's changes are to be heard of for that; life 0: there is nothing of that kind. */
+struct hc_outage_since hc_outage_earlier_since(const struct hc_core *core);
+void hc_outage_restore_fini(struct hc_core *core);
+/* Whether a change told of under that name may be what the list is about, made by an earlier life of this daemon. */
+bool hc_outage_is_earlier(const struct hc_core *core, struct hc_slice instance);
 
 /* flush.c: takes away all keys of the prefix over a link, telling the fleet before and after. */
 struct hc_flush;

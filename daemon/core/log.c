@@ -1,6 +1,7 @@
 /*
- * Waiting for the log: a worker's clients are told OK when what they wrote is in it. One wait at a time, for the
- * highest mark anybody wants, begun at the end of the turn: so the writes of a turn are written together.
+ * Waiting for the log (in a fleet: for the file of what is queued for the upstream, outage_log.h): a worker's clients
+ * are told OK when what they wrote is in it. One wait at a time, for the highest mark anybody wants, begun at the end
+ * of the turn: so the writes of a turn are written together.
  *
  *     log_wait ─ not yet → (end of the turn) file_wait → writer thread → mailbox → logged → who can go on does
  *
@@ -59,12 +60,25 @@ on_reached(struct hc_file_waiter *waiter)
 	hc_mailbox_send(wait->worker->mailbox, &wait->message);
 }
 
+static enum hc_status
+wait_for(struct hc_core *core, uint64_t mark, struct hc_file_waiter *waiter)
+{
+	return core->outage_log != NULL ? hc_outage_log_wait(core->outage_log, mark, waiter)
+					: hc_file_wait(hc_tier_file(core->tier), mark, waiter);
+}
+
+static uint64_t
+written_upto(struct hc_core *core)
+{
+	return core->outage_log != NULL ? hc_outage_log_written(core->outage_log)
+					: hc_file_written(hc_tier_file(core->tier));
+}
+
 static void
 on_turn_end(evutil_socket_t fd, short what, void *arg)
 {
 	struct hc_core_worker *worker = arg;
 	struct hc_log_watch *log = worker->log;
-	struct hc_file *file = hc_tier_file(worker->core->tier);
 
 	(void)fd;
 	(void)what;
@@ -77,7 +91,7 @@ on_turn_end(evutil_socket_t fd, short what, void *arg)
 	}
 	log->written.mark = log->wanted;
 	log->written.under_way = true;
-	if (hc_file_wait(file, log->wanted, &log->written.waiter) == HC_PENDING)
+	if (wait_for(worker->core, log->wanted, &log->written.waiter) == HC_PENDING)
 		return;
 	log->written.under_way = false;
 	log->released = log->wanted;
@@ -87,7 +101,9 @@ on_turn_end(evutil_socket_t fd, short what, void *arg)
 uint64_t
 hc_core_log_mark(const struct hc_core_worker *worker)
 {
-	return worker->log != NULL ? hc_tier_mark() : 0;
+	if (worker->log == NULL)
+		return 0;
+	return worker->core->outage_log != NULL ? hc_outage_log_mark() : hc_tier_mark();
 }
 
 bool
@@ -97,7 +113,7 @@ hc_core_log_wait(struct hc_core_worker *worker, uint64_t mark)
 
 	if (mark <= log->released)
 		return true;
-	uint64_t written = hc_file_written(hc_tier_file(worker->core->tier));
+	uint64_t written = written_upto(worker->core);
 	if (written > log->released)
 		log->released = written;
 	if (mark <= log->released)

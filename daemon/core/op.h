@@ -32,6 +32,22 @@ enum hc_op_kind {
 	 */
 	HC_OP_COPY_FROM,
 	HC_OP_COPY_TO,
+	HC_OP_GUARD, /* the core's own: whether the SET behind it, `guarded`, may be carried out; see struct hc_op_guard
+		      */
+};
+
+/*
+ * What is known of a key that was SET while the upstream could not be told. The SET is carried out if nobody else has
+ * written the key since, as far as the upstream can tell.
+ */
+struct hc_op_guard {
+	uint64_t heard; /* all changes up to there are known of here */
+	uint32_t epoch; /* of the SET's model */
+	bool contested; /* another has written it, unless the base is there still */
+	bool unsure;    /* another may have: only the base, or nothing, may be there */
+	bool has_base;  /* what the upstream had before: */
+	uint64_t base_version;
+	struct hc_slice base;
 };
 
 enum hc_ttl {
@@ -51,6 +67,8 @@ struct hc_op {
 	uint32_t model;                    /* SET, CLEAR_MODEL; changes, when nothing is there */
 	enum hc_store_condition condition; /* SET: ANY, ABSENT, PRESENT */
 	bool together;                     /* SET, ABSENT: only when none of the group's keys is there */
+	bool guarded;                      /* SET: only if the guard before it allows */
+	const struct hc_op_guard *guard;   /* GUARD */
 	bool move;                         /* COPY_FROM */
 	int64_t offset;                    /* SET_RANGE */
 	int64_t max_bytes;                 /* APPEND, SET_RANGE: longest value that may come of it */

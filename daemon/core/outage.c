@@ -1,52 +1,27 @@
 /*
- * The outage list. Any thread; `lock` protects all but the count, and is a leaf.
+ * The outage list; see outage.h. Any thread; `lock` protects all but the count.
  */
-#include "core/outage.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
+#include "base/clock.h"
 #include "base/mem.h"
-
-struct node {
-	struct node *next;
-	uint64_t hash;
-	uint64_t mark; /* when it was last added: a replay settles only what it saw */
-	size_t len;
-	char key[];
-};
-
-struct model {
-	uint32_t id;
-	uint64_t mark;
-};
-
-struct hc_outage {
-	_Atomic uint64_t count; /* keys, models, and all as one; written under the lock */
-	pthread_mutex_t lock;
-	uint64_t marks; /* the last one given */
-	struct node **slots;
-	size_t n_slots; /* power of two */
-	size_t n_keys;
-	struct model *models;
-	size_t n_models, cap_models;
-	bool all;
-	uint64_t all_mark;
-};
+#include "core/outage_private.h"
 
 #define SLOTS_MIN 64
 
 enum hc_status
-hc_outage_create(struct hc_outage **out)
+hc_outage_create(struct hc_models *models, struct hc_outage **out)
 {
 	struct hc_outage *outage = hc_calloc(1, sizeof(*outage));
 	if (outage == NULL)
 		return HC_NOMEM;
-	outage->slots = hc_calloc(SLOTS_MIN, sizeof(struct node *));
+	outage->slots = hc_calloc(SLOTS_MIN, sizeof(*outage->slots));
 	if (outage->slots == NULL) {
 		hc_free(outage);
 		return HC_NOMEM;
 	}
+	outage->models = models;
 	outage->n_slots = SLOTS_MIN;
+	TAILQ_INIT(&outage->values);
+	TAILQ_INIT(&outage->gone);
 	pthread_mutex_init(&outage->lock, NULL);
 	*out = outage;
 	return HC_OK;
@@ -57,17 +32,21 @@ hc_outage_destroy(struct hc_outage *outage)
 {
 	if (outage == NULL)
 		return;
+	outage->log = NULL; /* it keeps what is on the list */
 	for (size_t i = 0; i < outage->n_slots; i++) {
-		while (outage->slots[i] != NULL) {
-			struct node *next = outage->slots[i]->next;
-			hc_free(outage->slots[i]);
-			outage->slots[i] = next;
-		}
+		while (outage->slots[i] != NULL)
+			hc_outage_remove(outage, &outage->slots[i]);
 	}
 	pthread_mutex_destroy(&outage->lock);
 	hc_free(outage->slots);
-	hc_free(outage->models);
+	hc_free(outage->cleared);
 	hc_free(outage);
+}
+
+void
+hc_outage_set_log(struct hc_outage *outage, struct hc_outage_log *log)
+{
+	outage->log = log;
 }
 
 uint64_t
@@ -82,22 +61,105 @@ hc_outage_empty(struct hc_outage *outage)
 	return hc_outage_count(outage) == 0;
 }
 
-static void
-recount(struct hc_outage *outage)
+uint64_t
+hc_outage_bytes(struct hc_outage *outage)
 {
-	atomic_store_explicit(&outage->count, outage->n_keys + outage->n_models + outage->all, memory_order_release);
+	pthread_mutex_lock(&outage->lock);
+	uint64_t bytes = outage->bytes;
+	pthread_mutex_unlock(&outage->lock);
+	return bytes;
 }
 
-static struct node **
-find(struct hc_outage *outage, struct hc_key key)
+static void
+note_older(int64_t *oldest_ms, int64_t at_ms)
 {
-	struct node **at = &outage->slots[key.hash & (outage->n_slots - 1)];
+	if (at_ms < *oldest_ms)
+		*oldest_ms = at_ms;
+}
+
+int64_t
+hc_outage_age_ms(struct hc_outage *outage)
+{
+	int64_t oldest_ms = INT64_MAX, now_ms = hc_clock_wall_ms();
+
+	pthread_mutex_lock(&outage->lock);
+	if (!TAILQ_EMPTY(&outage->values))
+		note_older(&oldest_ms, TAILQ_FIRST(&outage->values)->at_ms);
+	if (!TAILQ_EMPTY(&outage->gone))
+		note_older(&oldest_ms, TAILQ_FIRST(&outage->gone)->at_ms);
+	for (size_t i = 0; i < outage->n_cleared; i++)
+		note_older(&oldest_ms, outage->cleared[i].at_ms);
+	if (outage->all)
+		note_older(&oldest_ms, outage->all_at_ms);
+	pthread_mutex_unlock(&outage->lock);
+	if (oldest_ms == INT64_MAX)
+		return -1;
+	return oldest_ms < now_ms ? now_ms - oldest_ms : 0;
+}
+
+/* ---- the log ---- */
+
+void
+hc_outage_log_type(struct hc_outage *outage, enum hc_outage_record_type type, struct hc_slice key)
+{
+	const struct hc_outage_record record = {.type = type, .key = key, .at_ms = hc_clock_wall_ms()};
+
+	if (outage->log != NULL)
+		hc_outage_log_append(outage->log, &record);
+}
+
+void
+hc_outage_log_node(struct hc_outage *outage, const struct hc_outage_node *node)
+{
+	struct hc_outage_record record = {
+	    .type = HC_OUTAGE_RECORD_GONE, .key = hc_outage_node_key(node), .since = node->since, .at_ms = node->at_ms};
+
+	if (outage->log == NULL)
+		return;
+	if (node->entry != NULL) {
+		record.type = HC_OUTAGE_RECORD_VALUE;
+		record.model = hc_models_name(outage->models, hc_entry_model(node->entry));
+		record.epoch = node->epoch;
+		record.value = hc_entry_value(node->entry);
+		record.expire_ms = node->expire_ms;
+	}
+	hc_outage_log_append(outage->log, &record);
+}
+
+static void
+log_model(struct hc_outage *outage, enum hc_outage_record_type type, uint32_t id)
+{
+	if (outage->log == NULL)
+		return;
+	const struct hc_outage_record record = {.type = type,
+	    .model = hc_models_name(outage->models, id),
+	    .epoch = hc_models_epoch(outage->models, id),
+	    .at_ms = hc_clock_wall_ms()};
+	hc_outage_log_append(outage->log, &record);
+}
+
+void
+hc_outage_recount(struct hc_outage *outage)
+{
+	uint64_t count = outage->n_keys + outage->n_cleared + outage->all;
+
+	if (count == 0 && outage->log != NULL && !hc_outage_empty(outage))
+		hc_outage_log_begin_anew(outage->log, true);
+	atomic_store_explicit(&outage->count, count, memory_order_release);
+}
+
+/* ---- nodes ---- */
+
+struct hc_outage_node **
+hc_outage_slot(struct hc_outage *outage, struct hc_key key)
+{
+	struct hc_outage_node **at = &outage->slots[key.hash & (outage->n_slots - 1)];
 
 	while (*at != NULL) {
-		struct node *n = *at;
+		const struct hc_outage_node *n = *at;
 		if (n->hash == key.hash && n->len == key.len && memcmp(n->key, key.ptr, key.len) == 0)
 			break;
-		at = &n->next;
+		at = &(*at)->next;
 	}
 	return at;
 }
@@ -107,13 +169,13 @@ static void
 grow(struct hc_outage *outage)
 {
 	size_t n = outage->n_slots * 2;
-	struct node **slots = hc_calloc(n, sizeof(struct node *));
+	struct hc_outage_node **slots = hc_calloc(n, sizeof(*slots));
 
 	if (slots == NULL)
 		return;
 	for (size_t i = 0; i < outage->n_slots; i++) {
 		while (outage->slots[i] != NULL) {
-			struct node *node = outage->slots[i];
+			struct hc_outage_node *node = outage->slots[i];
 			outage->slots[i] = node->next;
 			node->next = slots[node->hash & (n - 1)];
 			slots[node->hash & (n - 1)] = node;
@@ -124,91 +186,264 @@ grow(struct hc_outage *outage)
 	outage->n_slots = n;
 }
 
-enum hc_status
-hc_outage_add_key(struct hc_outage *outage, struct hc_key key, uint64_t max)
+/* One that went; NULL: no memory. */
+static struct hc_outage_node *
+add_node(struct hc_outage *outage, struct hc_key key)
 {
-	enum hc_status status = HC_OK;
+	struct hc_outage_node *node = hc_malloc(sizeof(*node) + key.len);
+
+	if (node == NULL)
+		return NULL;
+	if (outage->n_keys >= outage->n_slots)
+		grow(outage);
+	*node = (struct hc_outage_node){.hash = key.hash, .len = key.len, .at_ms = hc_clock_wall_ms()};
+	memcpy(node->key, key.ptr, key.len);
+	struct hc_outage_node **slot = &outage->slots[key.hash & (outage->n_slots - 1)];
+	node->next = *slot;
+	*slot = node;
+	TAILQ_INSERT_TAIL(&outage->gone, node, in_order);
+	outage->n_keys++;
+	return node;
+}
+
+static uint64_t
+bytes_of(const struct hc_entry *entry)
+{
+	return entry != NULL ? hc_entry_footprint(entry) : 0;
+}
+
+void
+hc_outage_drop_base(struct hc_outage *outage, struct hc_outage_node *node)
+{
+	outage->bytes -= bytes_of(node->base);
+	hc_entry_unref(node->base);
+	node->base = NULL;
+}
+
+void
+hc_outage_drop_value(struct hc_outage *outage, struct hc_outage_node *node)
+{
+	hc_outage_drop_base(outage, node);
+	if (node->entry == NULL)
+		return;
+	outage->bytes -= bytes_of(node->entry);
+	hc_entry_unref(node->entry);
+	node->entry = NULL;
+	TAILQ_REMOVE(&outage->values, node, in_order);
+	TAILQ_INSERT_TAIL(&outage->gone, node, in_order);
+}
+
+void
+hc_outage_remove(struct hc_outage *outage, struct hc_outage_node **at)
+{
+	struct hc_outage_node *node = *at;
+
+	hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
+	hc_outage_drop_value(outage, node);
+	*at = node->next;
+	TAILQ_REMOVE(&outage->gone, node, in_order);
+	hc_free(node);
+	outage->n_keys--;
+}
+
+static void
+put_value(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *entry)
+{
+	if (node->entry == NULL) {
+		TAILQ_REMOVE(&outage->gone, node, in_order);
+		TAILQ_INSERT_TAIL(&outage->values, node, in_order);
+	}
+	hc_entry_ref(entry);
+	outage->bytes += bytes_of(entry) - bytes_of(node->entry);
+	hc_entry_unref(node->entry);
+	node->entry = entry;
+}
+
+static void
+put_base(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *base)
+{
+	if (base == NULL)
+		return;
+	hc_entry_ref(base);
+	node->base = base;
+	outage->bytes += bytes_of(base);
+}
+
+bool
+hc_outage_is_stale(const struct hc_outage *outage, const struct hc_outage_node *node, int64_t now_ms)
+{
+	return node->expire_ms <= now_ms || node->epoch != hc_models_epoch(outage->models, hc_entry_model(node->entry));
+}
+
+/* ---- what is changed here ---- */
+
+/* The node to be changed, of that key. */
+static enum hc_status
+node_for(struct hc_outage *outage, struct hc_key key, uint64_t max, struct hc_outage_node **node)
+{
+	*node = *hc_outage_slot(outage, key);
+	if (*node != NULL)
+		return HC_OK;
+	if (outage->n_keys >= max)
+		return HC_LIMIT;
+	*node = add_node(outage, key);
+	return *node != NULL ? HC_OK : HC_NOMEM;
+}
+
+static void
+changed(struct hc_outage *outage, struct hc_outage_node *node)
+{
+	node->mark = ++outage->marks;
+	node->tries = 0;
+	hc_outage_log_node(outage, node);
+	hc_outage_recount(outage);
+}
+
+/* A base is what the upstream had before the first of these changes, as long as nothing else may have come to it. */
+static void
+take_base(struct hc_outage *outage, struct hc_outage_node *node, bool was_there, const struct hc_outage_value *value)
+{
+	if (value->sent || node->doubt == HC_OUTAGE_CONTESTED)
+		hc_outage_drop_base(outage, node);
+	else if (!was_there)
+		put_base(outage, node, value->base);
+	if (node->doubt == HC_OUTAGE_CONTESTED)
+		node->doubt = HC_OUTAGE_SURE; /* this is younger than what another wrote */
+}
+
+enum hc_status
+hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc_outage_value *value,
+    const struct hc_outage_limits *max)
+{
+	uint64_t more = bytes_of(value->entry) + bytes_of(value->base);
+	struct hc_outage_node *node;
 
 	pthread_mutex_lock(&outage->lock);
-	struct node *node = *find(outage, key);
-	if (node == NULL && outage->n_keys >= max) {
-		status = HC_LIMIT;
-	} else if (node == NULL) {
-		node = hc_malloc(sizeof(*node) + key.len);
-		if (node == NULL) {
-			status = HC_NOMEM;
-		} else {
-			if (outage->n_keys >= outage->n_slots)
-				grow(outage);
-			struct node **slot = &outage->slots[key.hash & (outage->n_slots - 1)];
-			node->hash = key.hash;
-			node->len = key.len;
-			memcpy(node->key, key.ptr, key.len);
-			node->next = *slot;
-			*slot = node;
-			outage->n_keys++;
-		}
+	bool was_there = *hc_outage_slot(outage, key) != NULL;
+	enum hc_status status = outage->bytes + more > max->bytes ? HC_LIMIT : node_for(outage, key, max->keys, &node);
+	if (status == HC_OK) {
+		put_value(outage, node, value->entry);
+		take_base(outage, node, was_there, value);
+		node->expire_ms = value->expire_ms;
+		node->since = value->since;
+		node->epoch = hc_entry_epoch(value->entry);
+		changed(outage, node);
 	}
-	if (status == HC_OK)
-		node->mark = ++outage->marks;
-	recount(outage);
 	pthread_mutex_unlock(&outage->lock);
 	return status;
 }
 
-static struct model *
-find_model(struct hc_outage *outage, uint32_t id)
+enum hc_status
+hc_outage_add_key(struct hc_outage *outage, struct hc_key key, uint64_t max)
 {
-	for (size_t i = 0; i < outage->n_models; i++) {
-		if (outage->models[i].id == id)
-			return &outage->models[i];
+	struct hc_outage_node *node;
+
+	pthread_mutex_lock(&outage->lock);
+	enum hc_status status = node_for(outage, key, max, &node);
+	if (status == HC_OK) {
+		hc_outage_drop_value(outage, node);
+		changed(outage, node);
+	}
+	pthread_mutex_unlock(&outage->lock);
+	return status;
+}
+
+enum hc_status
+hc_outage_add_expiry(struct hc_outage *outage, struct hc_key key, int64_t expire_ms, uint64_t max)
+{
+	struct hc_outage_node *node;
+
+	pthread_mutex_lock(&outage->lock);
+	enum hc_status status = node_for(outage, key, max, &node);
+	if (status == HC_OK) {
+		node->expire_ms = expire_ms;
+		changed(outage, node);
+	}
+	pthread_mutex_unlock(&outage->lock);
+	return status;
+}
+
+struct hc_outage_model *
+hc_outage_model(struct hc_outage *outage, uint32_t id)
+{
+	for (size_t i = 0; i < outage->n_cleared; i++) {
+		if (outage->cleared[i].id == id)
+			return &outage->cleared[i];
 	}
 	return NULL;
+}
+
+void
+hc_outage_remove_model(struct hc_outage *outage, struct hc_outage_model *model)
+{
+	log_model(outage, HC_OUTAGE_RECORD_MODEL_DONE, model->id);
+	*model = outage->cleared[--outage->n_cleared];
+}
+
+static struct hc_outage_model *
+add_model(struct hc_outage *outage, uint32_t id)
+{
+	if (outage->n_cleared == outage->cap_cleared) {
+		size_t cap = outage->cap_cleared == 0 ? 8 : outage->cap_cleared * 2;
+		struct hc_outage_model *cleared = hc_realloc(outage->cleared, cap * sizeof(*cleared));
+		if (cleared == NULL)
+			return NULL;
+		outage->cleared = cleared;
+		outage->cap_cleared = cap;
+	}
+	struct hc_outage_model *model = &outage->cleared[outage->n_cleared++];
+	*model = (struct hc_outage_model){.id = id, .at_ms = hc_clock_wall_ms()};
+	return model;
 }
 
 enum hc_status
 hc_outage_add_model(struct hc_outage *outage, uint32_t id)
 {
-	enum hc_status status = HC_OK;
-
 	pthread_mutex_lock(&outage->lock);
-	struct model *model = find_model(outage, id);
-	if (model == NULL && outage->n_models == outage->cap_models) {
-		size_t cap = outage->cap_models == 0 ? 8 : outage->cap_models * 2;
-		struct model *models = hc_realloc(outage->models, cap * sizeof(*models));
-		if (models == NULL) {
-			status = HC_NOMEM;
-		} else {
-			outage->models = models;
-			outage->cap_models = cap;
-		}
-	}
-	if (status == HC_OK && model == NULL) {
-		model = &outage->models[outage->n_models++];
-		model->id = id;
-	}
-	if (status == HC_OK)
+	struct hc_outage_model *model = hc_outage_model(outage, id);
+	if (model == NULL)
+		model = add_model(outage, id);
+	if (model != NULL) {
 		model->mark = ++outage->marks;
-	recount(outage);
+		log_model(outage, HC_OUTAGE_RECORD_MODEL, id);
+		hc_outage_recount(outage);
+	}
 	pthread_mutex_unlock(&outage->lock);
-	return status;
+	return model != NULL ? HC_OK : HC_NOMEM;
 }
 
 void
 hc_outage_add_all(struct hc_outage *outage)
 {
 	pthread_mutex_lock(&outage->lock);
+	while (!TAILQ_EMPTY(&outage->values))
+		hc_outage_drop_value(outage, TAILQ_FIRST(&outage->values));
 	outage->all = true;
+	outage->all_at_ms = hc_clock_wall_ms();
 	outage->all_mark = ++outage->marks;
-	recount(outage);
+	hc_outage_log_type(outage, HC_OUTAGE_RECORD_ALL, HC_SLICE(""));
+	hc_outage_recount(outage);
 	pthread_mutex_unlock(&outage->lock);
 }
+
+void
+hc_outage_forget_key(struct hc_outage *outage, struct hc_key key)
+{
+	pthread_mutex_lock(&outage->lock);
+	struct hc_outage_node **at = hc_outage_slot(outage, key);
+	if (*at != NULL)
+		hc_outage_remove(outage, at);
+	hc_outage_recount(outage);
+	pthread_mutex_unlock(&outage->lock);
+}
+
+/* ---- what reads ask ---- */
 
 bool
 hc_outage_has_key(struct hc_outage *outage, struct hc_key key)
 {
 	pthread_mutex_lock(&outage->lock);
-	bool has = outage->all || *find(outage, key) != NULL;
+	bool has = outage->all || *hc_outage_slot(outage, key) != NULL;
 	pthread_mutex_unlock(&outage->lock);
 	return has;
 }
@@ -217,7 +452,23 @@ bool
 hc_outage_has_model(struct hc_outage *outage, uint32_t id)
 {
 	pthread_mutex_lock(&outage->lock);
-	bool has = outage->all || find_model(outage, id) != NULL;
+	bool has = outage->all || hc_outage_model(outage, id) != NULL;
+	pthread_mutex_unlock(&outage->lock);
+	return has;
+}
+
+bool
+hc_outage_find(struct hc_outage *outage, struct hc_key key, int64_t now_ms, struct hc_entry **entry)
+{
+	*entry = NULL;
+	pthread_mutex_lock(&outage->lock);
+	const struct hc_outage_node *node = *hc_outage_slot(outage, key);
+	bool has = outage->all || node != NULL;
+	if (node != NULL && node->entry != NULL && !hc_outage_is_stale(outage, node, now_ms) &&
+	    hc_entry_expire_ms(node->entry) > now_ms) {
+		*entry = node->entry;
+		hc_entry_ref(*entry);
+	}
 	pthread_mutex_unlock(&outage->lock);
 	return has;
 }
@@ -226,131 +477,84 @@ bool
 hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key)
 {
 	pthread_mutex_lock(&outage->lock);
-	bool doubts = outage->all || outage->n_models > 0 || *find(outage, key) != NULL;
+	bool doubts = outage->all || outage->n_cleared > 0 || *hc_outage_slot(outage, key) != NULL;
 	pthread_mutex_unlock(&outage->lock);
 	return doubts;
 }
 
-/* Takes the node at `at` out when it is of that mark (0: of any). */
-static void
-remove_node(struct hc_outage *outage, struct node **at, uint64_t mark)
-{
-	struct node *node = *at;
-
-	if (node == NULL || (mark != 0 && node->mark != mark))
-		return;
-	*at = node->next;
-	hc_free(node);
-	outage->n_keys--;
-}
+/* ---- what others changed ---- */
 
 void
-hc_outage_forget_key(struct hc_outage *outage, struct hc_key key)
+hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 {
 	pthread_mutex_lock(&outage->lock);
-	remove_node(outage, find(outage, key), 0);
-	recount(outage);
+	struct hc_outage_node *node = *hc_outage_slot(outage, key);
+	if (node != NULL && node->entry != NULL && seq > node->since.heard) {
+		node->doubt = HC_OUTAGE_CONTESTED;
+		/* After another start nothing would be known of the base. */
+		hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
+	}
 	pthread_mutex_unlock(&outage->lock);
 }
 
-static bool
-copy_key(const struct node *node, struct hc_outage_page *page)
+void
+hc_outage_own(struct hc_outage *outage, struct hc_key key)
 {
-	char *copy = hc_malloc(node->len + 1);
-	if (copy == NULL)
-		return false;
-	memcpy(copy, node->key, node->len);
-	page->keys[page->n_keys] = hc_slice(copy, node->len);
-	page->key_marks[page->n_keys++] = node->mark;
-	return true;
-}
-
-static enum hc_status
-fill_page(struct hc_outage *outage, size_t max, struct hc_outage_page *page)
-{
-	page->all = outage->all;
-	page->all_mark = outage->all_mark;
-	if (outage->all)
-		return HC_OK; /* which stands for all the rest */
-	page->models = hc_calloc(outage->n_models + 1, sizeof(*page->models));
-	page->model_marks = hc_calloc(outage->n_models + 1, sizeof(*page->model_marks));
-	page->keys = hc_calloc(max, sizeof(*page->keys));
-	page->key_marks = hc_calloc(max, sizeof(*page->key_marks));
-	if (page->models == NULL || page->model_marks == NULL || page->keys == NULL || page->key_marks == NULL)
-		return HC_NOMEM;
-	for (; page->n_models < outage->n_models; page->n_models++) {
-		page->models[page->n_models] = outage->models[page->n_models].id;
-		page->model_marks[page->n_models] = outage->models[page->n_models].mark;
-	}
-	for (size_t i = 0; i < outage->n_slots && page->n_keys < max; i++) {
-		for (struct node *n = outage->slots[i]; n != NULL && page->n_keys < max; n = n->next) {
-			if (!copy_key(n, page))
-				return HC_NOMEM;
+	pthread_mutex_lock(&outage->lock);
+	struct hc_outage_node *node = *hc_outage_slot(outage, key);
+	if (node != NULL && node->entry != NULL) {
+		hc_outage_drop_base(outage, node);
+		if (node->doubt == HC_OUTAGE_CONTESTED) {
+			node->doubt = HC_OUTAGE_SURE;
+			hc_outage_log_node(outage, node);
 		}
 	}
-	return HC_OK;
-}
-
-enum hc_status
-hc_outage_take(struct hc_outage *outage, size_t max, struct hc_outage_page *page)
-{
-	*page = (struct hc_outage_page){0};
-	pthread_mutex_lock(&outage->lock);
-	enum hc_status status = fill_page(outage, max, page);
-	pthread_mutex_unlock(&outage->lock);
-	if (status != HC_OK)
-		hc_outage_page_fini(page);
-	return status;
-}
-
-static void
-settle_all(struct hc_outage *outage, uint64_t mark)
-{
-	/* Everything went, and with it whatever had been noted before. */
-	for (size_t i = 0; i < outage->n_slots; i++) {
-		struct node **at = &outage->slots[i];
-		while (*at != NULL) {
-			if ((*at)->mark < mark)
-				remove_node(outage, at, 0);
-			else
-				at = &(*at)->next;
-		}
-	}
-	size_t kept = 0;
-	for (size_t i = 0; i < outage->n_models; i++) {
-		if (outage->models[i].mark > mark)
-			outage->models[kept++] = outage->models[i];
-	}
-	outage->n_models = kept;
-	if (outage->all_mark == mark)
-		outage->all = false;
-}
-
-void
-hc_outage_settle(struct hc_outage *outage, const struct hc_outage_page *page)
-{
-	pthread_mutex_lock(&outage->lock);
-	if (page->all)
-		settle_all(outage, page->all_mark);
-	for (size_t i = 0; i < page->n_models; i++) {
-		struct model *model = find_model(outage, page->models[i]);
-		if (model != NULL && model->mark == page->model_marks[i])
-			*model = outage->models[--outage->n_models];
-	}
-	for (size_t i = 0; i < page->n_keys; i++)
-		remove_node(outage, find(outage, hc_key(page->keys[i])), page->key_marks[i]);
-	recount(outage);
 	pthread_mutex_unlock(&outage->lock);
 }
 
 void
-hc_outage_page_fini(struct hc_outage_page *page)
+hc_outage_contest_all(struct hc_outage *outage, uint64_t seq)
 {
-	for (size_t i = 0; i < page->n_keys; i++)
-		hc_free((void *)(uintptr_t)page->keys[i].ptr);
-	hc_free(page->keys);
-	hc_free(page->key_marks);
-	hc_free(page->models);
-	hc_free(page->model_marks);
-	*page = (struct hc_outage_page){0};
+	struct hc_outage_node *node, *next;
+
+	pthread_mutex_lock(&outage->lock);
+	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
+		const struct hc_key key = {node->key, node->len, node->hash};
+		next = TAILQ_NEXT(node, in_order);
+		if (seq > node->since.heard)
+			hc_outage_remove(outage, hc_outage_slot(outage, key));
+	}
+	hc_outage_recount(outage);
+	pthread_mutex_unlock(&outage->lock);
+}
+
+void
+hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq)
+{
+	struct hc_outage_node *node, *next;
+
+	pthread_mutex_lock(&outage->lock);
+	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
+		next = TAILQ_NEXT(node, in_order);
+		if (hc_entry_model(node->entry) != model || seq <= node->since.heard)
+			continue;
+		/* What the upstream has may be of another model: it went with this, and must go there too. */
+		hc_outage_drop_value(outage, node);
+		hc_outage_log_node(outage, node);
+	}
+	pthread_mutex_unlock(&outage->lock);
+}
+
+void
+hc_outage_unsure(struct hc_outage *outage)
+{
+	struct hc_outage_node *node;
+
+	pthread_mutex_lock(&outage->lock);
+	TAILQ_FOREACH(node, &outage->values, in_order)
+	{
+		node->doubt = HC_OUTAGE_UNSURE;
+		node->since.heard = 0; /* numbers may begin anew */
+	}
+	pthread_mutex_unlock(&outage->lock);
 }

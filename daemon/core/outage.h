@@ -1,9 +1,27 @@
 /*
- * What was changed here while the upstream could not be told: the keys, the models cleared, or everything. The
- * upstream's copies of these are outdated: they are not fetched, and once it is back they are deleted there before
- * anything else, so that nothing a client was told is gone comes back. Bounded; a key counts once.
+ * The outage list: what was changed here while the upstream could not be told. Keys with the value they were given,
+ * keys that went, models that were cleared, or everything. A key counts once: its last change stands for all before.
  *
- * Any thread; one lock, a leaf. hc_outage_empty() takes none.
+ *     write.c ─ add ─→ list ─ take ─→ page ─→ outage_replay.c ─→ upstream ─ settle ─→ off the list
+ *                       │ each change, as a record                    the clears and deletes first, then the values
+ *                       └─→ outage_log.h: a file, when there are files; the next start of the daemon restores from it
+ *
+ * Until it is off the list, what the upstream has of a key is outdated and not fetched; reads are answered from here
+ * when memory has dropped it.
+ *
+ * A value is written to the upstream only where nobody else has written the key since. What others wrote comes by
+ * events, live or replayed, so it is known for each key when the list is worked off (see outage_replay.c for what may
+ * happen after that):
+ *
+ *     event of a sibling, younger than the change ─→ CONTESTED: written only if the upstream has the base still; else
+ * off the list, what the sibling wrote stays own event after that                        ─→ SURE: an older change of
+ * ours, whose answer was lost, has replaced it the upstream is another, or events are lost ─→ UNSURE: written if it has
+ * the base still, or nothing at all; else the key is deleted there
+ *
+ * The base is what this daemon had of the key when it was changed, that is what the upstream had as far as clients were
+ * shown. An event that comes late may tell of no more than that.
+ *
+ * Any thread; one lock, under which the file's is taken and no other. hc_outage_empty() takes none.
  */
 #ifndef HC_CORE_OUTAGE_H
 #define HC_CORE_OUTAGE_H
@@ -13,44 +31,139 @@
 #include "store/store.h"
 
 struct hc_outage;
+struct hc_outage_log;
 
-enum hc_status hc_outage_create(struct hc_outage **out);
+/* `models` outlives it. */
+enum hc_status hc_outage_create(struct hc_models *models, struct hc_outage **out);
 void hc_outage_destroy(struct hc_outage *outage);
 
 bool hc_outage_empty(struct hc_outage *outage);
 uint64_t hc_outage_count(struct hc_outage *outage);
+uint64_t hc_outage_bytes(struct hc_outage *outage); /* of values */
+/* For how long the oldest has been on it; -1: it is empty. */
+int64_t hc_outage_age_ms(struct hc_outage *outage);
 
-/* HC_LIMIT: it holds `max` already and the key is not among them; HC_NOMEM. */
+/* ---- what is changed here ---- */
+
+/* What was known of the fleet when a value came onto the list: what is younger is a change of others since. */
+struct hc_outage_since {
+	uint64_t life;        /* of the upstream, see life.h; 0: not known */
+	uint32_t incarnation; /* of the fleet's state in it */
+	uint64_t heard;       /* all changes up to there came before */
+};
+
+struct hc_outage_limits {
+	uint64_t keys;
+	uint64_t bytes; /* of values */
+};
+
+struct hc_outage_value {
+	struct hc_entry *entry; /* its key's value, model and epoch; the list takes a reference */
+	struct hc_entry *base;  /* NULL: not known; the same */
+	int64_t expire_ms;      /* of the key: wall ms or HC_NO_EXPIRY. (That of the entry may be capped.) */
+	struct hc_outage_since since;
+	bool sent; /* the upstream may have carried it out: it has the base no more */
+};
+
+/* HC_LIMIT: with it the list would hold more than that; HC_NOMEM. Then it is as it was. */
+enum hc_status hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc_outage_value *value,
+    const struct hc_outage_limits *max);
+/* The key went, or only the upstream could tell what it holds. */
 enum hc_status hc_outage_add_key(struct hc_outage *outage, struct hc_key key, uint64_t max);
+/* It expires then: a value that is on the list does, else as above. */
+enum hc_status hc_outage_add_expiry(struct hc_outage *outage, struct hc_key key, int64_t expire_ms, uint64_t max);
 enum hc_status hc_outage_add_model(struct hc_outage *outage, uint32_t model);
 void hc_outage_add_all(struct hc_outage *outage);
-
-/* The upstream's copy is not to be believed. */
-bool hc_outage_has_key(struct hc_outage *outage, struct hc_key key);
-bool hc_outage_has_model(struct hc_outage *outage, uint32_t model);
-
-/* What the upstream knows of the key may be outdated: that, or a model is here, whose keys nobody knows by name. */
-bool hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key);
 
 /* The upstream was told something newer of the key. */
 void hc_outage_forget_key(struct hc_outage *outage, struct hc_key key);
 
+/* ---- what reads ask ---- */
+
+/* The upstream's copy is not to be believed. */
+bool hc_outage_has_key(struct hc_outage *outage, struct hc_key key);
+bool hc_outage_has_model(struct hc_outage *outage, uint32_t model);
+/* The same; and *entry is its value, with a reference, or NULL: it has none (any more). */
+bool hc_outage_find(struct hc_outage *outage, struct hc_key key, int64_t now_ms, struct hc_entry **entry);
+/* What the upstream knows of the key may be outdated: that, or a model is here, whose keys nobody knows by name. */
+bool hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key);
+
+/* ---- what others changed ---- */
+
+/* A change of another daemon's, the seq-th. */
+void hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq);
+/* One of this daemon's that the upstream has carried out, perhaps without an answer: it is what the upstream has now.
+ */
+void hc_outage_own(struct hc_outage *outage, struct hc_key key);
+/* Another has cleared everything by it: values older than that go off the list. */
+void hc_outage_contest_all(struct hc_outage *outage, uint64_t seq);
+/* … has cleared that model. */
+void hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq);
+/* Nobody can tell any more what others have changed. */
+void hc_outage_unsure(struct hc_outage *outage);
+
+/* ---- working it off ---- */
+
+enum hc_outage_doubt { HC_OUTAGE_SURE, HC_OUTAGE_CONTESTED, HC_OUTAGE_UNSURE };
+
+enum hc_outage_outcome {
+	HC_OUTAGE_AGAIN,   /* it was not carried out: stays, behind the others */
+	HC_OUTAGE_SETTLED, /* the upstream knows, or others know better */
+	HC_OUTAGE_DELETE,  /* it is to be deleted there instead */
+};
+
+struct hc_outage_item {
+	struct hc_slice key;    /* of `entry`, or a copy */
+	struct hc_entry *entry; /* a reference; NULL: to be deleted */
+	struct hc_entry *base;  /* the same; NULL: not known */
+	int64_t expire_ms;
+	uint32_t epoch; /* of its model, which the value counts as */
+	struct hc_outage_since since;
+	int64_t at_ms; /* wall clock, when the key came onto the list */
+	enum hc_outage_doubt doubt;
+	bool left_out;                  /* the replay's own */
+	enum hc_outage_outcome outcome; /* to be filled in before the page is settled */
+	uint64_t mark;
+};
+
 /*
- * Replay: take a page, tell the upstream, settle the page. What was added anew in between stays. A page holds either
- * `all`, or models and keys; n == 0 and !all: nothing is left.
+ * A page holds either `all`, or models and keys that went, or, when there are none of these, values. Take one, tell the
+ * upstream, settle the page; what was changed anew in between stays on the list.
  */
 struct hc_outage_page {
 	bool all;
+	uint64_t all_mark;
 	uint32_t *models;
 	uint64_t *model_marks;
 	size_t n_models;
-	struct hc_slice *keys; /* copies */
-	uint64_t *key_marks;
-	size_t n_keys;
-	uint64_t all_mark;
+	struct hc_outage_item *items;
+	size_t n_items;
 };
-enum hc_status hc_outage_take(struct hc_outage *outage, size_t max, struct hc_outage_page *page);
+
+/* At most `max` keys, and values of about `max_bytes`. */
+enum hc_status hc_outage_take(
+    struct hc_outage *outage, size_t max, uint64_t max_bytes, int64_t now_ms, struct hc_outage_page *page);
 void hc_outage_settle(struct hc_outage *outage, const struct hc_outage_page *page);
+/*
+ * The upstream was told of the i-th clear of the page, and counts that epoch since. Values that came onto the list
+ * after it count as of that epoch: others' clears, had there been any, would have taken them off. Before the models
+ * hear of it.
+ */
+void hc_outage_cleared(struct hc_outage *outage, const struct hc_outage_page *page, size_t i, uint32_t epoch);
+/* Nobody knows what the upstream has carried out of it: it stays on the list. */
+void hc_outage_lose(struct hc_outage *outage, const struct hc_outage_page *page);
 void hc_outage_page_fini(struct hc_outage_page *page);
+
+/* ---- its file ---- */
+
+/* From now on each change is told to the log, which outlives the list. Before there are other threads. */
+void hc_outage_set_log(struct hc_outage *outage, struct hc_outage_log *log);
+/* Everything that is on it, as one page; the log, whose lock is not held, begins anew at this moment. */
+enum hc_status hc_outage_snapshot(struct hc_outage *outage, struct hc_outage_page *page);
+/* An item of an earlier life of this daemon's; takes references of its own. Without limits. */
+enum hc_status hc_outage_restore(struct hc_outage *outage, const struct hc_outage_item *item);
+/* The upstream was told of the clear; of everything that went before the present `all`. HC_OK. */
+enum hc_status hc_outage_drop_model(struct hc_outage *outage, uint32_t model);
+void hc_outage_drop_all(struct hc_outage *outage);
 
 #endif

@@ -1,19 +1,51 @@
 /*
- * Making up for an outage: what was changed here while the upstream could not be told is deleted there, page by page,
- * which tells the fleet too. Main thread.
+ * Working the outage list off: page by page the upstream, and with it the fleet, is told what was changed here while it
+ * could not be. Main thread, with nothing missed of what others have changed meanwhile: all of it is heard of up to
+ * sync->heard.
+ *
+ *     all, clears, deletes ─→ as they are
+ *     values ─→ guard, SET ─→ write.lua ─ a change of that key in the journal since `heard` ─→ hear of it first, then
+ * again ├ another has written it (contested, or not the base) ─→ what is there stays └ else ─→ SET
+ *
+ * So between what was heard and the SET there is no gap: what came before has been weighed here (outage.h), what came
+ * after is seen by the script. The copy that is kept here goes then: from here on it is fetched as any other, and as
+ * any other it is heard of.
+ *
+ * A key that a worker is writing at this moment is left out: that is newer, and takes it off the list when it is
+ * answered (before it counts as answered: write_upstream.c).
  */
+#include "base/clock.h"
+#include "base/mem.h"
 #include "core/sync.h"
 
 #define PAGE 256
+#define PAGE_BYTES ((uint64_t)1 << 20)
+
+/* True: something of it is off the list, so that more of it is worth sending at once. */
+static bool
+has_settled_any(const struct hc_outage_page *page)
+{
+	bool any = page->all || page->n_models > 0;
+
+	for (size_t i = 0; i < page->n_items && !any; i++)
+		any = page->items[i].outcome != HC_OUTAGE_AGAIN;
+	return any;
+}
 
 static void
 ended(struct hc_sync *sync, enum hc_status status)
 {
+	struct hc_outage_page page = sync->page;
+
 	sync->making_up = false;
+	sync->page = (struct hc_outage_page){0};
+	bool more = status == HC_OK && has_settled_any(&page);
 	if (status == HC_OK)
-		hc_outage_settle(sync->core->outage, &sync->page);
-	hc_outage_page_fini(&sync->page);
-	if (status == HC_OK)
+		hc_outage_settle(sync->core->outage, &page);
+	else
+		hc_outage_lose(sync->core->outage, &page);
+	hc_outage_page_fini(&page);
+	if (more)
 		hc_sync_make_up(sync);
 	/* Otherwise the next tick, or the next connection, tries again. */
 }
@@ -24,29 +56,63 @@ on_flushed(void *arg, enum hc_status status)
 	ended(arg, status);
 }
 
+/* ---- what the script said ---- */
+
 static void
 take_new_epochs(struct hc_sync *sync, const redisReply *reply)
 {
 	for (size_t i = 0; i < sync->page.n_models; i++) {
 		struct hc_script_result result;
-		if (hc_script_result(reply, i, &result) == HC_OK && result.done)
-			hc_models_raise(sync->core->models, sync->page.models[i], result.epoch);
+		if (hc_script_result(reply, i, &result) != HC_OK || !result.done)
+			continue;
+		hc_outage_cleared(sync->core->outage, &sync->page, i, result.epoch);
+		hc_models_raise(sync->core->models, sync->page.models[i], result.epoch);
 	}
 }
 
+static enum hc_outage_outcome
+outcome_of(struct hc_sync *sync, const struct hc_outage_item *item, const struct hc_script_result *result)
+{
+	if (result->error.ptr != NULL || result->code == HC_SCRIPT_HEAR_FIRST)
+		return HC_OUTAGE_AGAIN;
+	if (item->entry == NULL)
+		return HC_OUTAGE_SETTLED;
+	if (result->done) {
+		hc_stats_count(sync->stats, queued_written);
+		return HC_OUTAGE_SETTLED;
+	}
+	hc_stats_count(sync->stats, queued_overtaken);
+	return item->doubt == HC_OUTAGE_UNSURE ? HC_OUTAGE_DELETE : HC_OUTAGE_SETTLED;
+}
+
 /*
- * The keys are gone upstream, and so are whatever was kept here of them from before: nobody would hear of what
- * becomes of a key that only this daemon has.
+ * What is kept here of the key is from before: nobody would hear of what becomes of a key that only this daemon has.
  */
 static void
-drop_replayed(struct hc_sync *sync, const redisReply *reply)
+drop_copy(struct hc_sync *sync, const struct hc_outage_item *item, const struct hc_script_result *result)
 {
-	for (size_t i = 0; i < sync->page.n_keys; i++) {
+	uint64_t version = result->seq > 0 ? result->seq : 1; /* what has no version is of the outage */
+
+	hc_store_invalidate(sync->core->store, hc_key(item->key), version);
+}
+
+static void
+take_results(struct hc_sync *sync, const redisReply *reply)
+{
+	struct hc_outage_page *page = &sync->page;
+
+	for (size_t i = 0, at = page->n_models; i < page->n_items; i++) {
+		struct hc_outage_item *item = &page->items[i];
 		struct hc_script_result result;
-		uint64_t version = 1; /* it was not there; what has no version is of the outage */
-		if (hc_script_result(reply, sync->page.n_models + i, &result) == HC_OK && result.seq > 0)
-			version = result.seq;
-		hc_store_invalidate(sync->core->store, hc_key(sync->page.keys[i]), version);
+		if (item->left_out)
+			continue;
+		at += item->entry != NULL; /* the guard's */
+		if (hc_script_result(reply, at++, &result) != HC_OK)
+			continue;
+		item->outcome = outcome_of(sync, item, &result);
+		if (item->outcome == HC_OUTAGE_SETTLED)
+			drop_copy(sync, item, &result);
+		hc_stats_add(sync->stats, invalidations_out, result.seq > 0);
 	}
 }
 
@@ -59,19 +125,62 @@ on_replayed(void *arg, enum hc_status status, const redisReply *reply)
 		status = HC_ERROR;
 	if (status == HC_OK) {
 		take_new_epochs(sync, reply);
-		drop_replayed(sync, reply);
-		hc_stats_add(sync->stats, invalidations_out, sync->page.n_models + sync->page.n_keys);
+		take_results(sync, reply);
+		hc_stats_add(sync->stats, invalidations_out, sync->page.n_models);
 	}
 	ended(sync, status);
 }
 
+/* ---- what it is asked ---- */
+
 static enum hc_status
-send_replay(struct hc_sync *sync)
+add_value(struct hc_script_call *call, const struct hc_sync *sync, const struct hc_outage_item *item, int64_t now_ms)
 {
-	const struct hc_outage_page *page = &sync->page;
+	struct hc_op_guard guard = {
+	    .heard = sync->heard.upto,
+	    .epoch = item->epoch,
+	    .contested = item->doubt == HC_OUTAGE_CONTESTED,
+	    .unsure = item->doubt == HC_OUTAGE_UNSURE,
+	};
+	struct hc_op op = {.kind = HC_OP_GUARD, .key = hc_key(item->key), .guard = &guard};
+
+	if (item->base != NULL) {
+		guard.has_base = true;
+		guard.base = hc_entry_value(item->base);
+		guard.base_version = hc_entry_version(item->base);
+	}
+	op.model = hc_entry_model(item->entry);
+	enum hc_status status = hc_script_call_add(call, &op);
+	if (status != HC_OK)
+		return status;
+	op.kind = HC_OP_SET;
+	op.guarded = true;
+	op.value = hc_entry_value(item->entry);
+	if (item->expire_ms != HC_NO_EXPIRY) { /* the upstream's clock may be another */
+		op.ttl = HC_TTL_RELATIVE;
+		op.ttl_ms = item->expire_ms > now_ms ? item->expire_ms - now_ms : 1;
+	}
+	return hc_script_call_add(call, &op);
+}
+
+static enum hc_status
+add_item(struct hc_script_call *call, struct hc_sync *sync, struct hc_outage_item *item, int64_t now_ms)
+{
+	const struct hc_op gone = {.kind = HC_OP_DEL, .key = hc_key(item->key)};
+
+	item->left_out = hc_store_writing(sync->core->store, gone.key);
+	if (item->left_out)
+		return HC_OK;
+	return item->entry != NULL ? add_value(call, sync, item, now_ms) : hc_script_call_add(call, &gone);
+}
+
+static enum hc_status
+send_page(struct hc_sync *sync, int64_t now_ms)
+{
+	struct hc_outage_page *page = &sync->page;
 	struct hc_script_call *call;
 
-	enum hc_status status = hc_script_call_create(sync->core, page->n_models + page->n_keys, &call);
+	enum hc_status status = hc_script_call_create(sync->core, page->n_models + 2 * page->n_items, &call);
 	if (status != HC_OK)
 		return status;
 	for (size_t i = 0; status == HC_OK && i < page->n_models; i++) {
@@ -81,10 +190,8 @@ send_replay(struct hc_sync *sync)
 		op.epoch = hc_models_epoch(sync->core->models, op.model);
 		status = hc_script_call_add(call, &op);
 	}
-	for (size_t i = 0; status == HC_OK && i < page->n_keys; i++) {
-		struct hc_op op = {.kind = HC_OP_DEL, .key = hc_key(page->keys[i])};
-		status = hc_script_call_add(call, &op);
-	}
+	for (size_t i = 0; status == HC_OK && i < page->n_items; i++)
+		status = add_item(call, sync, &page->items[i], now_ms);
 	if (status == HC_OK)
 		status = hc_script_call_send(call, sync->control, "", on_replayed, sync);
 	hc_script_call_destroy(call);
@@ -95,18 +202,20 @@ void
 hc_sync_make_up(struct hc_sync *sync)
 {
 	struct hc_outage *outage = sync->core->outage;
+	int64_t now_ms = hc_clock_wall_ms();
 	enum hc_status status;
 
-	if (sync->making_up || hc_outage_empty(outage) || !hc_link_is_up(sync->control))
+	if (sync->making_up || hc_outage_empty(outage) || !hc_link_is_up(sync->control) ||
+	    !atomic_load(&sync->core->coherent))
 		return;
-	if (hc_outage_take(outage, PAGE, &sync->page) != HC_OK)
+	if (hc_outage_take(outage, PAGE, PAGE_BYTES, now_ms, &sync->page) != HC_OK)
 		return;
 	sync->making_up = true;
 	if (sync->page.all) {
 		status = hc_flush_start(sync->core, sync->control, on_flushed, sync);
 		status = status == HC_PENDING ? HC_OK : status;
 	} else {
-		status = send_replay(sync);
+		status = send_page(sync, now_ms);
 	}
 	if (status != HC_OK)
 		ended(sync, status);

@@ -32,6 +32,19 @@ hc_core_look_upstream(struct hc_core_worker *worker, struct hc_key key)
 	return HC_PENDING;
 }
 
+/* Memory has dropped it, or what it has is capped: the list of what the upstream is to be told has it still. */
+static bool
+look_in_outage(struct hc_core_worker *worker, struct hc_key key, struct hc_entry **entry, enum hc_status *status)
+{
+	struct hc_core *core = worker->core;
+
+	if (core->fleet == NULL || hc_outage_empty(core->outage) ||
+	    !hc_outage_find(core->outage, key, worker->now_ms, entry))
+		return false;
+	*status = *entry != NULL ? HC_OK : HC_MISS;
+	return true;
+}
+
 enum hc_status
 hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry)
 {
@@ -39,7 +52,7 @@ hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags,
 	enum hc_status status = HC_MISS;
 
 	if (flags & HC_READ_EXACT_TTL && core->fleet != NULL && hc_core_caps_ttl(core))
-		return hc_core_look_upstream(worker, key);
+		return look_in_outage(worker, key, entry, &status) ? status : hc_core_look_upstream(worker, key);
 	if (flags & HC_READ_QUIET)
 		status = hc_store_peek(core->store, key, worker->now_ms, entry);
 	else
@@ -48,6 +61,8 @@ hc_core_lookup(struct hc_core_worker *worker, struct hc_key key, unsigned flags,
 		return status;
 	if (status == HC_SUSPECT)
 		return hc_core_meet_suspect(worker, key, entry);
+	if (look_in_outage(worker, key, entry, &status))
+		return status;
 	return hc_core_in_file(worker, key) ? HC_PENDING : hc_core_look_upstream(worker, key);
 }
 

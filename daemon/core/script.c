@@ -96,6 +96,7 @@ kind_letter(enum hc_op_kind kind)
 	    [HC_OP_SET_RANGE] = "R",
 	    [HC_OP_COPY_FROM] = "F",
 	    [HC_OP_COPY_TO] = "T",
+	    [HC_OP_GUARD] = "G",
 	};
 	return letters[kind];
 }
@@ -153,6 +154,16 @@ put_flags(const struct hc_core *core, const struct hc_op *op, uint32_t raw_model
 		*dst++ = op == op->group->ops ? 'b' : 'a';
 	if (op->move)
 		*dst++ = 'd';
+	if (op->guarded)
+		*dst++ = 'q';
+	if (op->kind == HC_OP_GUARD) {
+		if (op->guard->contested)
+			*dst++ = 'c';
+		if (op->guard->unsure)
+			*dst++ = 'u';
+		if (op->guard->has_base)
+			*dst++ = 'b';
+	}
 	if (writes_value(op->kind)) {
 		char frame = frame_flag(core, op, raw_model);
 		if (frame != '\0')
@@ -181,7 +192,9 @@ put_expiry(const struct hc_core *core, const struct hc_op *op, char *dst, size_t
 		snprintf(dst, cap, "A%" PRId64, op->ttl_ms);
 	else if (op->kind == HC_OP_CLEAR_MODEL && op->epoch > 0)
 		snprintf(dst, cap, "%" PRIu32, op->epoch);
-	else if (makes_key(op->kind) && op->ttl == HC_TTL_NONE && standard > 0)
+	else if (op->kind == HC_OP_GUARD)
+		snprintf(dst, cap, "%" PRIu32, op->guard->epoch);
+	else if (makes_key(op->kind) && op->ttl == HC_TTL_NONE && standard > 0 && !op->guarded)
 		snprintf(dst, cap, "P%" PRId64, standard);
 	else
 		dst[0] = '\0';
@@ -256,6 +269,13 @@ hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 		snprintf(text->offset, sizeof(text->offset), "%" PRId64, op->offset);
 		args[ARG_LENGTH] = hc_slice_str(text->length);
 		args[ARG_SUM] = hc_slice_str(text->offset);
+	}
+	if (op->kind == HC_OP_GUARD) {
+		snprintf(text->length, sizeof(text->length), "%" PRIu64, op->guard->heard);
+		snprintf(text->offset, sizeof(text->offset), "%" PRIu64, op->guard->base_version);
+		args[ARG_LENGTH] = hc_slice_str(text->length);
+		args[ARG_SUM] = hc_slice_str(text->offset);
+		args[ARG_VALUE] = op->guard->base;
 	}
 	if (op->kind == HC_OP_SET) {
 		snprintf(text->length, sizeof(text->length), "%zu", op->value.len);
@@ -368,6 +388,7 @@ plain_result(const redisReply *reply, size_t op, struct hc_script_result *out)
 			return HC_ERROR;
 	}
 	*out = (struct hc_script_result){
+	    .code = HC_SCRIPT_DONE,
 	    .done = true,
 	    .seq = (uint64_t)reply->element[1]->integer + op,
 	    .epoch = (uint32_t)reply->element[2]->integer,
@@ -397,7 +418,8 @@ hc_script_result(const redisReply *reply, size_t op, struct hc_script_result *ou
 		if (r->element[i]->type != REDIS_REPLY_INTEGER)
 			return HC_ERROR;
 	}
-	out->done = r->element[0]->integer == 1;
+	out->code = (int)r->element[0]->integer;
+	out->done = out->code == HC_SCRIPT_DONE;
 	out->seq = (uint64_t)r->element[1]->integer;
 	out->epoch = (uint32_t)r->element[2]->integer;
 	out->pttl = r->element[3]->integer;

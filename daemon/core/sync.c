@@ -75,13 +75,29 @@ take_epochs(struct hc_core *core, const redisReply *state)
 }
 
 void
-hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why)
+hc_sync_note_heard(struct hc_sync *sync)
+{
+	atomic_store(&sync->core->heard, sync->heard.upto);
+	atomic_store(&sync->core->heard_life, sync->life);
+	atomic_store(&sync->core->heard_incarnation, sync->incarnation);
+}
+
+static void
+doubt_copies(struct hc_sync *sync, uint64_t seq, const char *why)
 {
 	hc_log(HC_LOG_INFO, "fleet_copies_suspect", "heard=%" PRIu64 " seq=%" PRIu64 " reason=\"%s\"", sync->heard.upto,
 	    seq, why);
 	hc_doubt_all(sync->core->doubt);
-	hc_heard_begin(&sync->heard, seq);
 	hc_stats_count(sync->stats, resyncs);
+}
+
+void
+hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why)
+{
+	doubt_copies(sync, seq, why);
+	hc_heard_begin(&sync->heard, seq);
+	hc_sync_note_heard(sync);
+	hc_outage_unsure(sync->core->outage);
 }
 
 /* Whether the upstream goes on from where it was when it was heard of last; else why not. */
@@ -90,8 +106,6 @@ why_not_the_same(const struct hc_sync *sync, uint32_t incarnation, uint64_t seq)
 {
 	if (sync->life == 0)
 		return "what was heard before is not known";
-	if (sync->unwatched && sync->core->settings->upstream_foreign_writes == HC_FOREIGN_MODE_STRICT)
-		return "others may have written while nobody watched";
 	if (sync->control_life != sync->life)
 		return "the upstream is another, or was restarted";
 	if (incarnation != sync->incarnation)
@@ -119,12 +133,16 @@ take_state(struct hc_sync *sync, uint32_t incarnation, uint64_t seq)
 		hc_heard_cut(&sync->heard); /* it was numbered otherwise */
 		hc_sync_lose(sync, seq, why);
 		hc_fleet_restart_seq(sync->core->fleet, seq);
+	} else if (sync->unwatched && sync->core->settings->upstream_foreign_writes == HC_FOREIGN_MODE_STRICT) {
+		/* Of what siblings did the journal tells all the same. */
+		doubt_copies(sync, seq, "others may have written while nobody watched");
 	}
 	sync->unwatched = false;
 	sync->life = sync->control_life;
 	sync->incarnation = incarnation;
 	atomic_store(&sync->core->incarnation, incarnation);
 	atomic_store(&sync->core->life, sync->life);
+	hc_sync_note_heard(sync);
 	sync->following = true;
 	hc_sync_replay(sync, seq);
 }
@@ -342,6 +360,31 @@ publish_heartbeat(struct hc_sync *sync, bool leaving, hc_link_reply_fn *fn)
 }
 
 static void
+on_epochs(void *arg, enum hc_status status, const redisReply *state)
+{
+	struct hc_sync *sync = arg;
+
+	if (status == HC_OK && state->type == REDIS_REPLY_ARRAY)
+		take_epochs(sync->core, state);
+}
+
+/*
+ * A clear leaves values as they are: one that has been fetched, or compared, looks up to date to whoever has not heard
+ * of it. When events do not arrive, the epochs are asked for: early enough to be known when the lease ends.
+ */
+static void
+ask_epochs_when_deaf(struct hc_sync *sync)
+{
+	const struct hc_slice argv[] = {HC_SLICE("HGETALL"), hc_fleet_state_key(sync->core->fleet)};
+	struct hc_doubt_status doubt;
+
+	hc_doubt_status(sync->core->doubt, &doubt);
+	if (doubt.fenced && doubt.fence_age_ms < sync->core->settings->fleet_lease * 3 / 4)
+		return;
+	(void)hc_link_send(sync->control, argv, 2, on_epochs, sync);
+}
+
+static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct hc_sync *sync = arg;
@@ -352,6 +395,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)hc_link_send(sync->events, ping, 1, NULL, NULL);
 	if (!sync->following)
 		hc_sync_get_in_step(sync);
+	ask_epochs_when_deaf(sync);
 	if (sync->ticks++ % TICKS_A_HEARTBEAT == 0 && hc_link_is_up(sync->control)) {
 		hc_sync_fence(sync);
 		(void)publish_heartbeat(sync, false, NULL);
@@ -455,10 +499,17 @@ go_on_from_saved(struct hc_sync *sync)
 {
 	struct hc_saved_state found = hc_saved_found(sync->core->saved);
 
+	struct hc_outage_since since = hc_outage_earlier_since(sync->core);
+
+	/* Without files' state, what is queued is reason enough to look into the journal. */
+	if (found.life == 0)
+		found =
+		    (struct hc_saved_state){.life = since.life, .incarnation = since.incarnation, .heard = since.heard};
 	sync->unwatched = true;
 	sync->life = found.life;
 	sync->incarnation = found.incarnation;
 	hc_heard_begin(&sync->heard, found.heard);
+	hc_sync_note_heard(sync);
 }
 
 enum hc_status

@@ -76,6 +76,8 @@ struct hc_sync {
 /* sync.c */
 /* Asks what has been missed, when both links are ready. */
 void hc_sync_get_in_step(struct hc_sync *sync);
+/* How far changes have been heard of, for all threads: once they are applied. */
+void hc_sync_note_heard(struct hc_sync *sync);
 /* What was missed up to `seq` cannot be made up for. */
 void hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why);
 

@@ -75,6 +75,20 @@ on_down(void *arg, struct hc_link *link, const char *why)
 	settle(worker);
 }
 
+/* For INFO, which other threads answer. */
+static void
+on_state(void *arg, enum hc_link_state from, enum hc_link_state to)
+{
+	struct hc_core *core = ((struct hc_core_worker *)arg)->core;
+	bool was = hc_link_breaker_of(from) == HC_BREAKER_HALF_OPEN,
+	     is = hc_link_breaker_of(to) == HC_BREAKER_HALF_OPEN;
+
+	if (is && !was)
+		atomic_fetch_add(&core->links_probing, 1);
+	if (was && !is)
+		atomic_fetch_sub(&core->links_probing, 1);
+}
+
 static enum hc_status
 create_fetches(struct hc_core_worker *worker)
 {
@@ -96,7 +110,7 @@ static enum hc_status
 create_link(struct hc_core_worker *worker)
 {
 	struct hc_link_config config;
-	struct hc_link_owner owner = {.arg = worker, .on_up = on_up, .on_down = on_down};
+	struct hc_link_owner owner = {.arg = worker, .on_up = on_up, .on_down = on_down, .on_state = on_state};
 
 	enum hc_status status = hc_core_batch_init(worker);
 	if (status == HC_OK)

@@ -3,7 +3,7 @@
  *
  *     write ─ embedded ────────────────→ memory, at once
  *        ├ fleet, link up ─ tickets ───→ the batch of this turn (write_upstream.c)
- *        └ fleet, link down ─ queue ───→ memory, and the outage list: upstream it is made up for later
+ *        └ fleet, link down ─ queue ───→ memory, and the outage list: the upstream is told later
  *                            └ refuse ─→ error
  *
  * A key on the outage list counts as down, until that has been made up for, to whatever depends on its old value.
@@ -78,16 +78,46 @@ needs_upstream(const struct hc_op *op)
 }
 
 static enum hc_status
-remember(struct hc_core *core, const struct hc_op *op)
+remember_value(struct hc_core_worker *worker, struct hc_op *op)
 {
+	struct hc_core *core = worker->core;
+	const struct hc_outage_limits max = {
+	    (uint64_t)core->settings->upstream_queue_max, (uint64_t)core->settings->upstream_queue_bytes};
+	struct hc_outage_value value = {
+	    .expire_ms = hc_core_op_expiry(core, op, worker->now_ms),
+	    .since = {atomic_load(&core->heard_life), atomic_load(&core->heard_incarnation), atomic_load(&core->heard)},
+	    .sent = op->sent_ms != 0,
+	};
+
+	op->entry = value.entry = hc_core_op_entry(core, op, worker->now_ms);
+	if (op->entry == NULL)
+		return HC_NOMEM;
+	if (!value.sent)
+		(void)hc_store_peek(core->store, op->key, worker->now_ms, &value.base);
+	enum hc_status status = hc_outage_add_value(core->outage, op->key, &value, &max);
+	hc_entry_unref(value.base);
+	return status;
+}
+
+#define ROOM_FOR_DELETES 2 /* times upstream.queue_max: deletes are taken when values are no more */
+
+static enum hc_status
+remember(struct hc_core_worker *worker, struct hc_op *op)
+{
+	struct hc_core *core = worker->core;
+	uint64_t max = (uint64_t)core->settings->upstream_queue_max * ROOM_FOR_DELETES;
+
 	switch (op->kind) {
-	case HC_OP_CLEAR_MODEL:
-		return hc_outage_add_model(core->outage, op->model);
 	case HC_OP_CLEAR_ALL:
 		hc_outage_add_all(core->outage);
 		return HC_OK;
+	case HC_OP_SET:
+		return op->late ? hc_outage_add_key(core->outage, op->key, max) : remember_value(worker, op);
+	case HC_OP_EXPIRE:
+	case HC_OP_PERSIST:
+		return hc_outage_add_expiry(core->outage, op->key, hc_core_op_expiry(core, op, worker->now_ms), max);
 	default:
-		return hc_outage_add_key(core->outage, op->key, (uint64_t)core->settings->upstream_queue_max);
+		return hc_outage_add_key(core->outage, op->key, max);
 	}
 }
 
@@ -101,7 +131,7 @@ hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
 		op->status = HC_DOWN;
 		return;
 	}
-	op->status = remember(core, op);
+	op->status = op->kind == HC_OP_CLEAR_MODEL ? HC_OK : remember(worker, op);
 	if (op->status != HC_OK) {
 		hc_stats_count(worker->stats, writes_refused);
 		return;
@@ -114,6 +144,8 @@ hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
 	    op->kind != HC_OP_PERSIST)
 		hc_store_invalidate(core->store, op->key, 0);
 	hc_core_apply_local(core, op, worker->now_ms);
+	if (op->kind == HC_OP_CLEAR_MODEL) /* with its new epoch */
+		op->status = hc_outage_add_model(core->outage, op->model);
 }
 
 void

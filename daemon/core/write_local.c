@@ -5,12 +5,13 @@
 #include "base/mem.h"
 #include "core/internal.h"
 
-/* When the op's expiry falls due, by the local clock. */
-static int64_t
-expiry_of(const struct hc_core *core, const struct hc_op *op, int64_t now_ms)
+int64_t
+hc_core_op_expiry(const struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 {
 	int64_t ttl = op->ttl_ms;
 
+	if (op->kind == HC_OP_PERSIST)
+		return HC_NO_EXPIRY;
 	switch (op->ttl) {
 	case HC_TTL_ABSOLUTE:
 		return op->ttl_ms < HC_NO_EXPIRY ? op->ttl_ms : HC_NO_EXPIRY - 1;
@@ -35,7 +36,7 @@ hc_core_op_entry(struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 		return NULL;
 	if (op->value.len > 0)
 		memcpy(hc_entry_value_ptr(entry), op->value.ptr, op->value.len);
-	int64_t expiry = expiry_of(core, op, now_ms);
+	int64_t expiry = hc_core_op_expiry(core, op, now_ms);
 	if (hc_core_caps_ttl(core)) {
 		int64_t left = expiry == HC_NO_EXPIRY ? -1 : expiry > now_ms ? expiry - now_ms : 0;
 		expiry = hc_core_local_expiry(core, left, now_ms);
@@ -48,8 +49,9 @@ static void
 set(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 {
 	struct hc_store_put how = {.condition = op->condition, .keep_ttl = op->ttl == HC_TTL_KEEP, .give = true};
-	struct hc_entry *entry = hc_core_op_entry(core, op, now_ms);
+	struct hc_entry *entry = op->entry != NULL ? op->entry : hc_core_op_entry(core, op, now_ms);
 
+	op->entry = NULL;
 	if (entry == NULL) {
 		op->status = HC_NOMEM;
 		return;
@@ -76,8 +78,8 @@ hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 		op->status = hc_store_del(core->store, op->key, now_ms, old);
 		break;
 	case HC_OP_EXPIRE:
-		op->status =
-		    hc_store_expire(core->store, op->key, op->expire_flags, expiry_of(core, op, now_ms), now_ms, old);
+		op->status = hc_store_expire(
+		    core->store, op->key, op->expire_flags, hc_core_op_expiry(core, op, now_ms), now_ms, old);
 		break;
 	case HC_OP_PERSIST:
 		op->status = hc_store_expire(core->store, op->key, HC_EXPIRE_ANY, HC_NO_EXPIRY, now_ms, old);
@@ -99,6 +101,7 @@ hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 		break;
 	case HC_OP_COPY_FROM:
 	case HC_OP_COPY_TO:
+	case HC_OP_GUARD:
 		op->status = HC_INVALID; /* only both at once, as a group */
 		break;
 	}

@@ -99,13 +99,14 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 		else
 			hc_models_bump(core->models, op->model);
 	}
+	/* Before it counts as answered: who finds no write under way may replay what is on the list. */
+	if (op->begun && result->seq > 0 && !hc_outage_empty(core->outage))
+		hc_outage_forget_key(core->outage, op->key);
 	if (op->begun) {
 		struct hc_entry *copy = copy_to_keep(worker, op, result, known);
 		enum hc_store_fill fill = hc_core_fill(worker);
 		(void)hc_store_write_end(core->store, op->key, &op->ticket, copy, fill, worker->now_ms);
 		op->begun = false;
-		if (result->seq > 0 && !hc_outage_empty(core->outage))
-			hc_outage_forget_key(core->outage, op->key);
 	}
 	if (result->seq > 0) {
 		hc_fleet_saw_seq(core->fleet, result->seq);

@@ -42,6 +42,7 @@ struct hc_file;
 struct hc_file_io;
 
 #define HC_FILE_CALLERS "warm." /* files of such names in the directory are the caller's own */
+#define HC_FILE_QUEUE "outage." /* and of such */
 #define HC_FILE_STATE_MAX 256   /* bytes of the caller's own state */
 
 enum hc_file_sync {

@@ -57,7 +57,8 @@ bool
 hc_segment_is_foreign(const char *name)
 {
 	return name[0] != '.' && strcmp(name, HC_TIER_NAME) != 0 && strcmp(name, HC_LOCK_NAME) != 0 &&
-	       strncmp(name, HC_FILE_CALLERS, strlen(HC_FILE_CALLERS)) != 0;
+	       strncmp(name, HC_FILE_CALLERS, strlen(HC_FILE_CALLERS)) != 0 &&
+	       strncmp(name, HC_FILE_QUEUE, strlen(HC_FILE_QUEUE)) != 0;
 }
 
 enum hc_status

@@ -104,7 +104,7 @@ hc_link_came_up(struct hc_link *link)
 	const char *shown = link->config.url->shown;
 
 	hc_link_set_state(link, HC_LINK_UP);
-	hc_backoff_reset(&link->backoff);
+	link->proven = false;
 	link->attempts = 0;
 	link->note[0] = '\0';
 	link->stats.connects++;
@@ -163,7 +163,8 @@ fail(struct hc_link *link)
 	memcpy(why, link->why, sizeof(why));
 	hc_pending_take(&link->pending, &lost);
 	hc_link_hang_up(link);
-	if (link->retry_soon)
+	bool hung = link->head_status == HC_TIMEOUT && !link->proven;
+	if (link->retry_soon || (link->state == HC_LINK_UP && !hung))
 		hc_backoff_reset(&link->backoff);
 	link->retry_soon = false;
 	link->attempts++;
@@ -278,6 +279,7 @@ hc_link_destroy(struct hc_link *link)
 	assert(link->calling == 0);
 	hc_pending_take(&link->pending, &lost);
 	hc_link_hang_up(link);
+	link->owner.on_state = NULL;
 	if (link->state != HC_LINK_CLOSED)
 		hc_link_set_state(link, HC_LINK_CLOSED);
 	answer_lost(link, &lost, HC_DOWN);

@@ -10,10 +10,16 @@
  * Handshake: AUTH, SELECT, CLIENT SETNAME as the URL and config ask, then PING.
  * Breaker: while the link is not UP, sends fail at once (HC_DOWN). A command not answered within timeout_ms
  * fails that connection: all commands waiting on it fail (HC_TIMEOUT for the late one, HC_DOWN for the rest).
- * Back-off before the next attempt grows from min to max by doubling, with jitter, and starts over after UP.
  *
- * No function here calls back before it returns, but for destroy: what goes wrong is told in a later turn of the
- * loop. Until then hc_link_state() may still say UP; hc_link_is_up() is already false. The process ignores SIGPIPE.
+ *     closed ─ a timeout, or the connection is lost ─→ open ─ back-off ─→ half-open: one PING goes through, no more
+ *        └←──────────────────────── it is answered ──────────────────────────┴─ else ─→ open, for longer
+ *
+ * Back-off before the next attempt grows from min to max by doubling, with jitter, and starts over after UP; but not
+ * when nothing is answered except the handshake: a server that greets and then hangs is tried less and less.
+ *
+ * No function here calls back before it returns, but for destroy and on_state: what goes wrong is told in a later turn
+ * of the loop. Until then hc_link_state() may still say UP; hc_link_is_up() is already false. The process ignores
+ * SIGPIPE.
  */
 #ifndef HC_UPSTREAM_LINK_H
 #define HC_UPSTREAM_LINK_H
@@ -34,6 +40,9 @@ enum hc_link_state {
 	HC_LINK_STATES
 };
 const char *hc_link_state_name(enum hc_link_state state);
+
+enum hc_breaker { HC_BREAKER_CLOSED, HC_BREAKER_HALF_OPEN, HC_BREAKER_OPEN };
+enum hc_breaker hc_link_breaker_of(enum hc_link_state state);
 
 struct hc_link;
 
@@ -59,6 +68,8 @@ struct hc_link_owner {
 	   a short word or sentence; called after the waiting commands' reply functions. */
 	void (*on_up)(void *arg, struct hc_link *link);
 	void (*on_down)(void *arg, struct hc_link *link, const char *why);
+	/* The state is another now: to take note of it, nothing else. */
+	void (*on_state)(void *arg, enum hc_link_state from, enum hc_link_state to);
 	/* Pub/Sub: arrays that begin with "message", "pmessage", "subscribe", "unsubscribe"… are given here and
 	   never answer a command. Only on connections on which hc_link_send_push() was used, and required for it:
 	   elsewhere Redis sends none, and an array that looks like one is somebody's value. */

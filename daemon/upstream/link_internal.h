@@ -48,6 +48,7 @@ struct hc_link {
 	struct bufferevent *bev; /* owned */
 	redisReader *reader;     /* owned */
 	struct hc_pending pending;
+	bool proven;                /* it has answered something behind the handshake */
 	bool subscribed;            /* hc_link_send_push() was used: pushes may come */
 	char note[HC_LINK_WHY_MAX]; /* of the handshake: an error that was ignored, but may explain
 				       an EOF */

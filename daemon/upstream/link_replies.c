@@ -77,8 +77,10 @@ deliver_reply(struct hc_link *link, const redisReply *reply)
 			hc_link_break(link, HC_DOWN, "%s", reply->str);
 		else
 			protocol_error(link, "a reply where a subscription's was due");
-	} else if (entry.fn != NULL) {
-		entry.fn(entry.arg, HC_OK, reply);
+	} else {
+		link->proven = link->state == HC_LINK_UP;
+		if (entry.fn != NULL)
+			entry.fn(entry.arg, HC_OK, reply);
 	}
 }
 

@@ -28,13 +28,31 @@ hc_link_state_name(enum hc_link_state state)
 	return names[state];
 }
 
+enum hc_breaker
+hc_link_breaker_of(enum hc_link_state state)
+{
+	switch (state) {
+	case HC_LINK_UP:
+		return HC_BREAKER_CLOSED;
+	case HC_LINK_CONNECTING:
+	case HC_LINK_HANDSHAKE:
+		return HC_BREAKER_HALF_OPEN;
+	default:
+		return HC_BREAKER_OPEN;
+	}
+}
+
 void
 hc_link_set_state(struct hc_link *link, enum hc_link_state state)
 {
-	assert(allowed[link->state][state]);
-	if ((link->state == HC_LINK_UP) != (state == HC_LINK_UP))
+	enum hc_link_state from = link->state;
+
+	assert(allowed[from][state]);
+	if ((from == HC_LINK_UP) != (state == HC_LINK_UP))
 		link->stats.since_ms = hc_clock_mono_ms();
 	link->state = state;
+	if (link->owner.on_state != NULL)
+		link->owner.on_state(link->owner.arg, from, state);
 }
 
 static void

@@ -9,23 +9,27 @@
 --          keeps (0: there is no journal), the form: '' or 'p', see below; then for each operation eight:
 --          kind    S set, D delete, E expire, P persist, C clear the model, A everything was or will be cleared;
 --                  changes of what is there: I INCRBY, J INCRBYFLOAT, Q append, R set a range;
---                  F the source of a copy, and behind it T, its target
+--                  F the source of a copy, and behind it T, its target;
+--                  G a guard, and behind it the S that it guards: of what was set while this server could not be told
 --          flags   letters: n only if absent, x only if present, k keep the expiry, g return the old value;
 --                  f frame it in any case, r never; for E: N X G L as EXPIRE's NX XX GT LT; for S: b with those
 --                  behind it that have an a, all of them only if none is there, l<epoch> only while the
---                  model's epoch is no later: the value is as old as that; for F: d it is moved
+--                  model's epoch is no later: the value is as old as that, q only if the guard before it allows; for F:
+--                  d it is moved; for G: b it is known what was there before, c another has written the key since, u
+--                  another may have
 --          model   of the value written, or the one to clear ('' stands for default); of a change, when nothing is
 --                  there
 --          raw     the model that a raw value under this key belongs to
 --          expiry  '' none, P<ms> from now, A<ms> absolute by this server's clock; for C: the least epoch the model
---                  shall have from now on
+--                  shall have from now on; for G: the epoch that the value is of
 --          length  of the value before its codec, and
---          sum     its checksum, as the frame wants them; for Q and R: the longest value there may be, and the offset
---          value   or by how much, for I and J
+--          sum     its checksum, as the frame wants them; for Q and R: the longest value there may be, and the offset;
+--                  for G: up to which change the caller has heard of all, and the seq of what was there before
+--          value   or by how much, for I and J; for G: what was there before
 -- Returns  incarnation, then for each operation: {code, seq, epoch, pttl, old, answer} with code 1 done, 0 not
---          (condition, or no such key), seq 0 when nothing changed, pttl as PTTL gives it (-2 when not asked for, -3 for
---          a SET that came too late), old the stored value (frame included) or false, answer of a change the new number
---          or length; or an error.
+--          (condition, or no such key), 2 not before the caller has heard of what changed since; seq 0 when nothing
+--          changed, pttl as PTTL gives it (-2 when not asked for, -3 for a SET that came too late), old the stored value
+--          (frame included) or false, answer of a change the new number or length; or an error.
 --
 -- The form 'p' is for what most batches are: nothing but S of one model, expiry ('' or P<ms>) and flags (f, r or none,
 -- and perhaps l<epoch>). ARGV then goes on with model, flags, expiry, and the event but for its seq and epoch, in three
@@ -124,6 +128,7 @@ end
 
 local head = redis.call('HMGET', state, 'inc', 'seq')
 begin(head[1], head[2])
+local seq_before = seq
 
 -- Behind which argument those of the operation of KEYS[i] are.
 local function args_of(i)
@@ -168,8 +173,10 @@ local function is_live(key, raw_model)
 	return look(key, raw_model) ~= nil
 end
 
-local function has(flags, letter)
-	return string.find(flags, letter, 1, true) ~= nil
+local CLEAR_ALL = bulk('clear-all')
+
+local function has(text, part)
+	return string.find(text, part, 1, true) ~= nil
 end
 
 local function frame(model, length, sum, value)
@@ -393,6 +400,55 @@ local function copy_to(key)
 	return {1, seq, epoch_of(copied.model), redis.call('PTTL', key), false, model = copied.model}
 end
 
+-- The messages that the caller of a guard has not heard of; nil when nobody can tell.
+local FIRST_SEQ = '^%*%d+\r\n%$1\r\n1\r\n%$%d+\r\n[^\r]*\r\n%$%d+\r\n[^\r]*\r\n%$%d+\r\n(%d+)\r\n'
+local UNHEARD_MAX = 1000
+local function unheard(heard)
+	if seq_before <= heard then
+		return seq_before == heard and '' or nil
+	end
+	local from = string.format('%.0f-0', heard + 1)
+	local entries = redis.pcall('XRANGE', journal, from, '+', 'COUNT', UNHEARD_MAX)
+	if failed(entries) or #entries == 0 or #entries == UNHEARD_MAX then
+		return nil
+	end
+	local messages = {}
+	for i, entry in ipairs(entries) do
+		messages[i] = entry[2][2]
+	end
+	if tonumber(string.match(messages[1], FIRST_SEQ) or '') ~= heard + 1 then
+		return nil
+	end
+	return table.concat(messages)
+end
+
+-- Whether the key holds what the caller knows from before.
+local function is_base(form, key, flags, base_seq, base)
+	if not has(flags, 'b') then
+		return false
+	end
+	if form == 'framed' then
+		return redis.call('GETRANGE', key, 8, 15) == struct.pack('<I8', tonumber(base_seq))
+	end
+	return form == 'raw' and redis.call('GET', key) == base
+end
+
+-- The code that the SET behind the guard is answered with, unless it is 1.
+local function guard(key, flags, model, raw_model, epoch, heard, base_seq, base)
+	local news = unheard(tonumber(heard))
+	if not news or epoch_of(model) ~= tonumber(epoch) or has(news, bulk(key)) or has(news, CLEAR_ALL) then
+		return 2
+	end
+	local form = look(key, raw_model)
+	if is_base(form, key, flags, base_seq, base) then
+		return 1
+	end
+	if has(flags, 'c') or form and (has(flags, 'u') or has(flags, 'b')) then
+		return 0
+	end
+	return 1
+end
+
 -- Whether one of the keys from operation i on that are set together is there.
 local function any_live(i)
 	local at = args_of(i)
@@ -460,6 +516,7 @@ end
 
 local results = {inc}
 local blocked = false -- those that are set together
+local allowed = 1     -- by the last guard
 for i = FIRST, #KEYS do
 	local at = args_of(i)
 	local kind, flags, model, raw_model = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
@@ -473,6 +530,12 @@ for i = FIRST, #KEYS do
 		else
 			flags = string.gsub(flags, 'n', '')
 		end
+	end
+	if kind == 'S' and has(flags, 'q') and allowed ~= 1 then
+		result = {allowed, 0, 0, -2, false}
+	elseif kind == 'G' then
+		allowed = guard(key, flags, model, raw_model, expiry, ARGV[at + 6], ARGV[at + 7], ARGV[at + 8])
+		result = {allowed, 0, 0, -2, false}
 	end
 	if result then
 		-- decided

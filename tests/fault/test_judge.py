@@ -192,6 +192,13 @@ def test_p3_a_deleted_value_and_a_cleared_model_are_outdated_too():
     assert broken(ops, [has(1.5, 1, "m", "d1.1"), cleared(3.5, "other", by="d1.1")]) == []
 
 
+def test_p3_what_never_was_upstream_is_not_served_when_all_is_well_again():
+    ops = [write(3, 4, 1), get(20, 21, 1)]
+    assert broken(ops, [], [fault(2, 5, daemons=[0])]) == ["P3"]
+    assert broken(ops, [], [fault(2, 19, daemons=[0])]) == []
+    assert broken(ops, [has(5.1, 1)], [fault(2, 5, daemons=[0])]) == []
+
+
 # ---- P4 ----
 
 

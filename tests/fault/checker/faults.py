@@ -26,6 +26,7 @@ class Window:
     links: frozenset
     hangs: bool = False  # nothing is answered, and no connection ends by itself
     restarts: bool = False  # the daemons' processes end
+    forgets: bool = False  # what was written upstream meanwhile cannot be known by its numbers any more
     since: float = 0.0
     mended: float = None  # when it was over, as seen from outside
     until: float = None  # … and the daemons had noticed
@@ -107,7 +108,7 @@ def upstream_paused(scene, _):
 def upstream_killed(scene, rng):
     """SIGKILL; it comes back with what its log of writes holds, or with nothing."""
     with_data = rng.random() < 0.5
-    window = Window(f"upstream killed, back {'with' if with_data else 'without'} its data", scene.everyone, EVERYTHING)
+    window = Window(f"upstream killed, back {'with' if with_data else 'without'} its data", scene.everyone, EVERYTHING, forgets=True)
     scene.keep_apart()
     scene.monitor.leave()
     scene.upstream.kill()
@@ -118,7 +119,7 @@ def upstream_killed(scene, rng):
 
 def failover(scene, _):
     """A replica takes over; what had not reached it is lost, and that is nobody's fault but Redis's."""
-    window = Window("failover to a replica", scene.everyone, EVERYTHING)
+    window = Window("failover to a replica", scene.everyone, EVERYTHING, forgets=True)
     scene.keep_apart()
     scene.monitor.leave()
     scene.replica.client().replicaof("NO", "ONE")
@@ -131,7 +132,7 @@ def failover(scene, _):
 
 def failover_unheard(scene, _):
     """The same, but the old server lives on, and event links stay with it: all that they lack is what happens."""
-    window = Window("failover that leaves event links behind", scene.everyone, EVENTS)
+    window = Window("failover that leaves event links behind", scene.everyone, EVENTS, forgets=True)
     for node in scene.nodes:
         node.proxy.pause()
     scene.monitor.leave()
@@ -157,7 +158,7 @@ def came_back(scene):
 
 def flushed(scene, _):
     """FLUSHALL by somebody's hand: state and all."""
-    window = Window("FLUSHALL", scene.everyone, EVERYTHING)
+    window = Window("FLUSHALL", scene.everyone, EVERYTHING, forgets=True)
     scene.upstream.client().flushall()
     yield window
 
@@ -173,7 +174,7 @@ def journal_trimmed(scene, _):
     client = scene.upstream.client()
     for name in client.scan_iter("harcad/*", _type="stream"):
         client.xtrim(name, maxlen=0, approximate=False)
-    yield Window("journal trimmed", scene.everyone, frozenset())
+    yield Window("journal trimmed", scene.everyone, frozenset(), forgets=True)
 
 
 # ---- daemons ----

@@ -223,10 +223,12 @@ class Judge:
 
     def p3_staleness(self):
         """What was outdated upstream is not served for longer than an event takes when all is well; than a lease, when
-        the daemon can know that its events may be missing."""
+        the daemon can know that its events may be missing. What never was upstream is not served when all is well."""
         lease_s = self.lease_s + self.slack_s
         for op in self.reads:
             change = self.timeline.latest(op.seen, op.done + EPS_S)
+            if change is None and self._is_left_over(op, lease_s):
+                yield Violation("P3", "served long after an outage, and not upstream", (self.writers[op.seen], op))
             if change is None or self.covered(op.daemon, CONTROL, op.sent - lease_s, op.done):
                 continue
             deaf = self.covered(op.daemon, EVERYTHING, op.sent - self.event_s, op.done)
@@ -235,6 +237,11 @@ class Judge:
             end = self.timeline.ended_by(change)
             if end is not None and end.at < op.sent - bound_s:
                 yield Violation("P3", f"outdated for {op.sent - end.at:.3f} s, {bound_s:.3f} s are allowed", (change, end, op))
+
+    def _is_left_over(self, op, lease_s):
+        writer = self.writers.get(op.seen)
+        return writer is not None and writer.done is not None and writer.done < op.sent - lease_s and \
+            not self.covered(op.daemon, EVERYTHING, op.sent - lease_s, op.done)
 
     def p4_clears(self):
         """After CLEAR MODEL (and FLUSHDB) nothing from before is served by that daemon."""
@@ -342,12 +349,22 @@ class Judge:
                 if change.restored or not self._is_replay(writer, change):
                     continue
                 self.checked["P5 replay"] += 1
-                for other in self.timeline.changes[writer.key]:
+                for other in self._met_by(writer, change):
                     newer = self.writers.get(other.value)
                     if other.pos < change.pos and newer is not None and newer.daemon != writer.daemon and \
                             newer.follows(writer):
                         yield Violation("P5", "a replay overwrote what had been written since", (writer, other, change))
                         break
+
+    def _met_by(self, writer, replay):
+        """What the replay may have to give way to: all that others wrote. When the upstream's numbers prove nothing, the
+        daemon can only know what is there."""
+        changes = self.timeline.changes[writer.key]
+        ill = [w for w in self.windows if writer.daemon in w.daemons or w.forgets]
+        since = self._ill_since(ill, writer.sent)
+        if any(w.forgets and w.since <= replay.at and (w.until is None or w.until >= since) for w in ill):
+            return [c for c in changes if c.pos < replay.pos][-1:]
+        return changes
 
     @staticmethod
     def _is_replay(writer, change):
@@ -355,7 +372,8 @@ class Judge:
         return change.at > writer.done and (change.link.endswith("control") or change.link_since > writer.done)
 
     def p5_replayed(self):
-        """What was queued during an outage is upstream after it, unless the key was changed since."""
+        """What was queued during an outage is upstream after it, unless others changed the key (or cleared it) since, as
+        far as the daemon can know: since it was cut off."""
         if not self.promises.replay_keeps:
             return
         for (daemon, key), ops in self.local.items():
@@ -363,13 +381,41 @@ class Judge:
                 well = next((w.until for w in self.windows if w.covers(daemon, DATA, op.sent, op.done)), None)
                 if well is None or self.covered(daemon, EVERYTHING, well + EPS_S, well + self.slack_s):
                     continue
-                others = [o for o in self.ops if o is not op and o.daemon == daemon and o.done is not None and
-                          o.done > op.sent and o.sent < well and
-                          (o.key == key and o.verb != "get" or o.verb == "flush" or o.verb == "clear" and o.model == op.model)]
-                changes = [c for c in self.timeline.changes[key] if op.sent - self.timeout_s < c.at < well + self.slack_s]
+                ill = [w for w in self.windows if daemon in w.daemons or w.forgets]
+                since = self._ill_since(ill, op.sent)
+                if any(w.forgets or w.restarts and not self.promises.queue_survives
+                       for w in ill if w.since <= well and (w.until is None or w.until >= since)):
+                    continue
+                if self._changed_since(op, since, well + self.slack_s):
+                    continue
                 self.checked["P5 replayed"] += 1
-                if not others and not changes:
+                if not any(change.at < well + self.slack_s for change in self.timeline.of_value.get(op.value, ())):
                     yield Violation("P5", "queued, and not upstream after the outage", (op,))
+
+    def _ill_since(self, windows, time):
+        """When all was well last before that time, and events had been heard."""
+        since = time - self.lease_s
+        for window in sorted(windows, key=lambda w: w.since, reverse=True):
+            if window.since < time and (window.until is None or window.until >= since):
+                since = min(since, window.since - self.lease_s)
+        return since
+
+    def _changed_since(self, op, since, until):
+        """Whether others have changed its key between these times, or its own daemon after it."""
+        own = f"d{op.daemon}."
+        if any(since <= c.at <= until and not c.instance.startswith(own) for c in self.timeline.changes[op.key]):
+            return True
+        if any(since <= e.at <= until and not e.instance.startswith(own) for e in self.timeline.epochs.get(op.model, ())):
+            return True
+        for other in self.ops:
+            if other is op or other.sent > until or other.done is not None and other.done <= since:
+                continue
+            if other.verb == "flush":
+                return True
+            if other.daemon == op.daemon and (other.done is None or other.done > op.sent) and \
+                    (other.key == op.key and other.verb != "get" or other.verb == "clear" and other.model == op.model):
+                return True
+        return False
 
     def expiry(self):
         """Nothing is served beyond its time, whatever the daemons' clocks say."""

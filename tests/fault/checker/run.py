@@ -58,6 +58,9 @@ class Config:
             "settings": {
                 "server.workers": rng.choice(["1", "1", "2"]),
                 "upstream.frame": rng.choice(["auto", "auto", "always"]),
+                "upstream.foreign_writes": rng.choice(["yes", "yes", "no", "strict"]),
+                "file.enabled": rng.choice(["yes", "yes", "no"]),
+                "file.write": rng.choice(["demote", "through"]),
             },
         }
         drawn.update({key: value for key, value in fixed.items() if value is not None})
@@ -101,7 +104,7 @@ def run(config, seed):
     rng = random.Random(f"{seed} run")
     history = History()
     quiet = threading.Event()
-    with Scene(config, seed, promises.made_by(Harcad.binary())) as scene:
+    with Scene(config, seed, promises.made_by(Harcad.binary(), config.settings)) as scene:
         injector = Injector(scene, random.Random(f"{seed} faults"), time.monotonic, config.faults)
         stalls = Stalls(quiet)
         clients = [Client(scene, history, random.Random(f"{seed} client {i}"), f"c{i}", some_nodes(rng, scene.nodes))

@@ -10,9 +10,13 @@
 #define MODELS 12u
 #define MAX 150u /* keys it may hold */
 
+static struct hc_store *store;
+static const struct hc_outage_limits limits = {MAX, 1 << 30};
+
 /* What the list should hold, and of each item when it was last added. */
 struct plain {
 	uint64_t keys[KEYS], models[MODELS], all; /* 0: not there */
+	bool values[KEYS];                        /* or else they went */
 	uint64_t now;
 	uint64_t n_keys;
 };
@@ -28,7 +32,7 @@ outage_of(void)
 {
 	struct hc_outage *outage;
 
-	ck_assert_int_eq(hc_outage_create(&outage), HC_OK);
+	ck_assert_int_eq(hc_outage_create(hc_store_models(store), &outage), HC_OK);
 	return outage;
 }
 
@@ -59,7 +63,11 @@ check(struct hc_outage *outage, const struct plain *plain)
 	must(hc_outage_empty(outage) == (plain_count(plain) == 0));
 	for (unsigned i = 0; i < KEYS; i++) {
 		bool has = plain->all != 0 || plain->keys[i] != 0;
+		struct hc_entry *entry;
 		must(hc_outage_has_key(outage, key_of(i, name)) == has);
+		must(hc_outage_find(outage, key_of(i, name), 1, &entry) == has);
+		must((entry != NULL) == (plain->keys[i] != 0 && plain->values[i]));
+		hc_entry_unref(entry);
 		must(hc_outage_doubts_key(outage, key_of(i, name)) == (has || any_model));
 	}
 	for (unsigned i = 0; i < MODELS; i++)
@@ -77,6 +85,24 @@ add_key(struct hc_outage *outage, struct plain *plain, unsigned i)
 		return;
 	plain->n_keys += plain->keys[i] == 0;
 	plain->keys[i] = ++plain->now;
+	plain->values[i] = false;
+}
+
+static void
+add_value(struct hc_outage *outage, struct plain *plain, unsigned i)
+{
+	char name[16];
+	struct hc_entry *entry = entry_str(store, (key_of(i, name), name), "value");
+	const struct hc_outage_value value = {.entry = entry, .expire_ms = HC_NO_EXPIRY};
+	bool full = plain->keys[i] == 0 && plain->n_keys >= MAX;
+
+	must(hc_outage_add_value(outage, key_of(i, name), &value, &limits) == (full ? HC_LIMIT : HC_OK));
+	hc_entry_unref(entry);
+	if (full)
+		return;
+	plain->n_keys += plain->keys[i] == 0;
+	plain->keys[i] = ++plain->now;
+	plain->values[i] = true;
 }
 
 static void
@@ -104,22 +130,31 @@ take(struct hc_outage *outage, const struct plain *plain, size_t max, struct tak
 {
 	bool seen[KEYS] = {false};
 
+	uint64_t n_values = 0, n_models = plain_count(plain) - plain->n_keys;
+
+	for (unsigned i = 0; i < KEYS; i++)
+		n_values += plain->keys[i] != 0 && plain->values[i];
+	bool values = n_models == 0 && n_values == plain->n_keys; /* when there is nothing else */
+	uint64_t n = values ? n_values : plain->n_keys - n_values;
 	taken->before = *plain;
-	must(hc_outage_take(outage, max, &taken->page) == HC_OK);
+	must(hc_outage_take(outage, max, UINT64_MAX, 1, &taken->page) == HC_OK);
 	must(taken->page.all == (plain->all != 0));
 	if (taken->page.all) {
-		must(taken->page.n_keys == 0 && taken->page.n_models == 0);
+		must(taken->page.n_items == 0 && taken->page.n_models == 0);
 		return;
 	}
-	must(taken->page.n_keys == (plain->n_keys < max ? plain->n_keys : max));
-	for (size_t i = 0; i < taken->page.n_keys; i++) {
-		unsigned n = number_of(taken->page.keys[i]);
-		must(n < KEYS && plain->keys[n] != 0 && !seen[n]);
-		seen[n] = true;
+	must(taken->page.n_items == (n < max ? n : max));
+	for (size_t i = 0; i < taken->page.n_items; i++) {
+		unsigned number = number_of(taken->page.items[i].key);
+		must(number < KEYS && plain->keys[number] != 0 && !seen[number]);
+		must((taken->page.items[i].entry != NULL) == plain->values[number]);
+		must(plain->values[number] == values);
+		taken->page.items[i].outcome = HC_OUTAGE_SETTLED;
+		seen[number] = true;
 	}
 	for (size_t i = 0; i < taken->page.n_models; i++)
 		must(plain->models[taken->page.models[i]] != 0);
-	must(taken->page.n_models == plain_count(plain) - plain->n_keys);
+	must(taken->page.n_models == n_models);
 }
 
 /* What was added again since the page was taken stays. */
@@ -146,15 +181,22 @@ settle(struct hc_outage *outage, struct plain *plain, struct taken *taken)
 		if (plain->models[id] == before->models[id])
 			plain->models[id] = 0;
 	}
-	for (size_t i = 0; i < taken->page.n_keys; i++) {
-		unsigned n = number_of(taken->page.keys[i]);
+	for (size_t i = 0; i < taken->page.n_items; i++) {
+		unsigned n = number_of(taken->page.items[i].key);
 		if (plain->keys[n] != 0 && plain->keys[n] == before->keys[n]) {
 			plain->keys[n] = 0;
 			plain->n_keys--;
 		}
 	}
 	hc_outage_page_fini(&taken->page);
-	must(taken->page.keys == NULL && taken->page.n_keys == 0);
+	must(taken->page.items == NULL && taken->page.n_items == 0);
+}
+
+static void
+give_back(struct hc_outage *outage, struct taken *taken)
+{
+	hc_outage_lose(outage, &taken->page);
+	hc_outage_page_fini(&taken->page);
 }
 
 static void
@@ -166,6 +208,7 @@ change(struct hc_outage *outage, struct plain *plain, struct rng *rng)
 	case 0:
 		hc_outage_add_all(outage);
 		plain->all = ++plain->now;
+		memset(plain->values, 0, sizeof(plain->values)); /* they went too */
 		break;
 	case 1:
 	case 2:
@@ -179,7 +222,10 @@ change(struct hc_outage *outage, struct plain *plain, struct rng *rng)
 		forget_key(outage, plain, rng_below(rng, KEYS));
 		break;
 	default:
-		add_key(outage, plain, rng_below(rng, KEYS));
+		if (rng_below(rng, 2) == 0)
+			add_key(outage, plain, rng_below(rng, KEYS));
+		else
+			add_value(outage, plain, rng_below(rng, KEYS));
 	}
 }
 
@@ -198,7 +244,7 @@ START_TEST(outage_random_operations_agree_with_a_plain_model)
 			for (uint32_t i = rng_below(&rng, 8); i > 0; i--)
 				change(outage, &plain, &rng);
 			if (rng_below(&rng, 4) == 0)
-				hc_outage_page_fini(&taken.page); /* the upstream did not answer */
+				give_back(outage, &taken); /* the upstream did not answer */
 			else
 				settle(outage, &plain, &taken);
 			check(outage, &plain);
@@ -206,7 +252,7 @@ START_TEST(outage_random_operations_agree_with_a_plain_model)
 		/* With nothing added, pages end. */
 		for (unsigned pages = 0; !hc_outage_empty(outage); pages++) {
 			struct taken taken;
-			must(pages < KEYS);
+			must(pages < 2 * KEYS);
 			take(outage, &plain, 7, &taken);
 			settle(outage, &plain, &taken);
 		}
@@ -265,8 +311,10 @@ START_TEST(outage_keys_are_bytes_and_may_be_empty_or_long)
 		must(hc_outage_add_key(outage, keys[i], 10) == HC_OK);
 		must(hc_outage_count(outage) == i + 1);
 	}
-	must(hc_outage_take(outage, 10, &page) == HC_OK);
-	must(page.n_keys == 5);
+	must(hc_outage_take(outage, 10, 0, 1, &page) == HC_OK);
+	must(page.n_items == 5);
+	for (size_t i = 0; i < 5; i++)
+		page.items[i].outcome = HC_OUTAGE_SETTLED;
 	hc_outage_forget_key(outage, keys[1]);
 	must(!hc_outage_has_key(outage, keys[1]) && hc_outage_has_key(outage, keys[2]) &&
 	     hc_outage_has_key(outage, keys[3]));
@@ -291,6 +339,153 @@ START_TEST(outage_limit_of_nothing_refuses_keys_and_takes_clears)
 }
 END_TEST
 
+/* ---- values, and what others do meanwhile ---- */
+
+static struct hc_outage_page
+page_of_one(struct hc_outage *outage, int64_t now_ms)
+{
+	struct hc_outage_page page;
+
+	must(hc_outage_take(outage, 10, UINT64_MAX, now_ms, &page) == HC_OK);
+	must(page.n_items == 1 && page.n_models == 0 && !page.all);
+	return page;
+}
+
+/* A value of model `id`, noted when all up to 5 had been heard. */
+static void
+note(struct hc_outage *outage, const char *text, uint32_t id, const char *base, bool sent)
+{
+	struct hc_entry *entry = entry_of_model(store, "k", text, id);
+	struct hc_entry *was = base != NULL ? entry_str(store, "k", base) : NULL;
+	const struct hc_outage_value value = {
+	    .entry = entry, .base = was, .expire_ms = 1000, .since = {.life = 1, .heard = 5}, .sent = sent};
+
+	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	hc_entry_unref(entry);
+	hc_entry_unref(was);
+}
+
+static void
+must_be(struct hc_outage *outage, const char *text, const char *base, enum hc_outage_doubt doubt)
+{
+	struct hc_outage_page page = page_of_one(outage, 1);
+	const struct hc_outage_item *item = &page.items[0];
+
+	must(item->entry != NULL && hc_slice_eq(hc_entry_value(item->entry), hc_slice_str(text)));
+	must(base == NULL ? item->base == NULL
+			  : item->base != NULL && hc_slice_eq(hc_entry_value(item->base), hc_slice_str(base)));
+	must(item->doubt == doubt);
+	hc_outage_page_fini(&page);
+}
+
+START_TEST(outage_base_is_what_was_there_before_the_first_change)
+{
+	struct hc_outage *outage = outage_of();
+
+	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+	note(outage, "two", HC_MODEL_DEFAULT, "one", false);
+	must_be(outage, "two", "base", HC_OUTAGE_SURE);
+	note(outage, "three", HC_MODEL_DEFAULT, NULL, true); /* the upstream may have that one */
+	must_be(outage, "three", NULL, HC_OUTAGE_SURE);
+	must(hc_outage_count(outage) == 1);
+	hc_outage_forget_key(outage, key_str("k"));
+	must(hc_outage_bytes(outage) == 0);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+START_TEST(outage_change_of_another_contests_what_is_older_than_it)
+{
+	struct hc_outage *outage = outage_of();
+
+	note(outage, "mine", HC_MODEL_DEFAULT, "base", false);
+	hc_outage_contest(outage, key_str("k"), 5);
+	must_be(outage, "mine", "base", HC_OUTAGE_SURE);
+	hc_outage_contest(outage, key_str("k"), 6);
+	must_be(outage, "mine", "base", HC_OUTAGE_CONTESTED);
+	hc_outage_own(outage, key_str("k")); /* an older change of ours has replaced it */
+	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
+	hc_outage_contest(outage, key_str("k"), 7);
+	note(outage, "younger", HC_MODEL_DEFAULT, "theirs", false);
+	must_be(outage, "younger", NULL, HC_OUTAGE_SURE);
+	hc_outage_unsure(outage);
+	must_be(outage, "younger", NULL, HC_OUTAGE_UNSURE);
+	hc_outage_contest_all(outage, 1);
+	must(hc_outage_empty(outage));
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+START_TEST(outage_value_whose_time_or_model_is_over_is_to_be_deleted)
+{
+	struct hc_models *models = hc_store_models(store);
+	struct hc_outage *outage = outage_of();
+	struct hc_entry *entry;
+	uint32_t id;
+
+	must(hc_models_intern(models, HC_SLICE("over"), &id) == HC_OK);
+	note(outage, "v", id, NULL, false);
+	must(hc_outage_find(outage, key_str("k"), 999, &entry) && entry != NULL);
+	hc_entry_unref(entry);
+	must(hc_outage_find(outage, key_str("k"), 1000, &entry) && entry == NULL);
+	struct hc_outage_page page = page_of_one(outage, 1000);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	hc_models_bump(models, id);
+	page = page_of_one(outage, 1);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	note(outage, "v", id, NULL, false);
+	hc_outage_contest_model(outage, id, 5);
+	must_be(outage, "v", NULL, HC_OUTAGE_SURE);
+	hc_outage_contest_model(outage, id, 6);
+	page = page_of_one(outage, 1);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+START_TEST(outage_value_set_after_a_clear_of_this_daemon_is_of_the_epoch_that_this_gets)
+{
+	struct hc_models *models = hc_store_models(store);
+	struct hc_outage *outage = outage_of();
+	struct hc_outage_page page;
+	uint32_t id;
+
+	must(hc_models_intern(models, HC_SLICE("cleared here"), &id) == HC_OK);
+	hc_models_bump(models, id);
+	must(hc_outage_add_model(outage, id) == HC_OK);
+	note(outage, "v", id, NULL, false);
+	must(hc_outage_take(outage, 10, 0, 1, &page) == HC_OK);
+	must(page.n_models == 1 && page.n_items == 0);
+	hc_outage_cleared(outage, &page, 0, 9);
+	hc_models_raise(models, id, 9);
+	hc_outage_settle(outage, &page);
+	hc_outage_page_fini(&page);
+	must_be(outage, "v", NULL, HC_OUTAGE_SURE);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+START_TEST(outage_value_that_is_never_taken_is_deleted_in_the_end)
+{
+	struct hc_outage *outage = outage_of();
+	unsigned tries = 0;
+
+	note(outage, "v", HC_MODEL_DEFAULT, NULL, false);
+	for (bool is_value = true; is_value; tries++) {
+		struct hc_outage_page page = page_of_one(outage, 1);
+		is_value = page.items[0].entry != NULL;
+		page.items[0].outcome = HC_OUTAGE_AGAIN;
+		hc_outage_settle(outage, &page);
+		hc_outage_page_fini(&page);
+	}
+	must(tries > 10 && tries < 100 && hc_outage_count(outage) == 1);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
 /* Returns whether any call told of a failure; what failed is not in the list, what did not is. */
 static bool
 faulty_run(void)
@@ -301,7 +496,7 @@ faulty_run(void)
 	bool told = false;
 	char name[16];
 
-	if (hc_outage_create(&outage) != HC_OK)
+	if (hc_outage_create(hc_store_models(store), &outage) != HC_OK)
 		return true;
 	for (unsigned i = 0; i < 100; i++) {
 		if (hc_outage_add_key(outage, key_of(i, name), MAX) != HC_OK)
@@ -317,10 +512,12 @@ faulty_run(void)
 	}
 	check(outage, &plain);
 	taken.before = plain;
-	if (hc_outage_take(outage, 50, &taken.page) != HC_OK) {
+	if (hc_outage_take(outage, 50, 0, 1, &taken.page) != HC_OK) {
 		told = true;
-		must(taken.page.keys == NULL && taken.page.models == NULL);
+		must(taken.page.items == NULL && taken.page.models == NULL);
 	} else {
+		for (size_t i = 0; i < taken.page.n_items; i++)
+			taken.page.items[i].outcome = HC_OUTAGE_SETTLED;
 		settle(outage, &plain, &taken);
 	}
 	check(outage, &plain);
@@ -349,18 +546,36 @@ START_TEST(outage_each_failing_allocation_is_told_or_harmless)
 }
 END_TEST
 
+static void
+set_up(void)
+{
+	store = store_with(1 << 20, 1, true);
+}
+
+static void
+tear_down(void)
+{
+	hc_store_destroy(store);
+}
+
 int
 main(void)
 {
 	Suite *suite = suite_create("outage");
 	TCase *tcase = tcase_create("outage");
 
+	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, outage_random_operations_agree_with_a_plain_model);
 	tcase_add_test(tcase, outage_key_added_again_survives_the_settling_of_its_page);
 	tcase_add_test(tcase, outage_all_stands_for_what_was_before_it_and_not_after);
 	tcase_add_test(tcase, outage_keys_are_bytes_and_may_be_empty_or_long);
 	tcase_add_test(tcase, outage_limit_of_nothing_refuses_keys_and_takes_clears);
+	tcase_add_test(tcase, outage_base_is_what_was_there_before_the_first_change);
+	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
+	tcase_add_test(tcase, outage_value_whose_time_or_model_is_over_is_to_be_deleted);
+	tcase_add_test(tcase, outage_value_set_after_a_clear_of_this_daemon_is_of_the_epoch_that_this_gets);
+	tcase_add_test(tcase, outage_value_that_is_never_taken_is_deleted_in_the_end);
 	tcase_add_test(tcase, outage_each_failing_allocation_is_told_or_harmless);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);

@@ -479,6 +479,82 @@ START_TEST(link_lost_after_it_was_up_backs_off_from_the_least_again)
 }
 END_TEST
 
+static void
+serve_greeting(int fd, void *arg)
+{
+	(void)arg;
+	if (fake_handshake(fd))
+		fake_wait_for_end(fd);
+}
+
+static void
+ask_at_once(void *arg, struct hc_link *link)
+{
+	const struct hc_slice ping[] = {HC_SLICE("PING")};
+
+	count_up(arg, link);
+	ck_assert_int_eq(hc_link_send(link, ping, 1, NULL, NULL), HC_OK);
+}
+
+START_TEST(link_server_that_greets_and_hangs_is_tried_less_and_less)
+{
+	int64_t started_ms;
+
+	fix.config.backoff_min_ms = 10;
+	fix.config.backoff_max_ms = 80;
+	fix.config.timeout_ms = 5;
+	fix.owner.on_up = ask_at_once;
+	start(serve_greeting, NULL);
+	started_ms = hc_clock_mono_ms();
+	hc_link_start(fix.link);
+	LOOP_UNTIL(fix.downs == 6); /* least: 10 + 20 + 40 + 40 + 40, and the timeouts */
+	ck_assert_int_ge(hc_clock_mono_ms() - started_ms, 150 + 6 * 5);
+	ck_assert_int_eq(fix.ups, 6);
+	finish();
+}
+END_TEST
+
+static enum hc_breaker breakers[64];
+static size_t n_breakers;
+
+static void
+note_breaker(void *arg, enum hc_link_state from, enum hc_link_state to)
+{
+	(void)arg;
+	if (hc_link_breaker_of(from) == hc_link_breaker_of(to))
+		return;
+	ck_assert_uint_lt(n_breakers, ARGC(breakers));
+	breakers[n_breakers++] = hc_link_breaker_of(to);
+}
+
+START_TEST(link_breaker_lets_one_probe_through_while_it_is_half_open)
+{
+	static const enum hc_breaker expected[] = {HC_BREAKER_HALF_OPEN, HC_BREAKER_OPEN, HC_BREAKER_HALF_OPEN,
+	    HC_BREAKER_OPEN, HC_BREAKER_HALF_OPEN, HC_BREAKER_CLOSED, HC_BREAKER_OPEN, HC_BREAKER_HALF_OPEN};
+	struct answers answers = {0};
+
+	n_breakers = 0;
+	fix.config.connect_timeout_ms = 30;
+	fix.owner.on_state = note_breaker;
+	start(serve_silence, NULL);
+	hc_link_start(fix.link);
+	while (fix.downs < 2) {
+		ck_assert_int_eq(send_ping(&answers), HC_DOWN); /* at once, be it open or half-open */
+		event_base_loop(fix.base, EVLOOP_ONCE);
+	}
+	fake.arg = "";
+	fake.serve = serve_once;
+	fix.config.connect_timeout_ms = 2000;
+	hc_link_set_times(fix.link, &fix.config);
+	LOOP_UNTIL(fix.ups == 1);
+	ck_assert_int_eq(hc_link_breaker_of(hc_link_state(fix.link)), HC_BREAKER_CLOSED);
+	ck_assert_int_eq(send_ping(&answers), HC_OK);
+	LOOP_UNTIL(n_breakers >= ARGC(expected));
+	ck_assert_mem_eq(breakers, expected, sizeof(expected));
+	finish();
+}
+END_TEST
+
 /* ---- the end ---- */
 
 START_TEST(link_destroyed_in_each_state_answers_the_waiting_and_calls_no_owner)
@@ -620,6 +696,8 @@ main(void)
 	    link_reconnect_in_each_state_leads_back_up,
 	    link_reconnect_in_a_long_backoff_shortens_it,
 	    link_lost_after_it_was_up_backs_off_from_the_least_again,
+	    link_server_that_greets_and_hangs_is_tried_less_and_less,
+	    link_breaker_lets_one_probe_through_while_it_is_half_open,
 	    link_destroyed_in_each_state_answers_the_waiting_and_calls_no_owner,
 	    link_destroyed_while_broken_is_clean,
 	};

@@ -1,0 +1,76 @@
+/* What outage.c (the list) and outage_pages.c (working it off) share. Nobody else includes this. */
+#ifndef HC_CORE_OUTAGE_PRIVATE_H
+#define HC_CORE_OUTAGE_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+#include "core/outage.h"
+#include "core/outage_log.h"
+
+struct hc_outage_node {
+	struct hc_outage_node *next;          /* in its slot */
+	TAILQ_ENTRY(hc_outage_node) in_order; /* among the values, or among those that went; the oldest first */
+	uint64_t hash;
+	uint64_t mark; /* when it was changed last: a page settles only what it saw */
+	struct hc_outage_since since;
+	uint32_t epoch;         /* that the value counts as of */
+	int64_t at_ms;          /* wall clock, when it came onto the list */
+	struct hc_entry *entry; /* owned, as is base; NULL: it went */
+	struct hc_entry *base;
+	int64_t expire_ms;
+	enum hc_outage_doubt doubt;
+	unsigned tries;
+	size_t len;
+	char key[];
+};
+
+TAILQ_HEAD(hc_outage_nodes, hc_outage_node);
+
+struct hc_outage_model {
+	uint32_t id;
+	uint64_t mark;
+	int64_t at_ms;
+};
+
+struct hc_outage {
+	struct hc_models *models;  /* not owned; constant */
+	struct hc_outage_log *log; /* the same; NULL: no files */
+	_Atomic uint64_t count;    /* keys, models, and all as one; written under the lock */
+	pthread_mutex_t lock;      /* all that follows */
+	uint64_t marks;            /* the last one given */
+	struct hc_outage_node **slots;
+	size_t n_slots; /* power of two */
+	size_t n_keys;
+	uint64_t bytes;
+	struct hc_outage_nodes values, gone;
+	struct hc_outage_model *cleared;
+	size_t n_cleared, cap_cleared;
+	bool all;
+	uint64_t all_mark;
+	int64_t all_at_ms;
+};
+
+/* All under the lock. */
+struct hc_outage_node **hc_outage_slot(struct hc_outage *outage, struct hc_key key);
+struct hc_outage_model *hc_outage_model(struct hc_outage *outage, uint32_t id);
+/* The node's value and base go; it becomes one that went. */
+void hc_outage_drop_value(struct hc_outage *outage, struct hc_outage_node *node);
+void hc_outage_drop_base(struct hc_outage *outage, struct hc_outage_node *node);
+void hc_outage_remove(struct hc_outage *outage, struct hc_outage_node **at);
+void hc_outage_remove_model(struct hc_outage *outage, struct hc_outage_model *model);
+/* After any change: the count; an empty list needs no file. */
+void hc_outage_recount(struct hc_outage *outage);
+/* The node is told to the log as it is. */
+void hc_outage_log_node(struct hc_outage *outage, const struct hc_outage_node *node);
+void hc_outage_log_type(struct hc_outage *outage, enum hc_outage_record_type type, struct hc_slice key);
+/* The value counts no more: its model was cleared since, or its time is over. */
+bool hc_outage_is_stale(const struct hc_outage *outage, const struct hc_outage_node *node, int64_t now_ms);
+
+static inline struct hc_slice
+hc_outage_node_key(const struct hc_outage_node *node)
+{
+	return hc_slice(node->key, node->len);
+}
+
+#endif
