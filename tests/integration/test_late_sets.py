@@ -3,7 +3,7 @@ had been; the next SET of the key brings what was computed for that miss."""
 
 import pytest
 
-from fleet import start_fleet
+from fleet import PREFIX, start_fleet
 from harcad_harness import wait_until
 
 
@@ -144,3 +144,20 @@ def test_P4_while_the_upstream_is_down(make_harcad, redis_server):
         assert conn.command("SET", "k", "stale", "MODEL", "m") == "OK"
         assert conn.command("GET", "k") is None
         assert late_sets(node) == 1
+
+def test_P4_late_while_the_upstream_is_down_it_is_no_value_to_make_up_for(make_harcad, make_redis):
+    redis = make_redis()
+    node, = start_fleet(make_harcad, redis, 1)
+    with node.raw() as conn:
+        assert conn.command("GET", "k") is None
+        assert conn.command("CLEAR", "MODEL", "m") == "OK"
+        redis.stop()
+        node.wait_info(upstream_state="down")
+        assert conn.command("SET", "k", "stale", "MODEL", "m") == "OK"
+        assert conn.command("GET", "k") is None
+        redis.start()
+        node.wait_info(upstream_state="up", event_link="up", queued_writes=0)
+        assert conn.command("GET", "k") is None
+        with redis.client() as client:
+            assert not client.exists(PREFIX + b"k")
+    assert late_sets(node) == 1
