@@ -464,8 +464,8 @@ hc_outage_find(struct hc_outage *outage, struct hc_key key, int64_t now_ms, stru
 	pthread_mutex_lock(&outage->lock);
 	const struct hc_outage_node *node = *hc_outage_slot(outage, key);
 	bool has = outage->all || node != NULL;
-	if (node != NULL && node->entry != NULL && !hc_outage_is_stale(outage, node, now_ms) &&
-	    hc_entry_expire_ms(node->entry) > now_ms) {
+	if (node != NULL && node->entry != NULL && node->doubt != HC_OUTAGE_CONTESTED &&
+	    !hc_outage_is_stale(outage, node, now_ms) && hc_entry_expire_ms(node->entry) > now_ms) {
 		*entry = node->entry;
 		hc_entry_ref(*entry);
 	}

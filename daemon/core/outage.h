@@ -83,7 +83,7 @@ void hc_outage_forget_key(struct hc_outage *outage, struct hc_key key);
 /* The upstream's copy is not to be believed. */
 bool hc_outage_has_key(struct hc_outage *outage, struct hc_key key);
 bool hc_outage_has_model(struct hc_outage *outage, uint32_t model);
-/* The same; and *entry is its value, with a reference, or NULL: it has none (any more). */
+/* The same; and *entry is its value, with a reference, or NULL: it has none (any more), or another may have a newer. */
 bool hc_outage_find(struct hc_outage *outage, struct hc_key key, int64_t now_ms, struct hc_entry **entry);
 /* What the upstream knows of the key may be outdated: that, or a model is here, whose keys nobody knows by name. */
 bool hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key);

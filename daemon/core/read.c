@@ -41,6 +41,11 @@ look_in_outage(struct hc_core_worker *worker, struct hc_key key, struct hc_entry
 	if (core->fleet == NULL || hc_outage_empty(core->outage) ||
 	    !hc_outage_find(core->outage, key, worker->now_ms, entry))
 		return false;
+	/* One that is on its way to the upstream is newer, and not known to be there yet. */
+	if (*entry != NULL && hc_store_writing(core->store, key)) {
+		hc_entry_unref(*entry);
+		*entry = NULL;
+	}
 	*status = *entry != NULL ? HC_OK : HC_MISS;
 	return true;
 }

@@ -671,6 +671,25 @@ def test_p1_an_event_of_what_was_shown_already_does_not_bring_it_back(redis_serv
         assert conn.command("GET", "k") == b"mine"
 
 
+def test_p1_what_is_queued_is_not_read_behind_a_newer_write(proxy, node):
+    """The worker's link is back and the one that works the queue off is not."""
+    with node.raw() as conn:
+        cut_off(proxy, node)
+        assert conn.command("SET", "k", "queued") == "OK"
+        proxy.hold("control")
+        proxy.accept()
+        node.wait_info(upstream_state="up")
+        assert conn.command("GET", "k") == b"queued"
+        conn.send(conn.encode("SET", "k", "newer") + conn.encode("GET", "k"))
+        assert conn.read_reply() == "OK"
+        assert conn.read_reply() in (b"newer", None)
+        assert conn.command("GET", "k") == b"newer"
+        proxy.let_go()
+        in_step(node)
+        node.wait_info(queued_writes=0)
+        assert conn.command("GET", "k") == b"newer"
+
+
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_p5_the_queue_outlives_the_daemon(redis_server, proxy, node, make_harcad, how):
     sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)

@@ -363,8 +363,13 @@ class Judge:
         ill = [w for w in self.windows if writer.daemon in w.daemons or w.forgets]
         since = self._ill_since(ill, writer.sent)
         if any(w.forgets and w.since <= replay.at and (w.until is None or w.until >= since) for w in ill):
-            return [c for c in changes if c.pos < replay.pos][-1:]
+            return [c for c in changes if c.pos < replay.pos and self._is_there(c, replay)]
         return changes
+
+    def _is_there(self, change, later):
+        """Still, just before that later change of its key."""
+        end = self.timeline.ended_by(change)
+        return end.pos >= later.pos and (change.expires is None or change.expires > later.at)
 
     @staticmethod
     def _is_replay(writer, change):

@@ -157,9 +157,9 @@ class Timeline:
         self.had(pos, self._at, key, words[2], expires, self._caller)
 
     def _on_mset(self, pos, words):
-        for name, stored in zip(words[1::2], words[2::2]):
+        for name, value in zip(words[1::2], words[2::2]):
             if (key := self._key(name)) is not None:
-                self.had(pos, self._at, key, stored, None, self._caller)
+                self.had(pos, self._at, key, value, None, self._caller)
 
     def _on_pexpire(self, _, words):
         key = self._key(words[1])
