@@ -230,7 +230,7 @@ may_start(const struct hc_command_worker *worker, const struct hc_session *sessi
 	if (session->n_pending == 0)
 		return true;
 	/* A read that waits for a file would be shown what was written behind it. */
-	if (command != NULL && (command->flags & HC_CMD_WRITE) && hc_core_loads(worker->core))
+	if (command != NULL && (command->flags & HC_CMD_WRITE) && hc_core_reads_files(worker->core))
 		return false;
 	/* What it asks may hold as much memory as what it is answered. */
 	return command != NULL && (command->flags & HC_CMD_PIPE) && !session->barrier && !session->multi.active &&

@@ -188,6 +188,9 @@ bool hc_core_in_file(struct hc_core_worker *worker, struct hc_key key);
 bool hc_core_loads(const struct hc_core_worker *worker);
 bool hc_core_in_file_only(struct hc_core_worker *worker, struct hc_key key);
 
+/* Whether a read under way on this thread may yet be answered with what is written from now on: it waits for a file. */
+bool hc_core_reads_files(const struct hc_core_worker *worker);
+
 /* ---- writes ---- */
 
 /*

@@ -78,6 +78,12 @@ hc_core_loads(const struct hc_core_worker *worker)
 }
 
 bool
+hc_core_reads_files(const struct hc_core_worker *worker)
+{
+	return worker->file_reads > 0 || hc_core_loads(worker);
+}
+
+bool
 hc_core_in_file_only(struct hc_core_worker *worker, struct hc_key key)
 {
 	struct hc_entry *entry;

@@ -19,6 +19,7 @@ import pytest
 
 from failing_disk import FailingDisk
 from file_tier import fill, loaded, tier_dir, value
+from fleet import in_step
 from harcad_harness import SLOW, Harcad, wait_until
 
 QUICK = {"file.retry": "200ms", "file.max_bytes": "64M"}
@@ -509,6 +510,27 @@ def test_disk_that_hangs_in_reads_keeps_only_those_reads_waiting(make_harcad, di
         assert reader.finish() < STALL_S
         disk.heal()
         assert [conn.read_reply() for conn in conns] == [value("k", i) for i in range(20)]
+
+
+@pytest.mark.parametrize("mode", ["embedded", "fleet"])
+def test_read_that_waits_for_a_disk_is_not_shown_what_is_written_behind_it(make_harcad, make_redis, disk, mode):
+    settings = {**QUICK, "memory.max_bytes": "2M", "file.write": "through"}
+    harcad = make_harcad(settings, upstream=make_redis() if mode == "fleet" else None, env=disk.env)
+    if mode == "fleet":
+        in_step(harcad)
+    fill(harcad, "k", 1500)
+    in_file = [i for i in range(100) if dict(zip(*[iter(harcad.client().execute_command("EXPLAIN", f"k:{i}"))] * 2))[b"tier"] == b"file"]
+    disk.fail("read_cached", errno.EAGAIN)
+    disk.delay("read", 600_000)
+    with harcad.raw() as conn:
+        commands = [command for i in in_file for command in (("GET", f"k:{i}"), ("SET", f"k:{i}", "new"), ("GET", f"k:{i}"))]
+        conn.send(b"".join(conn.encode(*command) for command in commands))
+        wait_until(lambda: disk.calls("read") > 0, message="it waits for the disk")
+        assert is_silent(conn, 0.1)
+        disk.heal()
+        for i in in_file:
+            assert [conn.read_reply() for _ in range(3)] == [value("k", i), "OK", b"new"]
+    assert in_file
 
 
 # ---- what a power cut may cost ----
