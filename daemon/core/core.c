@@ -111,7 +111,7 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 	if (status == HC_OK && core->fleet != NULL)
 		status = create_belief(core);
 	if (status == HC_OK && core->fleet != NULL)
-		status = hc_outage_restore_all(core, why, why_cap);
+		status = hc_outage_restore_all(core);
 	if (status == HC_OK && core->fleet != NULL)
 		status = hc_sweep_create(core, &core->sweep);
 	if (status == HC_OK)
@@ -132,13 +132,13 @@ hc_core_destroy(struct hc_core *core)
 	if (core == NULL)
 		return;
 	hc_warm_destroy(core->warm);
+	hc_outage_restore_fini(core); /* while the directory is ours */
 	hc_doubt_settle(core->doubt);
 	hc_tier_destroy(core->tier, atomic_load(&core->end_by_ms));
 	hc_doubt_destroy(core->doubt);
 	hc_saved_destroy(core->saved);
 	if (core->fleet != NULL)
 		hc_url_fini(&core->url);
-	hc_outage_restore_fini(core);
 	hc_outage_destroy(core->outage);
 	hc_sweep_destroy(core->sweep);
 	hc_fleet_destroy(core->fleet);

@@ -220,8 +220,11 @@ enum hc_status hc_script_result(const redisReply *reply, size_t op, struct hc_sc
 uint32_t hc_script_incarnation(const redisReply *reply);
 
 /* outage_restore.c */
-/* What an earlier life of this daemon's left behind, from the files; from now on the list is kept there. */
-enum hc_status hc_outage_restore_all(struct hc_core *core, char *why, size_t why_cap);
+/*
+ * What an earlier life of this daemon's left behind, from the files; from now on the list is kept there. A file that
+ * cannot be read or written is a warning: HC_OK, or HC_NOMEM.
+ */
+enum hc_status hc_outage_restore_all(struct hc_core *core);
 /* From where on the fleet's changes are to be heard of for that; life 0: there is nothing of that kind. */
 struct hc_outage_since hc_outage_earlier_since(const struct hc_core *core);
 void hc_outage_restore_fini(struct hc_core *core);

@@ -311,19 +311,29 @@ take_base(struct hc_outage *outage, struct hc_outage_node *node, bool was_there,
 		node->doubt = HC_OUTAGE_SURE; /* this is younger than what another wrote */
 }
 
+/* What the values would take with that one in place of what its key has. */
+static uint64_t
+bytes_with(const struct hc_outage *outage, const struct hc_outage_node *present, const struct hc_outage_value *value)
+{
+	uint64_t bytes = outage->bytes + bytes_of(value->entry);
+
+	return present != NULL ? bytes - bytes_of(present->entry) : bytes + bytes_of(value->base);
+}
+
 enum hc_status
 hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc_outage_value *value,
     const struct hc_outage_limits *max)
 {
-	uint64_t more = bytes_of(value->entry) + bytes_of(value->base);
 	struct hc_outage_node *node;
+	enum hc_status status = HC_LIMIT;
 
 	pthread_mutex_lock(&outage->lock);
-	bool was_there = *hc_outage_slot(outage, key) != NULL;
-	enum hc_status status = outage->bytes + more > max->bytes ? HC_LIMIT : node_for(outage, key, max->keys, &node);
+	const struct hc_outage_node *present = *hc_outage_slot(outage, key);
+	if (bytes_with(outage, present, value) <= max->bytes)
+		status = node_for(outage, key, max->keys, &node);
 	if (status == HC_OK) {
 		put_value(outage, node, value->entry);
-		take_base(outage, node, was_there, value);
+		take_base(outage, node, present != NULL, value);
 		node->expire_ms = value->expire_ms;
 		node->since = value->since;
 		node->epoch = hc_entry_epoch(value->entry);
@@ -342,6 +352,7 @@ hc_outage_add_key(struct hc_outage *outage, struct hc_key key, uint64_t max)
 	enum hc_status status = node_for(outage, key, max, &node);
 	if (status == HC_OK) {
 		hc_outage_drop_value(outage, node);
+		node->doubt = HC_OUTAGE_SURE;
 		changed(outage, node);
 	}
 	pthread_mutex_unlock(&outage->lock);
@@ -488,8 +499,11 @@ void
 hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 {
 	pthread_mutex_lock(&outage->lock);
-	struct hc_outage_node *node = *hc_outage_slot(outage, key);
-	if (node != NULL && node->entry != NULL && seq > node->since.heard) {
+	struct hc_outage_node **at = hc_outage_slot(outage, key), *node = *at;
+	if (node != NULL && node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
+		hc_outage_remove(outage, at); /* see hc_outage_own() */
+		hc_outage_recount(outage);
+	} else if (node != NULL && node->entry != NULL && seq > node->since.heard) {
 		node->doubt = HC_OUTAGE_CONTESTED;
 		/* After another start nothing would be known of the base. */
 		hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
@@ -505,7 +519,7 @@ hc_outage_own(struct hc_outage *outage, struct hc_key key)
 	if (node != NULL && node->entry != NULL) {
 		hc_outage_drop_base(outage, node);
 		if (node->doubt == HC_OUTAGE_CONTESTED) {
-			node->doubt = HC_OUTAGE_SURE;
+			hc_outage_drop_value(outage, node);
 			hc_outage_log_node(outage, node);
 		}
 	}

@@ -13,10 +13,12 @@
  * events, live or replayed, so it is known for each key when the list is worked off (see outage_replay.c for what may
  * happen after that):
  *
- *     event of a sibling, younger than the change ─→ CONTESTED: written only if the upstream has the base still; else
- * off the list, what the sibling wrote stays own event after that                        ─→ SURE: an older change of
- * ours, whose answer was lost, has replaced it the upstream is another, or events are lost ─→ UNSURE: written if it has
- * the base still, or nothing at all; else the key is deleted there
+ *     event of a sibling, younger than the change
+ *         → CONTESTED: written only if the upstream has the base still; else off the list, what the sibling wrote stays
+ *     own event after that: an older change of ours, whose answer was lost, has replaced the sibling's
+ *         → it is deleted there, unless another writes the key once more
+ *     the upstream is another, or events are lost
+ *         → UNSURE: written if it has the base still, or nothing at all; else the key is deleted there
  *
  * The base is what this daemon had of the key when it was changed, that is what the upstream had as far as clients were
  * shown. An event that comes late may tell of no more than that.
@@ -107,7 +109,8 @@ void hc_outage_unsure(struct hc_outage *outage);
 enum hc_outage_doubt { HC_OUTAGE_SURE, HC_OUTAGE_CONTESTED, HC_OUTAGE_UNSURE };
 
 enum hc_outage_outcome {
-	HC_OUTAGE_AGAIN,   /* it was not carried out: stays, behind the others */
+	HC_OUTAGE_LATER,   /* it could not be carried out: stays, behind the others */
+	HC_OUTAGE_AGAIN,   /* the same, but not for ever: what others do there is heard of too late each time */
 	HC_OUTAGE_SETTLED, /* the upstream knows, or others know better */
 	HC_OUTAGE_DELETE,  /* it is to be deleted there instead */
 };

@@ -351,10 +351,7 @@ write_down(struct hc_outage_log *log, const struct bytes *bytes, bool emptied)
 static void
 give_up(struct hc_outage_log *log)
 {
-	hc_log(HC_LOG_WARN, "outage_log_failed",
-	    "errno=%d consequence=\"what is written while the upstream is down is lost "
-	    "with the daemon\"",
-	    errno);
+	hc_log(HC_LOG_WARN, "outage_log_failed", "errno=%d consequence=\"%s\"", errno, HC_OUTAGE_LOG_CONSEQUENCE);
 	if (ftruncate(log->fd, 0) != 0)
 		(void)unlink(log->path);
 	log->file_bytes = 0;
@@ -416,7 +413,7 @@ writer(void *arg)
 	pthread_setname_np(pthread_self(), "outage-log");
 	pthread_mutex_lock(&log->lock);
 	while (true) {
-		if (log->buffer.len > 0 || log->emptied || log->waiters != NULL)
+		if (log->buffer.len > 0 || log->emptied || log->head > hc_outage_log_written(log))
 			write_what_waits(log);
 		else if (log->ending)
 			break;

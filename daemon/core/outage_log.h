@@ -23,6 +23,9 @@
 
 struct hc_outage_log;
 
+/* For the operator, when there is none. */
+#define HC_OUTAGE_LOG_CONSEQUENCE "what is written while the upstream is down is lost with the daemon"
+
 enum hc_outage_record_type {
 	HC_OUTAGE_RECORD_INSTANCE = 1, /* key: who wrote what follows */
 	HC_OUTAGE_RECORD_VALUE,

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "core/outage_private.h"
 
-#define TRIES_MAX 40 /* of a value that the upstream does not take: then its key is deleted there */
+#define TRIES_MAX 40 /* then a value's key is deleted upstream instead */
 
 /* ---- taking ---- */
 
@@ -161,13 +161,14 @@ to_be_deleted(struct hc_outage *outage, struct hc_outage_node *node)
 
 /* Behind the others, which may fare better. */
 static void
-try_again(struct hc_outage *outage, struct hc_outage_node *node)
+try_again(struct hc_outage *outage, struct hc_outage_node *node, bool counts)
 {
 	struct hc_outage_nodes *nodes = node->entry != NULL ? &outage->values : &outage->gone;
 
 	TAILQ_REMOVE(nodes, node, in_order);
 	TAILQ_INSERT_TAIL(nodes, node, in_order);
-	if (++node->tries >= TRIES_MAX && node->entry != NULL)
+	node->tries += counts;
+	if (node->tries >= TRIES_MAX && node->entry != NULL)
 		to_be_deleted(outage, node);
 }
 
@@ -183,8 +184,9 @@ settle_item(struct hc_outage *outage, const struct hc_outage_item *item)
 		return;
 	}
 	switch (item->outcome) {
+	case HC_OUTAGE_LATER:
 	case HC_OUTAGE_AGAIN:
-		try_again(outage, node);
+		try_again(outage, node, item->outcome == HC_OUTAGE_AGAIN);
 		break;
 	case HC_OUTAGE_SETTLED:
 		hc_outage_remove(outage, at);

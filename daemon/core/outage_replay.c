@@ -4,8 +4,10 @@
  * sync->heard.
  *
  *     all, clears, deletes ─→ as they are
- *     values ─→ guard, SET ─→ write.lua ─ a change of that key in the journal since `heard` ─→ hear of it first, then
- * again ├ another has written it (contested, or not the base) ─→ what is there stays └ else ─→ SET
+ *     values ─→ guard, SET ─→ write.lua
+ *        ├ a change of that key is in the journal beyond `heard` ─→ hear of it first, then again
+ *        ├ another has written it (contested, or not the base)   ─→ what is there stays
+ *        └ else                                                  ─→ SET
  *
  * So between what was heard and the SET there is no gap: what came before has been weighed here (outage.h), what came
  * after is seen by the script. The copy that is kept here goes then: from here on it is fetched as any other, and as
@@ -28,7 +30,7 @@ has_settled_any(const struct hc_outage_page *page)
 	bool any = page->all || page->n_models > 0;
 
 	for (size_t i = 0; i < page->n_items && !any; i++)
-		any = page->items[i].outcome != HC_OUTAGE_AGAIN;
+		any = page->items[i].outcome > HC_OUTAGE_AGAIN;
 	return any;
 }
 
@@ -73,7 +75,9 @@ take_new_epochs(struct hc_sync *sync, const redisReply *reply)
 static enum hc_outage_outcome
 outcome_of(struct hc_sync *sync, const struct hc_outage_item *item, const struct hc_script_result *result)
 {
-	if (result->error.ptr != NULL || result->code == HC_SCRIPT_HEAR_FIRST)
+	if (result->error.ptr != NULL)
+		return HC_OUTAGE_LATER; /* it is out of memory, say */
+	if (result->code == HC_SCRIPT_HEAR_FIRST)
 		return HC_OUTAGE_AGAIN;
 	if (item->entry == NULL)
 		return HC_OUTAGE_SETTLED;

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -153,24 +152,34 @@ on_record(void *arg, const struct hc_outage_record *record)
 	return HC_OK;
 }
 
+static enum hc_status
+open_log(struct hc_core *core)
+{
+	enum hc_status status = hc_outage_log_open(hc_tier_dir(core->tier),
+	    core->settings->file_sync == HC_SETTING_SYNC_ALWAYS, on_record, core, &core->outage_log);
+
+	if (status == HC_OK)
+		status =
+		    hc_outage_log_start(core->outage_log, core->outage, core->models, hc_fleet_instance(core->fleet));
+	return status;
+}
+
 enum hc_status
-hc_outage_restore_all(struct hc_core *core, char *why, size_t why_cap)
+hc_outage_restore_all(struct hc_core *core)
 {
 	if (core->tier == NULL)
 		return HC_OK;
 	core->earlier = hc_calloc(1, sizeof(*core->earlier));
-	if (core->earlier == NULL)
-		return HC_NOMEM;
-	enum hc_status status = hc_outage_log_open(hc_tier_dir(core->tier),
-	    core->settings->file_sync == HC_SETTING_SYNC_ALWAYS, on_record, core, &core->outage_log);
-	if (status == HC_OK)
-		status =
-		    hc_outage_log_start(core->outage_log, core->outage, core->models, hc_fleet_instance(core->fleet));
-	if (status != HC_OK) {
-		snprintf(why, why_cap, "file.dir: the file of queued writes: %s",
-		    status == HC_NOMEM ? "out of memory" : strerror(errno));
-		return status;
+	enum hc_status status = core->earlier != NULL ? open_log(core) : HC_NOMEM;
+	if (status == HC_ERROR) {
+		hc_log(
+		    HC_LOG_WARN, "outage_log_failed", "errno=%d consequence=\"%s\"", errno, HC_OUTAGE_LOG_CONSEQUENCE);
+		hc_outage_log_close(core->outage_log);
+		core->outage_log = NULL;
+		return HC_OK;
 	}
+	if (status != HC_OK)
+		return status;
 	hc_outage_set_log(core->outage, core->outage_log);
 	uint64_t queued = hc_outage_count(core->outage);
 	if (queued == 0)

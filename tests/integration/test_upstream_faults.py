@@ -516,6 +516,7 @@ def test_queue_bytes_bounds_what_is_queued(make_harcad, redis_server):
         taken = replies.count("OK")
         assert 5 <= taken <= 6 and "queue_bytes" in str(replies[-1])
         assert 50000 < node.info()["queued_bytes"] <= 65536
+        assert conn.command("SET", "k2", "w" * 10000) == "OK", "in the place of another"
         assert conn.command("DEL", "k0", "k1") in range(3)
         assert conn.command("SET", "k9", "v" * 10000) == "OK", "there is room again"
         assert conn.command("MGET", "k0", f"k{taken}") == [None, None]
@@ -766,6 +767,47 @@ def test_p5_what_is_queued_is_served_when_memory_has_dropped_it(redis_server, pr
         assert conn.command("MGET", *values) == list(values.values())
         back(proxy, node)
     assert redis_server.client().mget([PREFIX + key.encode() for key in values]) == list(values.values())
+
+
+def test_p5_what_redis_has_no_memory_for_stays_queued(redis_server, proxy, node):
+    upstream = redis_server.client()
+    full = []
+
+    def fill_just_before(direction, data, _):
+        if direction == "up" and b"harca:k\r\n" in data and not full:
+            full.append(upstream.config_set("maxmemory", "1mb"))
+
+    with node.raw() as conn:
+        assert conn.command("SET", "gone", "old") == "OK"
+        cut_off(proxy, node)
+        assert conn.command("SET", "k", "v" * 1000) == "OK"
+        assert conn.command("DEL", "gone") in (0, 1)
+        proxy.on_data = fill_just_before
+        proxy.accept()
+        in_step(node)
+        wait_until(lambda: full)
+        node.wait_info(queued_writes=1)
+        assert conn.command("GET", "k") == b"v" * 1000
+        upstream.config_set("maxmemory", "0")
+        node.wait_info(queued_writes=0)
+        assert conn.command("GET", "k") == b"v" * 1000
+    assert upstream.get(PREFIX + b"k") == b"v" * 1000
+    assert upstream.get(PREFIX + b"gone") is None
+
+
+def test_p5_without_its_file_the_queue_is_in_memory_and_the_log_says_so(redis_server, proxy, node):
+    node.stop()
+    path = os.path.join(node.dir, ".cache/harcad/outage.log")
+    os.unlink(path)
+    os.mkdir(path)
+    node.start()
+    in_step(node)
+    assert "outage_log_failed" in node.log()
+    with node.raw() as conn:
+        cut_off(proxy, node)
+        assert conn.command("SET", "k", "v") == "OK"
+        back(proxy, node)
+    assert redis_server.client().get(PREFIX + b"k") == b"v"
 
 
 def test_p5_a_file_of_the_queue_that_a_kill_has_cut_is_used_up_to_there(redis_server, proxy, node):

@@ -460,7 +460,7 @@ class Judge:
     def _is_hit(self, op):
         """Whether the daemon had that value all the time, so that there was nobody to ask."""
         first = self.first_shown.get((op.daemon, op.seen))
-        if op.verb != "get" or op.together > 1 or first is None or not op.follows(first):
+        if op.verb != "get" or op.together > 1 or first is None or not op.follows(first) or first.life != op.life:
             return False
         return not any(other.sent <= op.done and (other.done is None or other.done >= op.sent)
                        for other in self.changing[op.daemon, op.key])

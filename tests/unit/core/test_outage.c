@@ -403,7 +403,14 @@ START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 	must_be(outage, "mine", "base", HC_OUTAGE_SURE);
 	hc_outage_contest(outage, key_str("k"), 6);
 	must_be(outage, "mine", "base", HC_OUTAGE_CONTESTED);
-	hc_outage_own(outage, key_str("k")); /* an older change of ours has replaced it */
+	hc_outage_own(outage, key_str("k")); /* an older change of ours has replaced that */
+	struct hc_outage_page page = page_of_one(outage, 1);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	hc_outage_contest(outage, key_str("k"), 7); /* … and theirs this */
+	must(hc_outage_empty(outage));
+	note(outage, "mine", HC_MODEL_DEFAULT, "base", false);
+	hc_outage_own(outage, key_str("k"));
 	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
 	hc_outage_contest(outage, key_str("k"), 7);
 	note(outage, "younger", HC_MODEL_DEFAULT, "theirs", false);

@@ -5,6 +5,8 @@
 #include "core/outage_log.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../store/support.h"
@@ -240,6 +242,43 @@ START_TEST(outage_log_waiting_ends_when_it_is_written_or_given_up)
 }
 END_TEST
 
+/* The system's limit stands for a full disk. */
+static void
+limit_files(rlim_t bytes)
+{
+	const struct rlimit limit = {bytes, RLIM_INFINITY};
+
+	must(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+START_TEST(outage_log_that_cannot_be_written_tells_nothing_rather_than_half)
+{
+	struct hc_outage_log *log;
+
+	signal(SIGXFSZ, SIG_IGN);
+	log = start_log();
+	add_value("one", 100, 1);
+	wait_written(log);
+	limit_files(1000);
+	add_value("two", 2000, 2);
+	wait_written(log);
+	must(file_bytes() == 0);
+	add_value("three", 10, 3);
+	wait_written(log);
+	must(file_bytes() == 0);
+	/* With nothing left to tell it is worth another try. */
+	limit_files(RLIM_INFINITY);
+	hc_outage_forget_key(outage, key_str("one"));
+	hc_outage_forget_key(outage, key_str("two"));
+	hc_outage_forget_key(outage, key_str("three"));
+	add_value("four", 10, 4);
+	hc_outage_set_log(outage, NULL);
+	hc_outage_log_close(log);
+	hc_outage_log_close(open_log());
+	ck_assert_str_eq(told, "2 four default 10 0 7777 4;");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -254,6 +293,7 @@ main(void)
 	tcase_add_test(tcase, outage_log_is_empty_once_the_list_is);
 	tcase_add_test(tcase, outage_log_that_has_grown_is_written_anew_from_the_list);
 	tcase_add_test(tcase, outage_log_waiting_ends_when_it_is_written_or_given_up);
+	tcase_add_test(tcase, outage_log_that_cannot_be_written_tells_nothing_rather_than_half);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
 }
