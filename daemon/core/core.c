@@ -9,10 +9,17 @@
 #include "base/mem.h"
 #include "core/internal.h"
 
-#define SWEEP_INTERVAL_MS 100
+/*
+ * The sweep comes in steps so short that who shares its processor, or waits for a lock it has, does not notice: to
+ * reclaim what nobody misses it takes a twentieth of a core at most, to be within memory.max_bytes again half of one.
+ */
+#define SWEEP_STEP_US 500
+#define SWEEP_OVER_US 500     /* from one step to the next, while more memory is taken than may be … */
+#define SWEEP_STEP_MS 10      /* … while much is reclaimed … */
+#define SWEEP_INTERVAL_MS 100 /* … and while little is */
+#define PROBE_INTERVAL_MS 500 /* while something has expired, but little was found */
 #define REST_INTERVAL_MS 1000 /* while nothing happens */
 #define REST_BYTES 65536      /* by which the process may grow or shrink meanwhile */
-#define SWEEP_BUDGET_US 5000  /* a twentieth of a core at most */
 
 static enum hc_status
 fail(char *why, size_t cap, const char *what, enum hc_status status)
@@ -149,17 +156,22 @@ hc_core_destroy(struct hc_core *core)
 }
 
 /*
- * Keeps what the process has grown by within memory.max_bytes, whatever the allocator makes of it. Returns whether that
- * is to be watched.
+ * Keeps what the process has grown by within memory.max_bytes, whatever the allocator makes of it; looks once in
+ * SWEEP_INTERVAL_MS at most. Returns whether that is to be watched.
  */
 static bool
 fit_process(struct hc_core *core)
 {
+	int64_t now_ms = hc_clock_mono_ms();
+
+	if (now_ms < core->fit_next_ms)
+		return true;
 	size_t resident = hc_mem_resident(), before = core->resident_before;
 	size_t grown = resident > core->resident_at_start ? resident - core->resident_at_start : 0;
 
 	if (!core->settings->memory_enabled || resident == 0)
 		return false;
+	core->fit_next_ms = now_ms + SWEEP_INTERVAL_MS - SWEEP_STEP_MS;
 	core->resident_before = resident;
 	bool fits = hc_store_fit_process(core->store, grown);
 	return !fits || resident + REST_BYTES < before || before + REST_BYTES < resident;
@@ -171,15 +183,27 @@ rest_ms(struct hc_core *core, int64_t now_ms)
 {
 	int64_t soonest_ms = hc_store_soonest_expiry_ms(core->store);
 
-	if (soonest_ms <= now_ms || soonest_ms >= now_ms + REST_INTERVAL_MS)
+	if (soonest_ms <= now_ms)
+		return PROBE_INTERVAL_MS;
+	if (soonest_ms >= now_ms + REST_INTERVAL_MS)
 		return REST_INTERVAL_MS;
 	return soonest_ms > now_ms + SWEEP_INTERVAL_MS ? soonest_ms - now_ms + 1 : SWEEP_INTERVAL_MS;
 }
 
-static int
-schedule_sweep(struct hc_core *core, int64_t in_ms)
+static int64_t
+pause_us(struct hc_core *core, int64_t now_ms, enum hc_sweep left, bool busy)
 {
-	struct timeval interval = {in_ms / 1000, (in_ms % 1000) * 1000};
+	if (left == HC_SWEEP_OVER)
+		return SWEEP_OVER_US;
+	if (left == HC_SWEEP_MORE)
+		return SWEEP_STEP_MS * 1000;
+	return (busy ? SWEEP_INTERVAL_MS : rest_ms(core, now_ms)) * 1000;
+}
+
+static int
+schedule_sweep(struct hc_core *core, int64_t in_us)
+{
+	struct timeval interval = {in_us / 1000000, in_us % 1000000};
 
 	return event_add(core->sweep_timer, &interval);
 }
@@ -193,9 +217,9 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	bool busy = fit_process(core);
-	busy = hc_store_sweep(core->store, now_ms, SWEEP_BUDGET_US) || busy;
+	enum hc_sweep left = hc_store_sweep(core->store, now_ms, SWEEP_STEP_US);
 	hc_tier_kick(core->tier);
-	(void)schedule_sweep(core, busy ? SWEEP_INTERVAL_MS : rest_ms(core, now_ms));
+	(void)schedule_sweep(core, pause_us(core, now_ms, left, busy));
 }
 
 enum hc_status
@@ -203,7 +227,7 @@ hc_core_start(struct hc_core *core, struct event_base *base, struct hc_stats *st
 {
 	core->base = base;
 	core->sweep_timer = event_new(base, -1, 0, on_sweep, core);
-	if (core->sweep_timer == NULL || schedule_sweep(core, SWEEP_INTERVAL_MS) != 0)
+	if (core->sweep_timer == NULL || schedule_sweep(core, SWEEP_INTERVAL_MS * 1000) != 0)
 		return HC_NOMEM;
 	if (core->fleet != NULL)
 		return hc_sync_create(core, base, stats);
@@ -233,7 +257,7 @@ hc_core_apply_settings(struct hc_core *core)
 		hc_store_set_limit(core->store, (uint64_t)core->settings->memory_max_bytes);
 	hc_store_set_weigh_bytes(core->store, core->settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES);
 	if (core->sweep_timer != NULL)
-		(void)schedule_sweep(core, SWEEP_INTERVAL_MS); /* a lowered limit is the sweep's to reach */
+		(void)schedule_sweep(core, SWEEP_OVER_US); /* a lowered limit is the sweep's to reach */
 	if (core->sync != NULL)
 		hc_sync_apply_settings(core);
 }

@@ -237,6 +237,7 @@ struct hc_scan {
 	void (*done)(void *arg);
 	void *arg;
 	struct hc_core_worker *worker;
+	struct hc_store_counting counting;
 	bool match_upstream;  /* or else here */
 	uint64_t match_steps; /* what matching may still cost: see hc_glob_within() */
 	char upstream_cursor[24];

@@ -75,6 +75,7 @@ struct hc_core {
 	/* main thread only: what the process takes without the store, and took at the last sweep */
 	size_t resident_at_start;
 	size_t resident_before;
+	int64_t fit_next_ms; /* monotonic: when it looks again */
 	struct event_base *base;
 	struct hc_saved_state last_state; /* when sync was destroyed */
 };

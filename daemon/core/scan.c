@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "core/scan.h"
@@ -69,6 +70,10 @@ step_of(const struct hc_scan *scan, size_t most)
 /* ---- embedded ---- */
 
 #define STORE_STEP_MAX 10000
+#define TURN_US 1000 /* for which a long walk keeps the worker from others */
+
+/* At once would be before anything else is looked at. */
+const struct timeval hc_scan_next_turn = {0, 1};
 
 bool
 hc_scan_takes_strings(const struct hc_scan *scan)
@@ -100,18 +105,64 @@ hc_scan_memory(struct hc_scan *scan)
 	while (scan->to_the_end && scan->status == HC_OK && scan->next != 0);
 }
 
+/* A step of the walk. Returns whether there is more. */
+static bool
+walk_some(struct hc_scan *scan)
+{
+	if (!scan->count_only) {
+		scan_memory_some(scan);
+		return scan->to_the_end && scan->status == HC_OK && scan->next != 0;
+	}
+	bool more = hc_store_count_on(scan->worker->core->store, &scan->counting, scan->worker->now_ms);
+	scan->n = scan->counting.n;
+	return more;
+}
+
+/* For a turn; but within a transaction nobody else gets any. Returns whether there is more. */
+static bool
+walk_for_a_turn(struct hc_scan *scan)
+{
+	int64_t end_us = hc_clock_mono_us() + TURN_US;
+	bool more;
+
+	do
+		more = walk_some(scan);
+	while (more && (hc_store_is_exclusive(scan->worker->core->store) || hc_clock_mono_us() < end_us));
+	return more;
+}
+
+static void
+walk_on(evutil_socket_t fd, short what, void *arg)
+{
+	struct hc_scan *scan = arg;
+
+	(void)fd;
+	(void)what;
+	hc_core_tick(scan->worker);
+	while (walk_for_a_turn(scan)) {
+		if (event_base_once(scan->worker->base, -1, EV_TIMEOUT, walk_on, scan, &hc_scan_next_turn) == 0)
+			return;
+	}
+	scan->done(scan->arg);
+}
+
+enum hc_status
+hc_scan_memory_in_turns(struct hc_scan *scan)
+{
+	while (walk_for_a_turn(scan)) {
+		if (event_base_once(scan->worker->base, -1, EV_TIMEOUT, walk_on, scan, &hc_scan_next_turn) == 0)
+			return HC_PENDING;
+	}
+	return HC_OK;
+}
+
 static enum hc_status
 scan_here(struct hc_scan *scan)
 {
 	if (scan->worker->core->tier != NULL)
 		return scan->count_only ? hc_scan_count_with_files(scan) : hc_scan_with_files(scan);
-	if (scan->count_only) {
-		scan->n = hc_store_count(scan->worker->core->store, scan->worker->now_ms);
-		return HC_OK;
-	}
 	scan->next = scan->cursor;
-	hc_scan_memory(scan);
-	return HC_OK;
+	return hc_scan_memory_in_turns(scan);
 }
 
 /* ---- fleet ---- */

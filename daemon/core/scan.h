@@ -17,5 +17,9 @@ void hc_scan_memory(struct hc_scan *scan);
 /* The same in memory and files; and how many keys they have. HC_PENDING: `done` will be called; else HC_OK. */
 enum hc_status hc_scan_with_files(struct hc_scan *scan);
 enum hc_status hc_scan_count_with_files(struct hc_scan *scan);
+/* Walks in memory, or counts it, in turns with the worker's other clients; the same. */
+enum hc_status hc_scan_memory_in_turns(struct hc_scan *scan);
+/* In how much time the next turn is. */
+extern const struct timeval hc_scan_next_turn;
 
 #endif

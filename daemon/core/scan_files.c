@@ -156,10 +156,10 @@ static void collect_some(evutil_socket_t fd, short what, void *arg);
 static enum hc_status
 give_turn(struct step *step)
 {
-	static const struct timeval at_once = {0, 0};
 
-	return event_base_once(step->worker->base, -1, EV_TIMEOUT, collect_some, step, &at_once) == 0 ? HC_OK
-												      : HC_NOMEM;
+	return event_base_once(step->worker->base, -1, EV_TIMEOUT, collect_some, step, &hc_scan_next_turn) == 0
+		   ? HC_OK
+		   : HC_NOMEM;
 }
 
 static void
@@ -238,7 +238,6 @@ hc_scan_with_files(struct hc_scan *scan)
 static void
 count_some(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct timeval at_once = {0, 0};
 	struct hc_scan *scan = arg;
 	struct hc_core_worker *worker = scan->worker;
 	struct hc_file *file = hc_tier_file(worker->core->tier);
@@ -254,7 +253,7 @@ count_some(evutil_socket_t fd, short what, void *arg)
 	}
 	hc_entry_list_fini(&list);
 	if (scan->status == HC_OK && scan->next != 0 &&
-	    event_base_once(worker->base, -1, EV_TIMEOUT, count_some, scan, &at_once) == 0)
+	    event_base_once(worker->base, -1, EV_TIMEOUT, count_some, scan, &hc_scan_next_turn) == 0)
 		return;
 	scan->done(scan->arg);
 }
@@ -270,7 +269,6 @@ all_is_filed(struct hc_core *core, const struct hc_file_stats *stats)
 enum hc_status
 hc_scan_count_with_files(struct hc_scan *scan)
 {
-	static const struct timeval at_once = {0, 0};
 	struct hc_core_worker *worker = scan->worker;
 	struct hc_file_stats stats;
 
@@ -278,10 +276,10 @@ hc_scan_count_with_files(struct hc_scan *scan)
 	scan->n = stats.items;
 	scan->next = 0;
 	if (stats.items == 0)
-		scan->n = hc_store_count(worker->core->store, worker->now_ms);
-	if (stats.items == 0 || all_is_filed(worker->core, &stats))
+		return hc_scan_memory_in_turns(scan);
+	if (all_is_filed(worker->core, &stats))
 		return HC_OK;
-	if (event_base_once(worker->base, -1, EV_TIMEOUT, count_some, scan, &at_once) == 0)
+	if (event_base_once(worker->base, -1, EV_TIMEOUT, count_some, scan, &hc_scan_next_turn) == 0)
 		return HC_PENDING;
 	scan->status = HC_NOMEM;
 	return HC_OK;

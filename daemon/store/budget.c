@@ -8,12 +8,12 @@
 #include "store/shard.h"
 #include "store/slab.h"
 
-#define IDLE_SHARE 8                 /* this part of the budget at most is left to what lies idle in slabs … */
-#define HOLES_LEFT 32                /* … and this part of it as holes that are not closed */
-#define TURN ((uint64_t)64 << 10)    /* bytes a thread evicts from one look at the slabs to the next */
-#define TURN_WORK ((size_t)8 * TURN) /* units of work of closing holes meanwhile */
+#define IDLE_SHARE 12 /* this part of the budget at most is left to what lies idle in slabs … */
+#define HOLES_LEFT 32 /* … and this part of it as holes that are not closed */
+#define TURN_WORK ((size_t)8 * HC_BUDGET_TURN) /* units of work of closing holes meanwhile */
 #define TRIM_CALLS 20 /* of hc_store_fit_process(), from one return of free pages to the next, at least */
-#define EXTRA 64      /* evictions an insertion does beyond what it needs for itself */
+#define EXTRA 8       /* evictions an insertion does beyond what it needs for itself: the rest is the sweep's */
+#define STEP 32       /* evictions in a step of upkeep */
 
 /* ---- memory that is taken, but not by entries ---- */
 
@@ -24,22 +24,35 @@ lesser(uint64_t a, uint64_t b)
 }
 
 /*
- * What lies idle in slabs is taken off the budget, up to a part of it: evicting more makes more holes,
- * at first. Some holes are left for those of their size to come.
+ * How much of them is left: where sizes differ much, what comes finds a hole of its size only among
+ * many, and costs system calls otherwise; where they do not, any hole will do.
  */
-static void
-fit_idle(struct hc_store *store, size_t work)
+static uint64_t
+holes_left(struct hc_store *store, const struct hc_slab_usage *usage, uint64_t max)
+{
+	uint64_t before = atomic_exchange_explicit(&store->taken_bytes, usage->taken, memory_order_relaxed);
+
+	return usage->taken - before > HC_BUDGET_TURN / 4 ? max / HOLES_LEFT : 0;
+}
+
+/*
+ * What lies idle in slabs is taken off the budget, up to a part of it: evicting more makes more holes,
+ * at first. So when it is too much, holes are closed. Returns whether that brought much, and it still
+ * is more than is taken off.
+ */
+static bool
+fit_idle(struct hc_store *store)
 {
 	uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
-	uint64_t bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed);
-	uint64_t reserved = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
+	uint64_t most = max / IDLE_SHARE, gained = 0;
 	struct hc_slab_usage usage;
 
 	hc_slab_usage(&usage);
-	uint64_t idle = usage.resident - usage.live;
-	if (bytes + reserved + idle > max && usage.holes > max / HOLES_LEFT)
-		hc_compact(store, work);
-	atomic_store_explicit(&store->idle_bytes, lesser(idle, max / IDLE_SHARE), memory_order_relaxed);
+	uint64_t idle = usage.resident - usage.live, left = holes_left(store, &usage, max);
+	if (hc_budget_taken(store) + idle > max && usage.holes > left)
+		gained = hc_compact(store, TURN_WORK, usage.holes - left);
+	atomic_store_explicit(&store->idle_bytes, lesser(idle, most), memory_order_relaxed);
+	return gained >= HC_BUDGET_TURN && idle > most;
 }
 
 /* What is evicted gives its pages back only by and by: so the part set apart changes in small steps. */
@@ -58,11 +71,11 @@ hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes)
 	uint64_t before = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
 	struct hc_slab_usage usage;
 
-	fit_idle(store, TURN_WORK);
+	(void)fit_idle(store);
 	hc_slab_usage(&usage);
 	uint64_t known = atomic_load_explicit(&store->bytes, memory_order_relaxed) + usage.resident - usage.live;
 	uint64_t beside = grown_bytes > known + HC_PROCESS_SLACK ? grown_bytes - known - HC_PROCESS_SLACK : 0;
-	if (beside > 0 && ++store->untrimmed >= TRIM_CALLS) {
+	if (++store->untrimmed >= TRIM_CALLS && beside > before) {
 		store->untrimmed = 0;
 		hc_mem_trim();
 	}
@@ -71,14 +84,18 @@ hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes)
 	return reserved == before;
 }
 
-/* Returns whether it evicted one, and adds its bytes to *freed. */
+/* Up to `n`, while the budget is exceeded. Returns whether it evicted any, and adds their bytes to *freed. */
 static bool
-evict_from(struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep, uint64_t *freed)
+evict_from(struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep, unsigned n, uint64_t *freed)
 {
 	struct hc_garbage garbage = {0};
+	size_t bytes = 0, more = 0;
 
 	hc_shard_lock(store, shard);
-	size_t bytes = hc_shard_evict(store, shard, keep, &garbage);
+	do {
+		more = hc_shard_evict(store, shard, keep, &garbage);
+		bytes += more;
+	} while (--n > 0 && more > 0 && hc_budget_exceeded(store));
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
 	*freed += bytes;
@@ -106,12 +123,14 @@ choose_shard(struct hc_store *store, uint32_t home)
 	return home;
 }
 
-/* One from any shard. */
+/* Up to `n` from the shard that has the best to offer, or from any. */
 static bool
-evict_any(struct hc_store *store, struct hc_entry *keep, uint64_t *freed)
+evict_some(struct hc_store *store, uint32_t home, struct hc_entry *keep, unsigned n, uint64_t *freed)
 {
+	if (evict_from(store, &store->shards[choose_shard(store, home)], keep, n, freed))
+		return true;
 	for (uint32_t i = 0; i < store->nshards; i++) {
-		if (evict_from(store, &store->shards[i], keep, freed))
+		if (evict_from(store, &store->shards[i], keep, n, freed))
 			return true;
 	}
 	return false;
@@ -124,27 +143,31 @@ hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struc
 	uint64_t freed = 0;
 	unsigned evicted = 0;
 
+	/* What has gone into a hole may not have to drive out anything; what has not, may have to. */
+	if (turned >= HC_BUDGET_TURN || hc_slab_grown >= HC_BUDGET_TURN) {
+		turned = 0;
+		hc_slab_grown = 0;
+		(void)fit_idle(store);
+	}
 	while (hc_budget_exceeded(store) && (freed < own_bytes || evicted < EXTRA)) {
-		if (!evict_from(store, &store->shards[choose_shard(store, home)], keep, &freed) &&
-		    !evict_any(store, keep, &freed))
+		if (!evict_some(store, home, keep, 1, &freed))
 			break;
 		evicted++;
 	}
 	turned += freed > own_bytes ? freed : own_bytes;
-	if (turned >= TURN) {
-		turned = 0;
-		fit_idle(store, TURN_WORK);
-	}
 }
 
+/*
+ * First what is over the budget goes, then the holes it leaves are closed: what goes need not be moved. Several from
+ * one shard, since there is much to go: the next one is at hand then.
+ */
 bool
 hc_budget_step(struct hc_store *store)
 {
-	uint64_t freed = 0;
+	uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed), freed = 0;
 	uint32_t home = atomic_load_explicit(&store->evict_next, memory_order_relaxed) & (store->nshards - 1);
 
-	if (!hc_budget_exceeded(store))
-		return false;
-	return evict_from(store, &store->shards[choose_shard(store, home)], NULL, &freed) ||
-	       evict_any(store, NULL, &freed);
+	if (hc_budget_exceeded(store) && evict_some(store, home, NULL, STEP, &freed))
+		return true;
+	return atomic_load_explicit(&store->idle_bytes, memory_order_relaxed) >= max / IDLE_SHARE && fit_idle(store);
 }

@@ -70,15 +70,16 @@ move(void *from, void *to, void *arg)
 	return moved;
 }
 
-void
-hc_compact(struct hc_store *store, size_t work)
+uint64_t
+hc_compact(struct hc_store *store, size_t work, uint64_t goal)
 {
 	const struct hc_slab_mover mover = {pin, move, store};
 	struct hc_slab_compaction compaction = {0};
 
-	for (size_t done = 0, step; done < work; done += step) {
+	for (size_t done = 0, step; done < work && compaction.gained < goal; done += step) {
 		step = hc_slab_compact(&compaction, &mover);
 		if (step == 0)
 			break;
 	}
+	return compaction.gained;
 }

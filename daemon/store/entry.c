@@ -44,6 +44,7 @@ write_extras(struct hc_entry *entry, unsigned extras, struct hc_entry_lengths le
 }
 
 static_assert(offsetof(struct hc_entry, data) == 24, "a byte more here is eight more for each entry");
+static_assert(offsetof(struct hc_entry, data) == HC_BUCKET_ENTRY_LEN, "so much is fetched ahead");
 
 /* As most are. */
 static bool

@@ -12,6 +12,7 @@
 #define SMALL_SHARE 10u   /* small may have this part of its class: one tenth */
 #define MOVES 64u         /* entries sent round in a search before one goes, however hot */
 #define SEARCH_GROUPS 32u /* groups of buckets looked at in a search for an entry without item */
+#define AHEAD 4u          /* items by which buckets are fetched before their turn; entries, half as many */
 #define STALE_MIN 64u     /* stale items that are not worth cleaning up */
 
 struct hc_evict_chunk {
@@ -347,16 +348,39 @@ search_oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
 	}
 }
 
-/* The next items' turn comes soon: the bucket of the one after the next is fetched, and the entry of the next. */
+/* The hash of the n-th item from here on, of this chunk or of the next. */
+static inline __attribute__((always_inline)) bool
+item_ahead(const struct hc_evict_chunk *chunk, unsigned n, uint32_t *hash)
+{
+	unsigned at = chunk->first + n;
+
+	if (at >= chunk->end) {
+		at -= chunk->end;
+		chunk = chunk->next;
+		if (chunk == NULL || (at += chunk->first) >= chunk->end)
+			return false;
+	}
+	*hash = chunk->hashes[at];
+	return true;
+}
+
+/*
+ * The next items' turn comes soon: the next chunk is fetched, then the buckets of the next items, then their entries
+ * and where the ghost will remember them.
+ */
 static inline __attribute__((always_inline)) void
 look_ahead(const struct hc_evict *evict, const struct hc_evict_chunk *chunk)
 {
-	const struct hc_table *table = evict->table;
+	uint32_t hash;
 
-	if (chunk->first + 1 < chunk->end)
-		hc_table_prefetch_slot(table, chunk->hashes[chunk->first + 1]);
-	if (chunk->first < chunk->end)
-		hc_table_prefetch_entry(table, chunk->hashes[chunk->first]);
+	if (chunk->next != NULL && chunk->first + AHEAD * 2 >= chunk->end)
+		__builtin_prefetch(chunk->next);
+	if (item_ahead(chunk, AHEAD, &hash))
+		hc_table_prefetch_slot(evict->table, hash);
+	if (item_ahead(chunk, AHEAD / 2 - 1, &hash)) {
+		hc_table_prefetch_entry(evict->table, hash);
+		hc_ghost_prefetch(&evict->ghost, hash);
+	}
 }
 
 static struct hc_entry *

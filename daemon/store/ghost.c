@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "store/ghost.h"
 
-#define WAYS 4u
+#define WAYS HC_GHOST_WAYS
 #define TICK_BITS 14
 #define TICKS (1u << TICK_BITS)
 #define CAPACITY_TICKS 1024u

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define HC_GHOST_WAYS 4u
+
 struct hc_ghost {
 	uint32_t *slots; /* NULL until the first is remembered */
 	uint32_t mask;   /* sets - 1 */
@@ -27,6 +29,15 @@ void hc_ghost_set_capacity(struct hc_ghost *ghost, uint64_t bytes);
 void hc_ghost_add(struct hc_ghost *ghost, uint64_t hash, size_t size, uint64_t entries);
 /* Whether it is remembered; from then on no more. */
 bool hc_ghost_take(struct hc_ghost *ghost, uint64_t hash);
+
+/* The set comes from the lowest bits. Inlined in any case: gcc leaves out calls of a function that only prefetches. */
+static inline __attribute__((always_inline)) void
+hc_ghost_prefetch(const struct hc_ghost *ghost, uint32_t hash)
+{
+	if (ghost->slots != NULL)
+		__builtin_prefetch(&ghost->slots[(hash & ghost->mask) * HC_GHOST_WAYS]);
+}
+
 size_t hc_ghost_bytes(const struct hc_ghost *ghost);
 
 #endif

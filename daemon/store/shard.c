@@ -300,16 +300,6 @@ hc_shard_evict(struct hc_store *store, struct hc_shard *shard, struct hc_entry *
 	return freed;
 }
 
-static void
-free_segments(void *segments)
-{
-	while (segments != NULL) {
-		void *next = *(void **)segments;
-		hc_free(segments);
-		segments = next;
-	}
-}
-
 /* Under exclusive use the locks stay held: what there is to free is kept until they are given back.
  */
 static void
@@ -342,6 +332,6 @@ hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage)
 		hc_entry_free(entry);
 		entry = next;
 	}
-	free_segments(garbage->segments);
+	hc_table_free(garbage->segments);
 	*garbage = (struct hc_garbage){0};
 }

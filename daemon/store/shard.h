@@ -18,6 +18,7 @@
 #include "base/lock.h"
 #include "store/belief.h"
 #include "store/evict.h"
+#include "store/slab.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -75,6 +76,7 @@ struct hc_store {
 	 * in the allocator's slabs */
 	_Atomic uint64_t reserved_bytes;
 	_Atomic uint64_t idle_bytes;
+	_Atomic uint64_t taken_bytes;       /* by the slabs, ever, when that was looked at last */
 	_Atomic uint64_t untold_max;        /* bytes that a shard keeps to itself at most */
 	bool versions;                      /* constant after creation */
 	const struct hc_store_below *below; /* or NULL; constant once there are entries */
@@ -91,6 +93,7 @@ struct hc_store {
 	uint32_t sweep_floor;
 	uint64_t sweep_cursor;
 	uint32_t sweep_shard;
+	bool sweep_settles; /* that shard's walk is over, its table and queues catch up */
 	/* the thread's that calls hc_store_fit_process(): how often since it gave back free pages */
 	unsigned untrimmed;
 	/* the thread's that has the store to itself */
@@ -314,20 +317,28 @@ hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage)
 		hc_garbage_free_all(store, garbage);
 }
 
-/* Evicts some entries from the next shard in turn. Returns false when the budget holds or nothing
- * is left. */
+/* Evicts some entries, or closes some holes. Returns false when the budget holds, or nothing is left to gain. */
 bool hc_budget_step(struct hc_store *store);
 
-/* Counts all that shards may keep to themselves as taken: what is over the budget is always told. */
+/* Of the budget, beside what lies idle. Counts all that shards may keep to themselves: what is over it is always told.
+ */
+static inline uint64_t
+hc_budget_taken(const struct hc_store *store)
+{
+	return atomic_load_explicit(&store->bytes, memory_order_relaxed) +
+	       atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed) +
+	       store->nshards * atomic_load_explicit(&store->untold_max, memory_order_relaxed);
+}
+
 static inline bool
 hc_budget_exceeded(const struct hc_store *store)
 {
-	return atomic_load_explicit(&store->bytes, memory_order_relaxed) +
-		   atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed) +
-		   atomic_load_explicit(&store->idle_bytes, memory_order_relaxed) +
-		   store->nshards * atomic_load_explicit(&store->untold_max, memory_order_relaxed) >
+	return hc_budget_taken(store) + atomic_load_explicit(&store->idle_bytes, memory_order_relaxed) >
 	       atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
 }
+
+/* Bytes that a thread evicts, or finds new memory for, from one look at the slabs to the next. */
+#define HC_BUDGET_TURN ((uint64_t)64 << 10)
 
 /*
  * Evicts until the budget holds, beginning with the shard `home`, sparing `keep`; but stops once
@@ -339,15 +350,15 @@ void hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, 
 static inline void
 hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep)
 {
-	if (__builtin_expect(hc_budget_exceeded(store), 0))
+	if (__builtin_expect(hc_budget_exceeded(store) || hc_slab_grown >= HC_BUDGET_TURN, 0))
 		hc_budget_evict(store, home, own_bytes, keep);
 }
 
 /*
  * Closes holes that have come about in the allocator's slabs, for `work` units (hc_slab_compact()) or
- * until the budget has room for what they take.
+ * until `goal` bytes of memory are given back. Returns how many were, about.
  */
-void hc_compact(struct hc_store *store, size_t work);
+uint64_t hc_compact(struct hc_store *store, size_t work, uint64_t goal);
 /* Reclaims everything that is forgotten or cleared, before it returns. */
 void hc_store_purge(struct hc_store *store);
 /* belief.c: of a store in which nothing is yet. */

@@ -15,6 +15,7 @@ struct hc_slab_class hc_slab_classes[HC_SLAB_CLASSES];
 _Atomic uint64_t hc_slab_known[HC_SLAB_KNOWN];
 /* Bytes of blocks in use that their sizes do not need: they were holes of larger ones. */
 static _Atomic uint64_t excess;
+_Thread_local uint64_t hc_slab_grown;
 
 #ifdef HC_SLAB_SANITIZED
 static bool use_slabs;
@@ -86,6 +87,14 @@ count(_Atomic uint64_t *counter, uint64_t delta)
 	/* One writer at a time. */
 	atomic_store_explicit(
 	    counter, atomic_load_explicit(counter, memory_order_relaxed) + delta, memory_order_relaxed);
+}
+
+static void
+take_memory(struct hc_slab_class *class, size_t bytes)
+{
+	count(&class->touched, bytes);
+	count(&class->taken, bytes);
+	hc_slab_grown += bytes;
 }
 
 static void
@@ -210,7 +219,10 @@ set_hollow(struct hc_slab_class *class, struct hc_slab *slab, unsigned hollow)
 		return;
 	size_t before = hollow_bytes(class, slab->hollow), after = hollow_bytes(class, hollow);
 	long holes = __builtin_popcount(hollow) - __builtin_popcount(slab->hollow);
-	count(&class->touched, before - after);
+	if (before > after)
+		take_memory(class, before - after);
+	else
+		count(&class->touched, before - after);
 	count(&class->lost, (uint64_t)(holes * (long)class->len) + before - after);
 	slab->hollow = (uint16_t)hollow;
 }
@@ -307,7 +319,7 @@ take_next(struct hc_slab_class *class, struct hc_slab *slab)
 
 	if (bytes > slab->touched) {
 		bytes = whole_pages(bytes);
-		count(&class->touched, bytes - slab->touched);
+		take_memory(class, bytes - slab->touched);
 		slab->touched = (uint32_t)bytes;
 	}
 	return slab->end++;
@@ -321,7 +333,9 @@ hc_slab_take_block(struct hc_slab_class *class, struct hc_slab *slab)
 	slab->used++;
 	count(&class->used, class->len);
 	relist(class, slab);
-	return slab->blocks + (size_t)at * class->len;
+	char *block = slab->blocks + (size_t)at * class->len;
+	hc_slab_unpoison(block, class->len); /* from here on compaction may look at it */
+	return block;
 }
 
 /* The last block was freed: the holes before it are none any more. */
@@ -431,6 +445,15 @@ take_new(struct hc_slab_class *class, size_t len)
 	return block;
 }
 
+/* What is left of the block. */
+static void
+poison_rest(char *block, size_t size)
+{
+	const struct hc_slab *slab = hc_region_header(block);
+
+	hc_slab_poison(block + size, slab->class->len - size);
+}
+
 void *
 hc_slab_alloc(size_t size)
 {
@@ -445,7 +468,7 @@ hc_slab_alloc(size_t size)
 	if (block == NULL)
 		block = take_new(class, block_len(size));
 	if (block != NULL)
-		hc_slab_unpoison(block, size);
+		poison_rest(block, size);
 	return block;
 }
 
@@ -455,8 +478,8 @@ hc_slab_free_block(void *ptr, size_t tail_max)
 	struct hc_slab *slab = hc_region_header(ptr);
 	struct hc_slab_class *class = slab->class;
 
-	hc_slab_poison(ptr, class->len);
 	hc_lock_acquire(&class->lock);
+	hc_slab_poison(ptr, class->len);
 	put_block(class, slab, ptr);
 	bool unneeded = take_out_unneeded(class, slab);
 	if (!unneeded && slab->touched > (size_t)slab->end * class->len + tail_max)
@@ -510,6 +533,7 @@ hc_slab_usage(struct hc_slab_usage *out)
 			usage.live += used;
 			usage.resident += used + hc_slab_idle(class);
 			usage.holes += hc_slab_holes(class);
+			usage.taken += atomic_load_explicit(&class->taken, memory_order_relaxed);
 		}
 	}
 	uint64_t more = atomic_load_explicit(&excess, memory_order_relaxed);

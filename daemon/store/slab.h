@@ -40,9 +40,12 @@ struct hc_slab_usage {
 	uint64_t resident; /* bytes of memory taken */
 	uint64_t live;     /* of them, the footprints of blocks that are in use */
 	uint64_t holes;    /* of the others, what compaction can gain, about */
+	uint64_t taken;    /* bytes of memory that were ever taken: how much since, is what found no hole */
 };
 
 void hc_slab_usage(struct hc_slab_usage *out);
+/* Bytes of memory that this thread's blocks have taken, found no hole; the caller's to set back. */
+extern _Thread_local uint64_t hc_slab_grown;
 
 /* ---- compaction ---- */
 
@@ -67,6 +70,7 @@ struct hc_slab_compaction {
 	struct hc_slab_class *class;                    /* the one at work */
 	size_t left;                                    /* work until another is looked for */
 	unsigned refused;                               /* moves in it that came to nothing */
+	uint64_t gained;                                /* bytes of memory given back so far, about */
 };
 
 /*

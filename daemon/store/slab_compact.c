@@ -93,7 +93,6 @@ move_block(struct hc_slab_compaction *compaction, const struct hc_slab_mover *mo
 {
 	struct hc_slab_class *class = compaction->class;
 
-	hc_slab_unpoison(to, class->len);
 	bool moved = mover->move(from, to, mover->arg);
 	if (!moved)
 		compaction->refused++;
@@ -143,7 +142,10 @@ hc_slab_compact(struct hc_slab_compaction *compaction, const struct hc_slab_move
 		}
 		if (compaction->class == NULL)
 			return 0;
+		uint64_t before = atomic_load_explicit(&compaction->class->touched, memory_order_relaxed);
 		size_t work = step(compaction, mover);
+		uint64_t after = atomic_load_explicit(&compaction->class->touched, memory_order_relaxed);
+		compaction->gained += before > after ? before - after : 0;
 		if (work > 0) {
 			compaction->left -= work < compaction->left ? work : compaction->left;
 			return work;

@@ -99,6 +99,7 @@ struct hc_slab_class {
 	uint32_t per_block;       /* HC_SLAB_FULLNESSES * 2^16 / blocks */
 	_Atomic uint64_t used;    /* bytes of blocks; written under the lock, as is the next */
 	_Atomic uint64_t touched; /* bytes in memory */
+	_Atomic uint64_t taken;   /* the same, ever: never less */
 	_Atomic uint64_t lost;    /* of these, in headers and in parts of pages: about what compaction cannot gain */
 };
 

@@ -477,15 +477,29 @@ enum hc_status hc_store_scan(
 /* Gives the references back and frees the array. */
 void hc_entry_list_fini(struct hc_entry_list *list);
 
-/* Valid entries. Exact when nothing is waiting to be reclaimed, else counted by walking. */
+/* Valid entries. Known when nothing is waiting to be reclaimed, else counted by walking, which may take long. */
 uint64_t hc_store_count(struct hc_store *store, int64_t now_ms);
+/* The same in steps of less than a millisecond, for who has others to serve; {0} to begin with. */
+struct hc_store_counting {
+	uint64_t n; /* so far */
+	uint64_t place;
+	uint32_t shard;
+};
+/* False: that was the last. */
+bool hc_store_count_on(struct hc_store *store, struct hc_store_counting *counting, int64_t now_ms);
+
+/* What a sweep has left to do. */
+enum hc_sweep {
+	HC_SWEEP_DONE, /* little */
+	HC_SWEEP_MORE, /* another call is worth while: much of what it met was not valid */
+	HC_SWEEP_OVER, /* the same, soon: more memory is taken than the budget allows */
+};
 
 /*
- * Reclaims what is not valid, for about `budget_us` of the thread's time on a processor, or a fifth of that
- * when little is found. One thread at a time. Returns true when it stopped for the time and another call is worth while
- * at once.
+ * Evicts down to the budget, then reclaims what is not valid, for about `budget_us` of the thread's time on a
+ * processor. One thread at a time.
  */
-bool hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
+enum hc_sweep hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
 /* Wall ms before which nothing expires, HC_NO_EXPIRY when nothing does; it may be long past. */
 int64_t hc_store_soonest_expiry_ms(struct hc_store *store);
 

@@ -92,10 +92,30 @@ go_on(struct hc_table *table, struct hc_bucket *bucket)
 
 /* ---- life ---- */
 
+/* All zeros. */
 static struct hc_bucket *
 new_segment(void)
 {
-	return hc_calloc_aligned(sizeof(struct hc_bucket), HC_TABLE_SEGMENT * sizeof(struct hc_bucket));
+	void *header = hc_mem_faulty() ? NULL : hc_region_take();
+
+	return header != NULL ? (struct hc_bucket *)(void *)hc_region_slot(header) : NULL;
+}
+
+static void
+free_segment(struct hc_bucket *segment)
+{
+	if (segment != NULL)
+		hc_region_give(hc_region_header(segment), HC_REGION_SLOT);
+}
+
+void
+hc_table_free(void *segments)
+{
+	while (segments != NULL) {
+		void *next = *(void **)segments;
+		free_segment(segments);
+		segments = next;
+	}
 }
 
 enum hc_status
@@ -107,7 +127,7 @@ hc_table_init(struct hc_table *table)
 		return HC_NOMEM;
 	table->segments[0] = new_segment();
 	if (table->segments[0] == NULL || !reserve_spare(table, 1)) {
-		hc_free(table->segments[0]);
+		free_segment(table->segments[0]);
 		hc_free(table->segments);
 		return HC_NOMEM;
 	}
@@ -123,7 +143,7 @@ hc_table_fini(struct hc_table *table)
 		free_more(hc_bucket_more(hc_table_bucket(table, i)));
 	free_more(table->spare);
 	for (uint32_t i = 0; i < table->nsegments; i++)
-		hc_free(table->segments[i]);
+		free_segment(table->segments[i]);
 	hc_free(table->segments);
 }
 
@@ -378,6 +398,17 @@ shrink(struct hc_table *table)
 	return enough;
 }
 
+/* Takes the whole pages from a bucket on out of memory, up to `end`, in its segment or at the end of it. */
+static void
+purge(const struct hc_table *table, uint32_t from, uint32_t end)
+{
+	size_t page = hc_region_page();
+	char *first = (char *)hc_table_bucket(table, from);
+	char *last = first + (end - from) * sizeof(struct hc_bucket);
+
+	hc_region_purge(first + (-(uintptr_t)first & (page - 1)), last);
+}
+
 /* Nothing is in it: all segments but the first, linked by their first words. */
 static void *
 start_anew(struct hc_table *table)
@@ -393,31 +424,44 @@ start_anew(struct hc_table *table)
 	table->wide = 2;
 	table->split = 0;
 	count_buckets(table);
+	purge(table, table->buckets, HC_TABLE_SEGMENT);
 	return segments;
+}
+
+/* The last bucket has gone. Returns its segment, when it was the last in it. */
+static void *
+trim(struct hc_table *table)
+{
+	size_t page = hc_region_page(), in_page = table->buckets * sizeof(struct hc_bucket) & (page - 1);
+
+	if ((table->buckets & (HC_TABLE_SEGMENT - 1)) == 0) {
+		struct hc_bucket *segment = table->segments[--table->nsegments];
+		memset(segment, 0, sizeof(*segment));
+		return segment;
+	}
+	if (in_page == 0)
+		purge(table, table->buckets, table->buckets + (uint32_t)(page / sizeof(struct hc_bucket)));
+	return NULL;
 }
 
 void *
 hc_table_adapt(struct hc_table *table, unsigned steps)
 {
-	if (table->count == 0 && table->nmore == 0 && steps > 0)
+	void *segments = NULL;
+
+	if (table->count == 0 && table->nmore == 0 && steps > 0 && !hc_table_fits(table))
 		return start_anew(table);
-	for (; steps > 0; steps--) {
+	for (; steps > 0 && segments == NULL && !hc_table_fits(table); steps--) {
 		if (table->count > table->grow_above) {
 			if (!grow(table))
 				break;
-		} else if (table->count < table->shrink_below) {
+		} else {
 			if (!shrink(table))
 				break;
-			if ((table->buckets & (HC_TABLE_SEGMENT - 1)) == 0) {
-				struct hc_bucket *segment = table->segments[--table->nsegments];
-				memset(segment, 0, sizeof(*segment));
-				return segment;
-			}
-		} else {
-			break;
+			segments = trim(table);
 		}
 	}
-	return NULL;
+	return segments;
 }
 
 /* ---- walking ---- */
@@ -452,9 +496,9 @@ hc_table_walk_next(const struct hc_table *table, uint64_t cursor)
 size_t
 hc_table_bytes(const struct hc_table *table)
 {
-	size_t bytes = hc_mem_footprint(table->segments);
+	size_t page = hc_region_page(), bytes = table->buckets * sizeof(struct hc_bucket);
 
-	for (uint32_t i = 0; i < table->nsegments; i++)
-		bytes += hc_mem_footprint(table->segments[i]);
-	return bytes + (table->nspare + table->nmore) * (sizeof(struct hc_bucket) + 2 * sizeof(void *));
+	bytes = (bytes + page - 1) & ~(page - 1);
+	return hc_mem_footprint(table->segments) + bytes +
+	       (table->nspare + table->nmore) * (sizeof(struct hc_bucket) + 2 * sizeof(void *));
 }

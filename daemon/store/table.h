@@ -1,9 +1,10 @@
 /*
  * A shard's hash table: buckets of one cache line each (bucket.h), which come and go one at a time
  * (linear hashing), so that no operation ever rehashes more than a few of them, and no second table
- * is ever needed. Buckets live in segments of fixed size.
+ * is ever needed. Buckets live in segments, each a slot of address space (region.h) of which the pages
+ * in use are in memory.
  *
- *     segments[] ── [64 buckets] ── tags and addresses of entries ──(more than nine)── bucket ── …
+ *     segments[] ── [4096 buckets] ── tags and addresses of entries ──(more than nine)── bucket ── …
  *
  * There are mask + 1 groups; a hash belongs to group `hash & mask`. A group has `wide` buckets, or
  * one more when it is below `split`; it grows from two to three to four, and when all have four,
@@ -31,11 +32,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "store/bucket.h"
+#include "store/region.h"
 #include "store/store.h"
 
-#define HC_TABLE_SEGMENT_BITS 6
+#define HC_TABLE_SEGMENT_BITS 12
 #define HC_TABLE_SEGMENT (1u << HC_TABLE_SEGMENT_BITS)
 #define HC_TABLE_MIN_GROUPS 4u
+static_assert(HC_TABLE_SEGMENT * sizeof(struct hc_bucket) == HC_REGION_SLOT, "that is where they are");
 #define HC_TABLE_GROUP_MAX 4u /* buckets */
 
 /* What an entry is charged for its place: mostly that, up to eighteen while the table is about to shrink. */
@@ -197,10 +200,12 @@ void hc_table_remove(struct hc_table *table, const struct hc_place *place);
 /*
  * Brings the number of buckets nearer to what the entries need, by `steps` buckets at most: one for
  * each insertion or removal keeps up; an empty table is the smallest at once. Returns segments that
- * are not used any more, linked by their first words, for the caller to hc_free(), or NULL: then it
- * is done, or has used up its steps. Without memory it does not change; buckets are followed by more.
+ * are not used any more, for the caller to give to hc_table_free(), or NULL: then it is done, or has
+ * used up its steps. Without memory it does not change; buckets are followed by more.
  */
 void *hc_table_adapt(struct hc_table *table, unsigned steps);
+/* Segments linked by their first words. Any thread, outside of the shard's lock. */
+void hc_table_free(void *segments);
 
 static inline bool
 hc_table_fits(const struct hc_table *table)

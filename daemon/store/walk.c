@@ -12,8 +12,8 @@
 #define UPKEEP 256    /* … and by upkeep, which reads ahead */
 #define SPARSE 20     /* a scan that finds little looks at up to so many times as many places */
 #define LIST_MIN 16   /* items of a list, to begin with */
-#define WORTHWHILE 10 /* the sweep goes on when more than one in so many entries was reclaimed, … */
-#define PROBE 5       /* … else it stops after this part of its time: one fifth */
+#define WORTHWHILE 10 /* the sweep is to go on when more than one in so many entries was reclaimed */
+#define COUNTED 4096  /* places looked at in one step of a count: some tenths of a millisecond */
 #define ADAPT 64      /* buckets added or removed in one hold, and chunks of queues, when a shard's walk is over */
 
 /* What is seen of one shard in one hold of its lock. */
@@ -215,6 +215,48 @@ hc_entry_list_fini(struct hc_entry_list *list)
 
 /* ---- count ---- */
 
+/* One hold of a lock. */
+static size_t
+count_some(struct hc_store *store, struct hc_store_counting *counting, int64_t now_ms)
+{
+	struct view view = {.store = store, .shard = &store->shards[counting->shard], .now_ms = now_ms};
+
+	/* Was nothing cleared since the sweep's last whole walk began, only expiry can have made entries invalid. */
+	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_acquire) == hc_store_changes(store);
+	hc_shard_lock(store, view.shard);
+	if (counting->place == 0 && clean && view.shard->soonest_ms > now_ms) {
+		view.valid = view.shard->table.count;
+		view.places = 1;
+	} else {
+		see_some(&view, &counting->place, UPKEEP);
+	}
+	hc_shard_unlock(store, view.shard);
+	hc_garbage_free(store, &view.garbage);
+	counting->n += view.valid;
+	if (counting->place == 0)
+		counting->shard++;
+	return view.places;
+}
+
+/* What the walk has reclaimed, the sweep will: it comes by all the same, and lets the tables catch up. */
+bool
+hc_store_count_on(struct hc_store *store, struct hc_store_counting *counting, int64_t now_ms)
+{
+	for (size_t places = 0; counting->shard < store->nshards && places < COUNTED;)
+		places += count_some(store, counting, now_ms);
+	return counting->shard < store->nshards;
+}
+
+uint64_t
+hc_store_count(struct hc_store *store, int64_t now_ms)
+{
+	struct hc_store_counting counting = {0};
+
+	while (hc_store_count_on(store, &counting, now_ms))
+		continue;
+	return counting.n;
+}
+
 /* The table catches up with what the walk has reclaimed. */
 static void
 settle_shard(struct hc_store *store, struct hc_shard *shard)
@@ -230,49 +272,23 @@ settle_shard(struct hc_store *store, struct hc_shard *shard)
 	} while (more);
 }
 
-static uint64_t
-count_by_walking(struct hc_store *store, struct hc_shard *shard, int64_t now_ms)
-{
-	uint64_t n = 0, place = 0;
-
-	do {
-		struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
-		hc_shard_lock(store, shard);
-		see_some(&view, &place, UPKEEP);
-		hc_shard_unlock(store, shard);
-		hc_garbage_free(store, &view.garbage);
-		n += view.valid;
-	} while (place != 0);
-	settle_shard(store, shard);
-	return n;
-}
-
-uint64_t
-hc_store_count(struct hc_store *store, int64_t now_ms)
-{
-	/* Was nothing cleared since the sweep's last whole walk began, only expiry can have made
-	 * entries invalid. */
-	bool clean = atomic_load_explicit(&store->clean_changes, memory_order_acquire) == hc_store_changes(store);
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < store->nshards; i++) {
-		struct hc_shard *shard = &store->shards[i];
-		hc_shard_lock(store, shard);
-		bool counted = clean && shard->soonest_ms > now_ms;
-		uint64_t entries = shard->table.count;
-		hc_shard_unlock(store, shard);
-		n += counted ? entries : count_by_walking(store, shard, now_ms);
-	}
-	return n;
-}
-
 void
 hc_store_purge(struct hc_store *store)
 {
 	uint32_t floor = hc_store_floor(store);
 
-	for (uint32_t i = 0; i < store->nshards; i++)
-		(void)count_by_walking(store, &store->shards[i], 0);
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		uint64_t place = 0;
+		do {
+			struct view view = {.store = store, .shard = shard};
+			hc_shard_lock(store, shard);
+			see_some(&view, &place, UPKEEP);
+			hc_shard_unlock(store, shard);
+			hc_garbage_free(store, &view.garbage);
+		} while (place != 0);
+		settle_shard(store, shard);
+	}
 	atomic_store_explicit(&store->clean_floor, floor, memory_order_release);
 }
 
@@ -300,6 +316,23 @@ sweep_next_shard(struct hc_store *store)
 		atomic_store_explicit(&store->clean_floor, store->sweep_floor, memory_order_release);
 }
 
+/* One hold of a lock. Returns true when it is done. */
+static bool
+sweep_settle(struct hc_store *store)
+{
+	struct hc_shard *shard = &store->shards[store->sweep_shard];
+	struct view view = {.store = store, .shard = shard};
+
+	hc_shard_lock(store, shard);
+	store->sweep_settles = settle_some(&view);
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &view.garbage);
+	if (store->sweep_settles)
+		return false;
+	sweep_next_shard(store);
+	return true;
+}
+
 /* One hold of a lock. Adds to *seen and *reclaimed; returns true at the end of a shard. */
 static bool
 sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaimed)
@@ -307,6 +340,8 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	struct hc_shard *shard = &store->shards[store->sweep_shard];
 	struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
 
+	if (store->sweep_settles)
+		return sweep_settle(store);
 	if (store->sweep_shard == 0 && store->sweep_cursor == 0) {
 		store->sweep_changes = hc_store_changes(store);
 		store->sweep_floor = hc_store_floor(store);
@@ -329,14 +364,11 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	hc_garbage_free(store, &view.garbage);
 	*seen += view.valid + view.reclaimed;
 	*reclaimed += view.reclaimed;
-	if (store->sweep_cursor != 0)
-		return false;
-	settle_shard(store, shard);
-	sweep_next_shard(store);
-	return true;
+	store->sweep_settles = store->sweep_cursor == 0;
+	return false;
 }
 
-bool
+enum hc_sweep
 hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 {
 	int64_t begin_us = hc_clock_cpu_us();
@@ -344,17 +376,16 @@ hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 
 	while (hc_budget_step(store)) {
 		if (hc_clock_cpu_us() - begin_us >= budget_us)
-			return hc_budget_exceeded(store);
+			return HC_SWEEP_OVER;
 	}
 	/* Once round, from where the last call stopped. */
-	for (size_t shards = store->nshards + (store->sweep_cursor != 0); shards > 0;) {
+	for (size_t shards = store->nshards + (store->sweep_cursor != 0 || store->sweep_settles); shards > 0;) {
 		if (sweep_some(store, now_ms, &seen, &reclaimed))
 			shards--;
-		bool worthwhile = reclaimed * WORTHWHILE > seen;
-		if (hc_clock_cpu_us() - begin_us >= (worthwhile ? budget_us : budget_us / PROBE))
-			return worthwhile;
+		if (hc_clock_cpu_us() - begin_us >= budget_us)
+			return reclaimed * WORTHWHILE > seen ? HC_SWEEP_MORE : HC_SWEEP_DONE;
 	}
-	return false;
+	return HC_SWEEP_DONE;
 }
 
 int64_t

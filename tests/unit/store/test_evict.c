@@ -44,7 +44,7 @@ unlink_entry(struct hc_entry *entry)
 {
 	table_remove(entry);
 	hc_evict_remove(&evict, entry);
-	hc_free(hc_table_adapt(&table, 2));
+	hc_table_free(hc_table_adapt(&table, 2));
 }
 
 /* Its hash must be the key's. */
@@ -94,7 +94,7 @@ add(const char *name, size_t value_len)
 
 	table_insert(entry, key);
 	hc_evict_insert(&evict, entry, key.hash, clock_value);
-	hc_free(hc_table_adapt(&table, 2));
+	hc_table_free(hc_table_adapt(&table, 2));
 	return entry;
 }
 
@@ -413,7 +413,7 @@ START_TEST(entries_queued_without_memory_go_too)
 			hc_mem_fail_after(1);
 		hc_evict_insert(&evict, entry, key.hash, 0);
 		hc_mem_fail_after(0);
-		hc_free(hc_table_adapt(&table, 2));
+		hc_table_free(hc_table_adapt(&table, 2));
 	}
 	ck_assert_uint_lt(evict.classes[hc_evict_class(137)][HC_EVICT_SMALL].items, 300);
 	while (evict_one() != NULL)

