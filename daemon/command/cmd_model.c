@@ -90,18 +90,18 @@ hc_cmd_model_list(struct hc_req *req)
 }
 
 static void
-reply_sweep(struct hc_req *req, const struct hc_sweep_status *sweep)
+reply_sweep(struct hc_req *req, const struct hc_sweeper_status *sweep)
 {
 	static const char *const states[] = {
-	    [HC_SWEEP_OFF] = "off",
-	    [HC_SWEEP_IDLE] = "idle",
-	    [HC_SWEEP_WAITING] = "waiting",
-	    [HC_SWEEP_RUNNING] = "running",
+	    [HC_SWEEPER_OFF] = "off",
+	    [HC_SWEEPER_IDLE] = "idle",
+	    [HC_SWEEPER_WAITING] = "waiting",
+	    [HC_SWEEPER_RUNNING] = "running",
 	};
 	uint64_t percent = 100;
 
 	/* The number of keys is from when it began, and so is a part of them only. */
-	if (sweep->state == HC_SWEEP_RUNNING || sweep->state == HC_SWEEP_WAITING)
+	if (sweep->state == HC_SWEEPER_RUNNING || sweep->state == HC_SWEEPER_WAITING)
 		percent = sweep->scanned < sweep->total ? sweep->scanned * 100 / sweep->total : 99;
 	hc_pair_str(req, "sweep", states[sweep->state]);
 	hc_pair_str(req, "sweep_by", sweep->by);
@@ -114,7 +114,7 @@ void
 hc_cmd_model_info(struct hc_req *req)
 {
 	const struct hc_models *models = models_of(req);
-	struct hc_sweep_status sweep;
+	struct hc_sweeper_status sweep;
 	struct hc_model_info info;
 	uint32_t id;
 

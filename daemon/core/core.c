@@ -120,7 +120,7 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 	if (status == HC_OK && core->fleet != NULL)
 		status = hc_outage_restore_all(core);
 	if (status == HC_OK && core->fleet != NULL)
-		status = hc_sweep_create(core, &core->sweep);
+		status = hc_sweeper_create(core, &core->sweeper);
 	if (status == HC_OK)
 		status = hc_warm_create(core, core->tier != NULL ? hc_tier_dir(core->tier) : NULL, &core->warm);
 	if (status != HC_OK)
@@ -147,7 +147,7 @@ hc_core_destroy(struct hc_core *core)
 	if (core->fleet != NULL)
 		hc_url_fini(&core->url);
 	hc_outage_destroy(core->outage);
-	hc_sweep_destroy(core->sweep);
+	hc_sweeper_destroy(core->sweeper);
 	hc_fleet_destroy(core->fleet);
 	hc_late_destroy(core->late);
 	hc_key_models_destroy(core->key_models);
@@ -263,11 +263,11 @@ hc_core_apply_settings(struct hc_core *core)
 }
 
 bool
-hc_core_sweep_status(struct hc_core *core, struct hc_sweep_status *out)
+hc_core_sweep_status(struct hc_core *core, struct hc_sweeper_status *out)
 {
-	if (core->sweep == NULL)
+	if (core->sweeper == NULL)
 		return false;
-	hc_sweep_status(core->sweep, out);
+	hc_sweeper_status(core->sweeper, out);
 	return true;
 }
 

@@ -98,16 +98,16 @@ struct hc_core_status {
 void hc_core_status(struct hc_core *core, struct hc_core_status *out);
 
 /* What becomes of values in the upstream that a clear has made invisible. */
-enum hc_sweep_state { HC_SWEEP_OFF, HC_SWEEP_IDLE, HC_SWEEP_WAITING, HC_SWEEP_RUNNING };
+enum hc_sweeper_state { HC_SWEEPER_OFF, HC_SWEEPER_IDLE, HC_SWEEPER_WAITING, HC_SWEEPER_RUNNING };
 
-struct hc_sweep_status {
-	enum hc_sweep_state state; /* waiting: a pass is to come, and cannot be begun */
-	char by[65];               /* running: the instance that sweeps; else the last one */
-	uint64_t scanned, deleted; /* of this pass, or the last one this daemon knows of */
-	uint64_t total;            /* keys there were when it began */
+struct hc_sweeper_status {
+	enum hc_sweeper_state state; /* waiting: a pass is to come, and cannot be begun */
+	char by[65];                 /* running: the instance that sweeps; else the last one */
+	uint64_t scanned, deleted;   /* of this pass, or the last one this daemon knows of */
+	uint64_t total;              /* keys there were when it began */
 };
 /* False: there is no upstream. */
-bool hc_core_sweep_status(struct hc_core *core, struct hc_sweep_status *out);
+bool hc_core_sweep_status(struct hc_core *core, struct hc_sweeper_status *out);
 
 struct hc_file_stats;
 struct hc_warm_status;

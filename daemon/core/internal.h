@@ -46,7 +46,7 @@ struct hc_core {
 	struct hc_earlier *earlier;       /* the same */
 	struct hc_saved *saved;
 	struct hc_doubt *doubt;
-	struct hc_sweep *sweep;
+	struct hc_sweeper *sweeper;
 	struct hc_sync *sync;
 	struct hc_url url;
 	struct hc_slice prefix;

@@ -20,7 +20,7 @@
 #define KEYS_AT 3 /* EVAL, script, count */
 #define KEYS_HEAD 3
 
-struct hc_sweep {
+struct hc_sweeper {
 	/* constant after create */
 	struct hc_core *core;
 	char lease_key[160], pass_key[160];
@@ -42,13 +42,13 @@ struct hc_sweep {
 	int64_t began_ms;
 
 	struct hc_lock lock;
-	struct hc_sweep_status status; /* under the lock; written by the main thread */
+	struct hc_sweeper_status status; /* under the lock; written by the main thread */
 };
 
 /* ---- what it is doing ---- */
 
 static void
-tell(struct hc_sweep *sweep, const struct hc_sweep_status *status)
+tell(struct hc_sweeper *sweep, const struct hc_sweeper_status *status)
 {
 	hc_lock_acquire(&sweep->lock);
 	sweep->status = *status;
@@ -56,7 +56,7 @@ tell(struct hc_sweep *sweep, const struct hc_sweep_status *status)
 }
 
 static void
-tell_state(struct hc_sweep *sweep, enum hc_sweep_state state)
+tell_state(struct hc_sweeper *sweep, enum hc_sweeper_state state)
 {
 	hc_lock_acquire(&sweep->lock);
 	sweep->status.state = state;
@@ -64,7 +64,7 @@ tell_state(struct hc_sweep *sweep, enum hc_sweep_state state)
 }
 
 static void
-tell_page(struct hc_sweep *sweep, uint64_t deleted)
+tell_page(struct hc_sweeper *sweep, uint64_t deleted)
 {
 	hc_lock_acquire(&sweep->lock);
 	sweep->status.scanned += sweep->page;
@@ -74,7 +74,7 @@ tell_page(struct hc_sweep *sweep, uint64_t deleted)
 }
 
 void
-hc_sweep_status(struct hc_sweep *sweep, struct hc_sweep_status *out)
+hc_sweeper_status(struct hc_sweeper *sweep, struct hc_sweeper_status *out)
 {
 	hc_lock_acquire(&sweep->lock);
 	*out = sweep->status;
@@ -84,13 +84,13 @@ hc_sweep_status(struct hc_sweep *sweep, struct hc_sweep_status *out)
 /* ---- when ---- */
 
 static uint64_t
-rate(const struct hc_sweep *sweep)
+rate(const struct hc_sweeper *sweep)
 {
 	return (uint64_t)sweep->core->settings->upstream_sweep_rate;
 }
 
 static void
-again_in(struct hc_sweep *sweep, int64_t ms)
+again_in(struct hc_sweeper *sweep, int64_t ms)
 {
 	struct timeval in = {ms / 1000, ms % 1000 * 1000};
 
@@ -100,16 +100,16 @@ again_in(struct hc_sweep *sweep, int64_t ms)
 
 /* Neither the lease nor the upstream can be counted on: it is found out anew. */
 static void
-ask_later(struct hc_sweep *sweep)
+ask_later(struct hc_sweeper *sweep)
 {
 	sweep->mine = false;
 	sweep->wanted = true;
-	tell_state(sweep, HC_SWEEP_WAITING);
+	tell_state(sweep, HC_SWEEPER_WAITING);
 	again_in(sweep, RETRY_MS);
 }
 
 void
-hc_sweep_kick(struct hc_sweep *sweep)
+hc_sweeper_kick(struct hc_sweeper *sweep)
 {
 	sweep->wanted = true;
 	if (sweep->timer == NULL || sweep->busy || sweep->mine || event_pending(sweep->timer, EV_TIMEOUT, NULL))
@@ -121,7 +121,7 @@ hc_sweep_kick(struct hc_sweep *sweep)
 
 /* What all calls of it begin with; argc as far as the keys. */
 static size_t
-begin_call(const struct hc_sweep *sweep, struct hc_slice *argv, size_t keys, char *count, size_t count_cap)
+begin_call(const struct hc_sweeper *sweep, struct hc_slice *argv, size_t keys, char *count, size_t count_cap)
 {
 	snprintf(count, count_cap, "%zu", keys + KEYS_HEAD);
 	argv[0] = HC_SLICE("EVAL");
@@ -134,7 +134,7 @@ begin_call(const struct hc_sweep *sweep, struct hc_slice *argv, size_t keys, cha
 }
 
 static size_t
-put_head(const struct hc_sweep *sweep, const char *what, struct hc_slice *args)
+put_head(const struct hc_sweeper *sweep, const char *what, struct hc_slice *args)
 {
 	args[0] = hc_slice_str(what);
 	args[1] = hc_fleet_instance(sweep->core->fleet);
@@ -168,15 +168,15 @@ number_at(const redisReply *reply, size_t i)
 /* ---- a page ---- */
 
 static void
-finished(struct hc_sweep *sweep, bool again)
+finished(struct hc_sweeper *sweep, bool again)
 {
-	struct hc_sweep_status status;
+	struct hc_sweeper_status status;
 
-	hc_sweep_status(sweep, &status);
+	hc_sweeper_status(sweep, &status);
 	hc_log(HC_LOG_INFO, "upstream_swept", "scanned=%" PRIu64 " deleted=%" PRIu64 " took_ms=%" PRId64 " again=%s",
 	    status.scanned, status.deleted, hc_clock_mono_ms() - sweep->began_ms, again ? "yes" : "no");
 	sweep->mine = false;
-	tell_state(sweep, sweep->wanted || again ? HC_SWEEP_WAITING : HC_SWEEP_IDLE);
+	tell_state(sweep, sweep->wanted || again ? HC_SWEEPER_WAITING : HC_SWEEPER_IDLE);
 	if (sweep->wanted || again)
 		again_in(sweep, FIRST_MS);
 }
@@ -184,7 +184,7 @@ finished(struct hc_sweep *sweep, bool again)
 static void
 on_page(void *arg, enum hc_status status, const redisReply *reply)
 {
-	struct hc_sweep *sweep = arg;
+	struct hc_sweeper *sweep = arg;
 
 	sweep->busy = false;
 	const char *what = is_answer(status, reply) ? reply->element[0]->str : "lost";
@@ -205,7 +205,7 @@ on_page(void *arg, enum hc_status status, const redisReply *reply)
 
 /* The model that a raw value under the key belongs to, if it may go with that; else empty. */
 static struct hc_slice
-raw_model(const struct hc_sweep *sweep, struct hc_slice key)
+raw_model(const struct hc_sweeper *sweep, struct hc_slice key)
 {
 	struct hc_core *core = sweep->core;
 	struct hc_slice name;
@@ -222,7 +222,7 @@ raw_model(const struct hc_sweep *sweep, struct hc_slice key)
 }
 
 static bool
-is_applications(const struct hc_sweep *sweep, struct hc_slice key)
+is_applications(const struct hc_sweeper *sweep, struct hc_slice key)
 {
 	struct hc_slice own = HC_SLICE(HC_FLEET_OWN_PREFIX), prefix = sweep->core->prefix;
 
@@ -231,7 +231,7 @@ is_applications(const struct hc_sweep *sweep, struct hc_slice key)
 }
 
 static enum hc_status
-send_page(struct hc_sweep *sweep, const redisReply *keys)
+send_page(struct hc_sweeper *sweep, const redisReply *keys)
 {
 	size_t n = 0, cap = keys->elements;
 	struct hc_slice *argv = hc_calloc(KEYS_AT + KEYS_HEAD + ARGS_HEAD + 2 * cap, sizeof(*argv));
@@ -278,7 +278,7 @@ is_scan_page(const redisReply *reply)
 static void
 on_keys(void *arg, enum hc_status status, const redisReply *reply)
 {
-	struct hc_sweep *sweep = arg;
+	struct hc_sweeper *sweep = arg;
 
 	sweep->busy = false;
 	if (status != HC_OK || !is_scan_page(reply)) {
@@ -294,7 +294,7 @@ on_keys(void *arg, enum hc_status status, const redisReply *reply)
 }
 
 static void
-scan(struct hc_sweep *sweep)
+scan(struct hc_sweeper *sweep)
 {
 	char count[24];
 
@@ -315,10 +315,10 @@ scan(struct hc_sweep *sweep)
 /* ---- the lease ---- */
 
 static void
-taken(struct hc_sweep *sweep, const redisReply *reply)
+taken(struct hc_sweeper *sweep, const redisReply *reply)
 {
-	struct hc_sweep_status status = {
-	    .state = HC_SWEEP_RUNNING,
+	struct hc_sweeper_status status = {
+	    .state = HC_SWEEPER_RUNNING,
 	    .scanned = number_at(reply, 2),
 	    .deleted = number_at(reply, 3),
 	    .total = number_at(reply, 4),
@@ -336,10 +336,10 @@ taken(struct hc_sweep *sweep, const redisReply *reply)
 }
 
 static void
-taken_by_another(struct hc_sweep *sweep, const redisReply *reply)
+taken_by_another(struct hc_sweeper *sweep, const redisReply *reply)
 {
-	struct hc_sweep_status status = {
-	    .state = HC_SWEEP_RUNNING,
+	struct hc_sweeper_status status = {
+	    .state = HC_SWEEPER_RUNNING,
 	    .scanned = number_at(reply, 2),
 	    .deleted = number_at(reply, 3),
 	    .total = number_at(reply, 4),
@@ -354,7 +354,7 @@ taken_by_another(struct hc_sweep *sweep, const redisReply *reply)
 static void
 on_taken(void *arg, enum hc_status status, const redisReply *reply)
 {
-	struct hc_sweep *sweep = arg;
+	struct hc_sweeper *sweep = arg;
 
 	sweep->busy = false;
 	const char *what = is_answer(status, reply) ? reply->element[0]->str : "";
@@ -364,7 +364,7 @@ on_taken(void *arg, enum hc_status status, const redisReply *reply)
 	} else if (strcmp(what, "other") == 0 && named) {
 		taken_by_another(sweep, reply);
 	} else if (strcmp(what, "none") == 0) {
-		tell_state(sweep, HC_SWEEP_IDLE);
+		tell_state(sweep, HC_SWEEPER_IDLE);
 		if (sweep->wanted) /* heard of since it was asked */
 			again_in(sweep, FIRST_MS);
 	} else {
@@ -373,7 +373,7 @@ on_taken(void *arg, enum hc_status status, const redisReply *reply)
 }
 
 static void
-take(struct hc_sweep *sweep)
+take(struct hc_sweeper *sweep)
 {
 	struct hc_slice argv[KEYS_AT + KEYS_HEAD + ARGS_HEAD];
 	uint64_t life = atomic_load(&sweep->core->life);
@@ -393,7 +393,7 @@ take(struct hc_sweep *sweep)
 static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct hc_sweep *sweep = arg;
+	struct hc_sweeper *sweep = arg;
 
 	(void)fd;
 	(void)what;
@@ -401,7 +401,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	if (rate(sweep) == 0) {
 		sweep->mine = false; /* the lease ends by itself */
-		tell_state(sweep, HC_SWEEP_OFF);
+		tell_state(sweep, HC_SWEEPER_OFF);
 	} else if (sweep->mine) {
 		scan(sweep);
 	} else if (sweep->wanted) {
@@ -412,9 +412,9 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 /* ---- life ---- */
 
 enum hc_status
-hc_sweep_create(struct hc_core *core, struct hc_sweep **out)
+hc_sweeper_create(struct hc_core *core, struct hc_sweeper **out)
 {
-	struct hc_sweep *sweep = hc_calloc(1, sizeof(*sweep));
+	struct hc_sweeper *sweep = hc_calloc(1, sizeof(*sweep));
 	struct hc_slice state = hc_fleet_state_key(core->fleet);
 	int own = (int)(state.len - strlen("state"));
 
@@ -423,7 +423,7 @@ hc_sweep_create(struct hc_core *core, struct hc_sweep **out)
 	sweep->core = core;
 	snprintf(sweep->lease_key, sizeof(sweep->lease_key), "%.*ssweeper", own, state.ptr);
 	snprintf(sweep->pass_key, sizeof(sweep->pass_key), "%.*ssweep", own, state.ptr);
-	sweep->status.state = rate(sweep) > 0 ? HC_SWEEP_IDLE : HC_SWEEP_OFF;
+	sweep->status.state = rate(sweep) > 0 ? HC_SWEEPER_IDLE : HC_SWEEPER_OFF;
 	sweep->pattern = hc_core_prefix_pattern(core, HC_SLICE("*"), &sweep->pattern_len);
 	if (sweep->pattern == NULL) {
 		hc_free(sweep);
@@ -434,7 +434,7 @@ hc_sweep_create(struct hc_core *core, struct hc_sweep **out)
 }
 
 void
-hc_sweep_destroy(struct hc_sweep *sweep)
+hc_sweeper_destroy(struct hc_sweeper *sweep)
 {
 	if (sweep == NULL)
 		return;
@@ -443,7 +443,7 @@ hc_sweep_destroy(struct hc_sweep *sweep)
 }
 
 enum hc_status
-hc_sweep_start(struct hc_sweep *sweep, struct event_base *base, struct hc_link *control, struct hc_stats *stats)
+hc_sweeper_start(struct hc_sweeper *sweep, struct event_base *base, struct hc_link *control, struct hc_stats *stats)
 {
 	sweep->link = control;
 	sweep->stats = stats;
@@ -452,7 +452,7 @@ hc_sweep_start(struct hc_sweep *sweep, struct event_base *base, struct hc_link *
 }
 
 void
-hc_sweep_stop(struct hc_sweep *sweep)
+hc_sweeper_stop(struct hc_sweeper *sweep)
 {
 	if (sweep->timer != NULL)
 		event_free(sweep->timer);

@@ -14,7 +14,7 @@
  * is begun with anew. What is deleted is not told as events, since nobody may serve it; where the upstream tells of
  * writes by others, a deletion makes a copy suspect at most.
  *
- * Main thread, on the control link; hc_sweep_status() any thread.
+ * Main thread, on the control link; hc_sweeper_status() any thread.
  */
 #ifndef HC_CORE_SWEEP_UPSTREAM_H
 #define HC_CORE_SWEEP_UPSTREAM_H
@@ -26,19 +26,19 @@
 #include "core/core.h"
 #include "upstream/link.h"
 
-struct hc_sweep;
+struct hc_sweeper;
 
-enum hc_status hc_sweep_create(struct hc_core *core, struct hc_sweep **out);
-void hc_sweep_destroy(struct hc_sweep *sweep);
+enum hc_status hc_sweeper_create(struct hc_core *core, struct hc_sweeper **out);
+void hc_sweeper_destroy(struct hc_sweeper *sweep);
 
 /* Between these the link is used; it and `stats` outlive that. Nothing is sent before it is kicked. */
-enum hc_status hc_sweep_start(
-    struct hc_sweep *sweep, struct event_base *base, struct hc_link *control, struct hc_stats *stats);
-void hc_sweep_stop(struct hc_sweep *sweep);
+enum hc_status hc_sweeper_start(
+    struct hc_sweeper *sweep, struct event_base *base, struct hc_link *control, struct hc_stats *stats);
+void hc_sweeper_stop(struct hc_sweeper *sweep);
 
 /* There may be something to sweep: a clear was heard of, the upstream can be reached again, or the rate is another. */
-void hc_sweep_kick(struct hc_sweep *sweep);
+void hc_sweeper_kick(struct hc_sweeper *sweep);
 
-void hc_sweep_status(struct hc_sweep *sweep, struct hc_sweep_status *out);
+void hc_sweeper_status(struct hc_sweeper *sweep, struct hc_sweeper_status *out);
 
 #endif
