@@ -14,7 +14,7 @@ a cache.
 import bisect
 import collections
 
-from checker.faults import CONTROL, DATA, EVERYTHING
+from checker.faults import CONTROL, DATA, EVENTS, EVERYTHING
 from checker.history import BROKEN
 from checker.late import Late
 from checker.truth import SWEEP
@@ -58,6 +58,7 @@ class Judge:
         self.pos = {}  # op -> the upstream's position of it, when it was there before the answer
         self.local = collections.defaultdict(list)  # (daemon, key) -> writes and deletes that were answered without
         self.first_shown = {}  # (daemon, value) -> the op that first acknowledged or showed it
+        self.shown = collections.defaultdict(list)  # the same -> all of those
         self.floors = collections.defaultdict(Floor)  # (daemon, key)
         self.changing = collections.defaultdict(list)  # (daemon, key) -> all that may have changed it there
         self.checked = collections.Counter()  # how often each predicate had something to decide
@@ -107,6 +108,7 @@ class Judge:
             local.sort(key=lambda op: op.done)
 
     def _shows(self, op, value):
+        self.shown[op.daemon, value].append(op)
         first = self.first_shown.get((op.daemon, value))
         if first is None or op.done < first.done:
             self.first_shown[op.daemon, value] = op
@@ -451,16 +453,25 @@ class Judge:
             self.checked["P9 waits"] += 1
             if took > self.timeout_s + self.slack_s:
                 yield Violation("P9", f"took {took:.3f} s, with a timeout of {self.timeout_s} s", (op,))
-            if window is None or not self._is_hit(op):
+            if window is None or not self._is_hit(op, window):
                 continue
             self.checked["P9 hits"] += 1
             if op.sent > window.since + EPS_S and took > self.timeout_s / 2 + self.slack_s / 4:
                 yield Violation("P9", f"a hit took {took * 1000:.1f} ms while the upstream hung", (op,))
 
-    def _is_hit(self, op):
-        """Whether the daemon had that value all the time, so that there was nobody to ask."""
-        first = self.first_shown.get((op.daemon, op.seen))
-        if op.verb != "get" or op.together > 1 or first is None or not op.follows(first) or first.life != op.life:
+    def _began(self, window):
+        """What daemons' logs tell of is put before the time of the line: see run.py."""
+        return window.since + (2 * self.timeout_s if window.name.startswith("log:") else 0)
+
+    def _is_hit(self, op, hang):
+        """Whether the daemon had that value all the time and could believe in it, so that there was nobody to ask: what
+        is suspect is compared first."""
+        shown = [o for o in self.shown[op.daemon, op.seen] if o.life == op.life and op.follows(o)]
+        if op.verb != "get" or op.together > 1 or not shown:
+            return False
+        since = max(o.done for o in shown)
+        if any(self._began(w) < hang.since and (w.covers(op.daemon, EVENTS, since, op.sent) or w.forgets and
+               w.since <= op.sent and (w.until is None or w.until >= since)) for w in self.windows):
             return False
         return not any(other.sent <= op.done and (other.done is None or other.done >= op.sent)
                        for other in self.changing[op.daemon, op.key])
