@@ -89,10 +89,32 @@ hc_cmd_model_list(struct hc_req *req)
 		hc_reply_slice(req, hc_models_name(models, id));
 }
 
+static void
+reply_sweep(struct hc_req *req, const struct hc_sweeper_status *sweep)
+{
+	static const char *const states[] = {
+	    [HC_SWEEPER_OFF] = "off",
+	    [HC_SWEEPER_IDLE] = "idle",
+	    [HC_SWEEPER_WAITING] = "waiting",
+	    [HC_SWEEPER_RUNNING] = "running",
+	};
+	uint64_t percent = 100;
+
+	/* The number of keys is from when it began, and so is a part of them only. */
+	if (sweep->state == HC_SWEEPER_RUNNING || sweep->state == HC_SWEEPER_WAITING)
+		percent = sweep->scanned < sweep->total ? sweep->scanned * 100 / sweep->total : 99;
+	hc_pair_str(req, "sweep", states[sweep->state]);
+	hc_pair_str(req, "sweep_by", sweep->by);
+	hc_pair_int(req, "sweep_scanned", (int64_t)sweep->scanned);
+	hc_pair_int(req, "sweep_deleted", (int64_t)sweep->deleted);
+	hc_pair_int(req, "sweep_percent", (int64_t)percent);
+}
+
 void
 hc_cmd_model_info(struct hc_req *req)
 {
 	const struct hc_models *models = models_of(req);
+	struct hc_sweeper_status sweep;
 	struct hc_model_info info;
 	uint32_t id;
 
@@ -102,13 +124,16 @@ hc_cmd_model_info(struct hc_req *req)
 	}
 	hc_store_tell_models(hc_core_store(req->worker->shared->core));
 	hc_models_info(models, id, &info);
-	hc_reply_map(req, 5);
+	bool sweeps = hc_core_sweep_status(req->worker->shared->core, &sweep);
+	hc_reply_map(req, sweeps ? 10 : 5);
 	hc_reply_str(req, "name");
 	hc_reply_slice(req, info.name);
 	hc_pair_int(req, "epoch", info.epoch);
 	hc_pair_int(req, "clears", (int64_t)info.clears);
 	hc_pair_int(req, "entries", (int64_t)info.entries);
 	hc_pair_int(req, "bytes", (int64_t)info.bytes);
+	if (sweeps)
+		reply_sweep(req, &sweep);
 }
 
 static void

@@ -21,9 +21,18 @@ reply_value(struct hc_req *req, const struct hc_req_value *value)
 		hc_reply_null(req);
 }
 
+/* Who is told that there is none may compute it. */
+static void
+miss(struct hc_req *req, const struct hc_req_value *value, struct hc_slice key)
+{
+	if (value->status == HC_MISS)
+		hc_core_missed(req->worker->core, hc_key(key));
+}
+
 static void
 get_done(struct hc_req *req)
 {
+	miss(req, &req->values[0], req->argv[1]);
 	reply_value(req, &req->values[0]);
 }
 
@@ -47,9 +56,11 @@ get_of_model_done(struct hc_req *req)
 	hc_req_count_read(req, found, value->tier);
 	if (value->entry && !found) {
 		hc_stats_count(stats, model_mismatches);
+		hc_core_missed(req->worker->core, hc_key(req->argv[1]));
 		hc_reply_null(req);
 		return;
 	}
+	miss(req, value, req->argv[1]);
 	reply_value(req, value);
 }
 
@@ -130,6 +141,7 @@ hc_cmd_get_many(struct hc_command_worker *worker, struct hc_out *out, int resp, 
 			put_found(out, entries[done]);
 		} else if (!is_fleet && !hc_core_in_file(worker->core, keys[done])) {
 			put_missed(out, resp);
+			hc_core_missed(worker->core, keys[done]);
 			misses++;
 		} else {
 			break;
@@ -165,7 +177,10 @@ hc_cmd_get(struct hc_req *req)
 static void
 mget_rest_done(struct hc_req *req)
 {
+	uint32_t first = req->argc - (uint32_t)req->n_values; /* what was before has been answered */
+
 	for (size_t i = 0; i < req->n_values; i++) {
+		miss(req, &req->values[i], req->argv[first + i]);
 		if (req->values[i].entry)
 			hc_reply_value(req, req->values[i].entry);
 		else

@@ -103,7 +103,9 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 		snprintf(why, why_cap, "model.templates: %s", reason != NULL ? reason : "out of memory");
 		goto fail;
 	}
-	status = hc_store_create(&config, &core->store);
+	status = hc_late_create(&core->late);
+	if (status == HC_OK)
+		status = hc_store_create(&config, &core->store);
 	if (status != HC_OK) {
 		snprintf(why, why_cap, "out of memory for the memory tier");
 		goto fail;
@@ -117,6 +119,8 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 		status = create_belief(core);
 	if (status == HC_OK && core->fleet != NULL)
 		status = hc_outage_restore_all(core);
+	if (status == HC_OK && core->fleet != NULL)
+		status = hc_sweeper_create(core, &core->sweeper);
 	if (status == HC_OK)
 		status = hc_warm_create(core, core->tier != NULL ? hc_tier_dir(core->tier) : NULL, &core->warm);
 	if (status != HC_OK)
@@ -143,7 +147,9 @@ hc_core_destroy(struct hc_core *core)
 	if (core->fleet != NULL)
 		hc_url_fini(&core->url);
 	hc_outage_destroy(core->outage);
+	hc_sweeper_destroy(core->sweeper);
 	hc_fleet_destroy(core->fleet);
+	hc_late_destroy(core->late);
 	hc_key_models_destroy(core->key_models);
 	hc_store_destroy(core->store);
 	hc_free(core);
@@ -254,6 +260,15 @@ hc_core_apply_settings(struct hc_core *core)
 		(void)schedule_sweep(core, SWEEP_OVER_US); /* a lowered limit is the sweep's to reach */
 	if (core->sync != NULL)
 		hc_sync_apply_settings(core);
+}
+
+bool
+hc_core_sweep_status(struct hc_core *core, struct hc_sweeper_status *out)
+{
+	if (core->sweeper == NULL)
+		return false;
+	hc_sweeper_status(core->sweeper, out);
+	return true;
 }
 
 struct hc_store *

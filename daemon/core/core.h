@@ -97,6 +97,18 @@ struct hc_core_status {
 };
 void hc_core_status(struct hc_core *core, struct hc_core_status *out);
 
+/* What becomes of values in the upstream that a clear has made invisible. */
+enum hc_sweeper_state { HC_SWEEPER_OFF, HC_SWEEPER_IDLE, HC_SWEEPER_WAITING, HC_SWEEPER_RUNNING };
+
+struct hc_sweeper_status {
+	enum hc_sweeper_state state; /* waiting: a pass is to come, and cannot be begun */
+	char by[65];                 /* running: the instance that sweeps; else the last one */
+	uint64_t scanned, deleted;   /* of this pass, or the last one this daemon knows of */
+	uint64_t total;              /* keys there were when it began */
+};
+/* False: there is no upstream. */
+bool hc_core_sweep_status(struct hc_core *core, struct hc_sweeper_status *out);
+
 struct hc_file_stats;
 struct hc_warm_status;
 /* False: there is no file tier. */
@@ -162,6 +174,9 @@ enum hc_status hc_core_fetch(
 
 /* HC_OK: it is in memory; HC_PENDING: it will be, if it is there at all; HC_LIMIT: too many are on their way; … */
 enum hc_status hc_core_prefetch(struct hc_core_worker *worker, struct hc_key key);
+
+/* A client was told that there is no value, and may be about to compute one: see core/late.h. */
+void hc_core_missed(struct hc_core_worker *worker, struct hc_key key);
 
 /* There is (all but certainly) a value in a file. */
 bool hc_core_in_file(struct hc_core_worker *worker, struct hc_key key);

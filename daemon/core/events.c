@@ -73,6 +73,7 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 		if (!is_ours(core, event, own))
 			hc_outage_contest_model(core->outage, id, event->seq);
 		hc_models_raise(core->models, id, (uint32_t)event->epoch);
+		hc_sweeper_kick(core->sweeper);
 		break;
 	case HC_EVENT_CLEAR_ALL:
 		if (own) /* its own part is done by whoever flushes */

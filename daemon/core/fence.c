@@ -63,6 +63,7 @@ on_pong(void *arg, enum hc_status status, const redisReply *reply)
 	hc_log(HC_LOG_INFO, "fleet_in_step", "incarnation=%" PRIu32 " heard=%" PRIu64 " queued=%" PRIu64,
 	    sync->incarnation, sync->heard.upto, hc_outage_count(sync->core->outage));
 	hc_sync_make_up(sync);
+	hc_sweeper_kick(sync->core->sweeper);
 }
 
 /* At once; but what does not hold even then is left to the next tick. */

@@ -12,9 +12,11 @@
 #include "core/core.h"
 #include "core/doubt.h"
 #include "core/key_model.h"
+#include "core/late.h"
 #include "core/outage.h"
 #include "core/outage_log.h"
 #include "core/saved.h"
+#include "core/sweep_upstream.h"
 #include "core/tier.h"
 #include "core/warm.h"
 #include "fleet/fleet.h"
@@ -35,6 +37,7 @@ struct hc_core {
 	struct hc_store *store;
 	struct hc_models *models;
 	struct hc_key_models *key_models;
+	struct hc_late *late;
 	struct hc_tier *tier;   /* NULL without files */
 	struct hc_warm *warm;   /* NULL: nothing to be read back */
 	struct hc_fleet *fleet; /* these are NULL when embedded */
@@ -43,6 +46,7 @@ struct hc_core {
 	struct hc_earlier *earlier;       /* the same */
 	struct hc_saved *saved;
 	struct hc_doubt *doubt;
+	struct hc_sweeper *sweeper;
 	struct hc_sync *sync;
 	struct hc_url url;
 	struct hc_slice prefix;
@@ -196,6 +200,8 @@ enum hc_status hc_script_call_send(
 
 /* A number for another life of the upstream's data, in case it has none. */
 uint32_t hc_script_new_incarnation(void);
+
+#define HC_SCRIPT_LATE (-3) /* pttl of a SET that came too late */
 
 /* What the script answered for one op. */
 enum hc_script_code { HC_SCRIPT_NOT, HC_SCRIPT_DONE, HC_SCRIPT_HEAR_FIRST };

@@ -88,6 +88,9 @@ struct hc_op {
 	struct hc_op_group *group;
 	struct hc_entry *entry; /* SET: the copy that will be kept */
 	struct hc_ticket ticket;
+	bool late;     /* SET: of a value computed before its model was cleared; see late.h */
+	bool has_seen; /* … and, not late as far as is known here, the epoch its model had when it was computed */
+	uint32_t seen;
 	int64_t sent_ms; /* wall clock when it set out */
 	bool begun;      /* hc_store_write_begin() was called */
 };

@@ -25,7 +25,7 @@ enum op_arg { ARG_KIND, ARG_FLAGS, ARG_MODEL, ARG_RAW_MODEL, ARG_EXPIRY, ARG_LEN
 
 /* What an op's arguments need of their own memory. */
 struct op_text {
-	char flags[12];
+	char flags[24];
 	char expiry[24];
 	char length[24];
 	char sum[16];
@@ -175,6 +175,9 @@ put_flags(const struct hc_core *core, const struct hc_op *op, uint32_t raw_model
 	}
 	if (op->want_old)
 		*dst++ = 'g';
+	/* One that is known to be late has seen an epoch before the present one. */
+	if (op->kind == HC_OP_SET && (op->late || op->has_seen))
+		dst += sprintf(dst, "l%" PRIu32, op->late && op->seen > 0 ? op->seen - 1 : op->seen);
 	*dst = '\0';
 }
 
@@ -220,15 +223,14 @@ prefixed_key(const struct hc_core *core, const struct hc_op *op, char **out, str
 	return HC_OK;
 }
 
-/* A SET that the short form has words for. */
+/* A SET that the short form has words for: of the flags no more than how it is stored, and how old it is. */
 static bool
 is_plain(const struct hc_op *op, const struct hc_slice *args)
 {
-	size_t flags = args[ARG_FLAGS].len;
+	struct hc_slice flags = args[ARG_FLAGS];
+	size_t form = flags.len > 0 && memchr("fr", flags.ptr[0], 2) != NULL;
 
-	return op->kind == HC_OP_SET &&
-	       (flags == 0 || (flags == 1 && memchr("fr", args[ARG_FLAGS].ptr[0], 2) != NULL)) &&
-	       op->ttl != HC_TTL_ABSOLUTE;
+	return op->kind == HC_OP_SET && op->ttl != HC_TTL_ABSOLUTE && (flags.len == form || flags.ptr[form] == 'l');
 }
 
 static bool

@@ -448,6 +448,7 @@ hc_sync_apply_settings(struct hc_core *core)
 	config.timeout_ms = core->settings->fleet_lease / 2;
 	hc_link_set_times(sync->events, &config);
 	event_add(sync->tick, &period);
+	hc_sweeper_kick(core->sweeper);
 }
 
 static enum hc_status
@@ -528,6 +529,8 @@ hc_sync_create(struct hc_core *core, struct event_base *base, struct hc_stats *s
 		status = create_links(sync);
 	if (status == HC_OK)
 		status = create_timers(sync);
+	if (status == HC_OK)
+		status = hc_sweeper_start(core->sweeper, base, sync->control, stats);
 	if (status != HC_OK) {
 		hc_sync_destroy(core);
 		return status;
@@ -573,6 +576,7 @@ hc_sync_destroy(struct hc_core *core)
 	hc_doubt_unfenced(core->doubt);
 	core->last_state = present_state(sync);
 	destroy_timers(sync);
+	hc_sweeper_stop(core->sweeper);
 	hc_link_destroy(sync->events);
 	hc_link_destroy(sync->control);
 	hc_outage_page_fini(&sync->page);

@@ -8,6 +8,7 @@
  *
  * A key on the outage list counts as down, until that has been made up for, to whatever depends on its old value.
  */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "core/internal.h"
 
@@ -111,7 +112,7 @@ remember(struct hc_core_worker *worker, struct hc_op *op)
 		hc_outage_add_all(core->outage);
 		return HC_OK;
 	case HC_OP_SET:
-		return remember_value(worker, op);
+		return op->late ? hc_outage_add_key(core->outage, op->key, max) : remember_value(worker, op);
 	case HC_OP_EXPIRE:
 	case HC_OP_PERSIST:
 		return hc_outage_add_expiry(core->outage, op->key, hc_core_op_expiry(core, op, worker->now_ms), max);
@@ -136,6 +137,8 @@ hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
 		return;
 	}
 	hc_stats_count(worker->stats, writes_while_down);
+	if (op->late)
+		hc_stats_count(worker->stats, late_sets);
 	/* Fills that other workers have under way carry what is older than this. */
 	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL && op->kind != HC_OP_EXPIRE &&
 	    op->kind != HC_OP_PERSIST)
@@ -143,6 +146,34 @@ hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
 	hc_core_apply_local(core, op, worker->now_ms);
 	if (op->kind == HC_OP_CLEAR_MODEL) /* with its new epoch */
 		op->status = hc_outage_add_model(core->outage, op->model);
+}
+
+void
+hc_core_missed(struct hc_core_worker *worker, struct hc_key key)
+{
+	const struct hc_core *core = worker->core;
+
+	hc_late_missed(core->late, key.hash, hc_models_changes(core->models), hc_clock_mono_ms());
+}
+
+/*
+ * Finds out what comes too late. Only of plain SETs: the answer to others depends on whether they are carried out. The
+ * epoch is read first, so that a clear in between is noticed by the one or the other.
+ */
+static void
+mark_late(const struct hc_core *core, struct hc_op_group *group)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		struct hc_op *op = &group->ops[i];
+		uint64_t changes;
+		op->late = op->has_seen = false;
+		if (op->kind != HC_OP_SET || hc_op_looks(op) ||
+		    !hc_late_set(core->late, op->key.hash, hc_clock_mono_ms(), &changes))
+			continue;
+		op->seen = hc_models_epoch(core->models, op->model);
+		op->late = hc_models_cleared_since(core->models, op->model, changes);
+		op->has_seen = !op->late;
+	}
 }
 
 static void
@@ -213,7 +244,12 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 {
 	struct hc_core *core = worker->core;
 
+	mark_late(core, group);
 	if (core->fleet == NULL) {
+		for (size_t i = 0; i < group->n; i++) {
+			if (group->ops[i].late)
+				hc_stats_count(worker->stats, late_sets);
+		}
 		if (group->n > 1 && hc_core_apply_local_group(core, group, worker->now_ms))
 			return HC_OK;
 		for (size_t i = 0; i < group->n; i++)

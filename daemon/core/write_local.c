@@ -64,6 +64,12 @@ hc_core_apply_local(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 {
 	struct hc_entry **old = op->want_old ? &op->old : NULL;
 
+	if (op->late) { /* written, and cleared at once */
+		(void)hc_store_del(core->store, op->key, now_ms, NULL);
+		op->status = HC_OK;
+		return;
+	}
+
 	switch (op->kind) {
 	case HC_OP_SET:
 		set(core, op, now_ms);
@@ -117,6 +123,7 @@ bool
 hc_core_apply_local_group(struct hc_core *core, struct hc_op_group *group, int64_t now_ms)
 {
 	enum hc_status status = HC_OK;
+	size_t n = 0;
 
 	if (group->ops[0].kind == HC_OP_COPY_FROM) {
 		hc_core_copy_local(core, group->ops, now_ms);
@@ -128,12 +135,16 @@ hc_core_apply_local_group(struct hc_core *core, struct hc_op_group *group, int64
 	if (entries == NULL)
 		status = HC_NOMEM;
 	for (size_t i = 0; status == HC_OK && i < group->n; i++) {
-		entries[i] = hc_core_op_entry(core, &group->ops[i], now_ms);
-		if (entries[i] == NULL)
+		if (group->ops[i].late) {
+			hc_core_apply_local(core, &group->ops[i], now_ms);
+			continue;
+		}
+		entries[n] = hc_core_op_entry(core, &group->ops[i], now_ms);
+		if (entries[n++] == NULL)
 			status = HC_NOMEM;
 	}
-	if (status == HC_OK)
-		status = hc_store_put_many(core->store, entries, group->n, group->ops[0].condition, now_ms);
+	if (status == HC_OK && n > 0)
+		status = hc_store_put_many(core->store, entries, n, group->ops[0].condition, now_ms);
 	for (size_t i = 0; i < group->n; i++) {
 		group->ops[i].status = status;
 		if (entries != NULL)

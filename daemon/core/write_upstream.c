@@ -60,8 +60,8 @@ copy_to_keep(struct hc_core_worker *worker, struct hc_op *op, const struct hc_sc
 	struct hc_core *core = worker->core;
 	struct hc_entry *entry = op->entry;
 
-	/* A pttl of -2: its expiry was over when it was written. */
-	if (op->kind != HC_OP_SET || !result->done || result->pttl == -2 || entry == NULL || !known)
+	/* A pttl of -2: its expiry was over when it was written; or it came too late. */
+	if (op->kind != HC_OP_SET || !result->done || result->pttl < -1 || entry == NULL || !known)
 		return NULL;
 	hc_models_raise(core->models, op->model, result->epoch);
 	hc_entry_set_epoch(entry, result->epoch);
@@ -90,6 +90,8 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 	} else if (result->done && is_change(op->kind)) {
 		op->status = HC_ERROR; /* not what the script answers */
 	}
+	if (op->kind == HC_OP_SET && result->pttl == HC_SCRIPT_LATE)
+		hc_stats_count(worker->stats, late_sets);
 	if (op->kind == HC_OP_CLEAR_MODEL && result->done) {
 		op->epoch = result->epoch;
 		if (known)

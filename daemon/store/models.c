@@ -21,6 +21,7 @@
 struct model {
 	struct hc_slice name; /* constant once published; owned */
 	uint64_t hash;        /* constant once published */
+	_Atomic uint64_t cleared_at;
 	_Atomic uint64_t clears;
 	_Atomic int64_t entries; /* signed: batches of several threads may arrive out of order */
 	_Atomic int64_t bytes;
@@ -193,22 +194,34 @@ hc_models_name(const struct hc_models *models, uint32_t id)
 	return model_of(models, id)->name;
 }
 
+/* The model's last clear is no earlier than that change of all. */
+static void
+cleared(struct model *model, uint64_t change)
+{
+	uint64_t old = atomic_load_explicit(&model->cleared_at, memory_order_relaxed);
+
+	while (old < change && !atomic_compare_exchange_weak_explicit(
+				   &model->cleared_at, &old, change, memory_order_acq_rel, memory_order_relaxed))
+		continue;
+}
+
 /* After the epoch itself: whoever sees the old count may have seen the old epoch, never the other
  * way round. */
 static void
-changed(struct hc_models *models)
+changed(struct hc_models *models, struct model *model)
 {
-	atomic_fetch_add_explicit(&models->changes, 1, memory_order_acq_rel);
+	cleared(model, atomic_fetch_add_explicit(&models->changes, 1, memory_order_acq_rel) + 1);
 }
 
 uint32_t
 hc_models_bump(struct hc_models *models, uint32_t id)
 {
 	struct model *model = model_of(models, id);
+	cleared(model, hc_models_changes(models) + 1); /* before: who sees the new epoch sees this too */
 	uint32_t epoch = atomic_fetch_add_explicit(epoch_of(models, id), 1, memory_order_acq_rel) + 1;
 
 	atomic_fetch_add_explicit(&model->clears, 1, memory_order_relaxed);
-	changed(models);
+	changed(models, model);
 	return epoch;
 }
 
@@ -222,9 +235,10 @@ hc_models_raise(struct hc_models *models, uint32_t id, uint32_t epoch)
 	do {
 		if (old >= epoch)
 			return false;
+		cleared(model, hc_models_changes(models) + 1);
 	} while (!atomic_compare_exchange_weak_explicit(at, &old, epoch, memory_order_acq_rel, memory_order_relaxed));
 	atomic_fetch_add_explicit(&model->clears, 1, memory_order_relaxed);
-	changed(models);
+	changed(models, model);
 	return true;
 }
 
@@ -232,6 +246,12 @@ uint64_t
 hc_models_changes(const struct hc_models *models)
 {
 	return atomic_load_explicit(&models->changes, memory_order_acquire);
+}
+
+bool
+hc_models_cleared_since(const struct hc_models *models, uint32_t id, uint64_t changes)
+{
+	return atomic_load_explicit(&model_of(models, id)->cleared_at, memory_order_acquire) > changes;
 }
 
 void

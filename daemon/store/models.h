@@ -53,6 +53,12 @@ bool hc_models_raise(struct hc_models *models, uint32_t id, uint32_t epoch);
  * invalid by one. */
 uint64_t hc_models_changes(const struct hc_models *models);
 
+/*
+ * Whether that model has been cleared since hc_models_changes() was `changes`. True a moment too early rather than too
+ * late: whoever has seen the new epoch is told so.
+ */
+bool hc_models_cleared_since(const struct hc_models *models, uint32_t id, uint64_t changes);
+
 /* For the store: what the model holds in memory changed. */
 void hc_models_account(struct hc_models *models, uint32_t id, int64_t entries, int64_t bytes);
 

@@ -6,6 +6,7 @@ for i = 2, #ARGV - 1, 2 do
 	local field = 'm:' .. ARGV[i]
 	if tonumber(ARGV[i + 1]) > (tonumber(redis.call('HGET', KEYS[1], field)) or 0) then
 		redis.call('HSET', KEYS[1], field, ARGV[i + 1])
+		redis.call('HINCRBY', KEYS[1], 'clears', 1) -- what this makes invisible is to be swept
 	end
 end
 return redis.call('HGETALL', KEYS[1])

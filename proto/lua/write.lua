@@ -2,7 +2,7 @@
 -- node's sequence, told to the fleet in one message, and kept in the journal for those who missed that.
 --
 -- KEYS[1]  the fleet's state at this node: a hash of `inc` (which life of the upstream this is), `seq` (changes so
---          far), and `m:<model>` (the model's epoch; none is 0)
+--          far), and `m:<model>` (the model's epoch; none is 0); `clears` and `swept` are for sweep.lua
 -- KEYS[2]  the journal: a stream of the messages published, each under the number of its last change: `<seq>-0 e <message>`
 -- KEYS[i]  from the third on, the key of operation i-2
 -- ARGV     channel, instance, time_ms, a new incarnation in case there is none, about how many messages the journal
@@ -13,9 +13,10 @@
 --                  G a guard, and behind it the S that it guards: of what was set while this server could not be told
 --          flags   letters: n only if absent, x only if present, k keep the expiry, g return the old value;
 --                  f frame it in any case, r never; for E: N X G L as EXPIRE's NX XX GT LT; for S: b with those
---                  behind it that have an a, all of them only if none is there; for F: d it is moved;
---                  for S: q only if the guard before it allows; for G: b it is known what was there before, c another
---                  has written the key since, u another may have
+--                  behind it that have an a, all of them only if none is there, l<epoch> only while the
+--                  model's epoch is no later: the value is as old as that, q only if the guard before it allows; for F:
+--                  d it is moved; for G: b it is known what was there before, c another has written the key since, u
+--                  another may have
 --          model   of the value written, or the one to clear ('' stands for default); of a change, when nothing is
 --                  there
 --          raw     the model that a raw value under this key belongs to
@@ -27,13 +28,14 @@
 --          value   or by how much, for I and J; for G: what was there before
 -- Returns  incarnation, then for each operation: {code, seq, epoch, pttl, old, answer} with code 1 done, 0 not
 --          (condition, or no such key), 2 not before the caller has heard of what changed since; seq 0 when nothing
---          changed, pttl as PTTL gives it (-2 when not asked for), old the stored value (frame included) or false,
---          answer of a change the new number or length; or an error.
+--          changed, pttl as PTTL gives it (-2 when not asked for, -3 for a SET that came too late), old the stored value
+--          (frame included) or false, answer of a change the new number or length; or an error.
 --
--- The form 'p' is for what most batches are: nothing but S of one model, expiry ('' or P<ms>) and flags (f, r or
--- none). ARGV then goes on with model, flags, expiry, and the event but for its seq and epoch, in three pieces: before
--- the one, between them, behind the other; and has two for each operation: sum, value. Returns incarnation, first seq,
--- epoch, pttl: all are done, and numbered on from there. Or an error: none is.
+-- The form 'p' is for what most batches are: nothing but S of one model, expiry ('' or P<ms>) and flags (f, r or none,
+-- and perhaps l<epoch>). ARGV then goes on with model, flags, expiry, and the event but for its seq and epoch, in three
+-- pieces: before the one, between them, behind the other; and has two for each operation: sum, value. Returns
+-- incarnation, first seq, epoch, pttl (-3: they came too late): all are done, and numbered on from there. Or an error:
+-- none is.
 local MAGIC = '\245hc\1'
 local DEFAULT = 'default'
 local HEAD, FIRST = 6, 3 -- arguments before those of operations; the first of their keys
@@ -84,13 +86,18 @@ if ARGV[HEAD] == 'p' then
 	local head = redis.call('HMGET', state, 'inc', 'seq', 'm:' .. (model == '' and DEFAULT or model))
 	begin(head[1], head[2])
 	local epoch, first, count = tonumber(head[3]) or 0, seq + 1, #KEYS - FIRST + 1
-	local framed, before = flags == 'f' or flags ~= 'r' and epoch > 0, nil
+	local form, seen = string.match(flags, '^([fr]?)l?(%d*)$')
+	local late = seen ~= '' and epoch > tonumber(seen)
+	local framed, before = form == 'f' or form ~= 'r' and epoch > 0, nil
 	if framed then
 		before = MAGIC .. struct.pack('<BBH', 1, 0, #model)
 	end
 	local ttl = expiry ~= '' and string.sub(expiry, 2)
 	local command, at = {'MSET'}, HEAD + 6
-	for i = 1, count do
+	if late then
+		redis.call('DEL', unpack(KEYS, FIRST)) -- as set() does, below
+	end
+	for i = 1, late and 0 or count do
 		local value = ARGV[at + 2]
 		if framed then
 			value = before ..
@@ -107,7 +114,7 @@ if ARGV[HEAD] == 'p' then
 		end
 		at = at + 2
 	end
-	if not ttl then
+	if not ttl and not late then
 		local done = redis.pcall(unpack(command))
 		if failed(done) then
 			return done
@@ -116,7 +123,7 @@ if ARGV[HEAD] == 'p' then
 	seq = seq + count
 	publish(ARGV[HEAD + 4] .. bulk(string.format('%.0f', first)) .. ARGV[HEAD + 5] ..
 	    (epoch == 0 and '$1\r\n0\r\n' or bulk(head[3])) .. ARGV[HEAD + 6])
-	return {inc, first, epoch, ttl and tonumber(ttl) or -1}
+	return {inc, first, epoch, late and -3 or ttl and tonumber(ttl) or -1}
 end
 
 local head = redis.call('HMGET', state, 'inc', 'seq')
@@ -190,6 +197,15 @@ local function old_value(key, flags)
 end
 
 local function set(key, flags, model, raw_model, expiry, length, sum, value)
+	local seen = string.match(flags, 'l(%d+)')
+	if seen and epoch_of(model) > tonumber(seen) then
+		-- As if it had been written and then cleared: what was there before must not show up again.
+		if redis.call('DEL', key) == 0 then
+			return {1, 0, 0, -3, false}
+		end
+		seq = seq + 1
+		return {1, seq, 0, -3, false}
+	end
 	local live = false
 	if has(flags, 'n') or has(flags, 'x') or has(flags, 'k') or has(flags, 'g') then
 		live = is_live(key, raw_model)
@@ -461,6 +477,9 @@ local function clear_model(model, least)
 		redis.call('HSET', state, 'm:' .. model, least)
 	end
 	epochs[model] = epoch
+	-- For the sweep: that one is needed, and a key as old as this clear (no number, which the server may share).
+	redis.pcall('HINCRBY', state, 'clears', 1)
+	redis.pcall('SET', string.sub(state, 1, -6) .. 'cleared/' .. model, 'at ' .. epoch)
 	seq = seq + 1
 	return {1, seq, epoch, -2, false}
 end

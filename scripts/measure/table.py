@@ -1,7 +1,7 @@
 """The table: a line for each row that is measured, with its target. A new row is a line here, and a function of a lab that
 gives a Reading."""
 
-from . import crowd, expiry, file, fleet, hits, idle, inprocess, inturn, instructions, memory, stalls
+from . import crowd, expiry, file, fleet, hits, idle, inprocess, inturn, instructions, memory, stalls, sweep
 from .row import Row, at_least, at_most, of_redis
 
 NS = "ns/op"
@@ -84,6 +84,8 @@ TABLE = (
     Row("fleet-write-16", "the same in pipelines of 16", "x", at_most(2), fleet.write_cost(16), 2),
     Row("fleet-events", "invalidations in a second of CPU time", "/s", at_least(300_000), fleet.event_rate),
     Row("fleet-hit", "GET hit in memory while events pour in, of one without", "x", None, fleet.hit_beside_events, 2),
+    Row("clear-upstream", "CLEAR MODEL of 1 M values in Redis: answered after", "ms", None, sweep.answer, 2),
+    Row("sweep-upstream", "the same: gone from Redis after", "s", None, sweep.gone, 1),
     # where the instructions go
     Row("instructions-1", "instructions of a GET hit, pipeline 1", "", None, instructions.at_depth(1)),
     Row("instructions-16", "instructions of a GET hit, pipeline 16", "", None, instructions.at_depth(16)),

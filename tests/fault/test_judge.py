@@ -13,7 +13,7 @@ from checker.faults import CONTROL, DATA, EVENTS, EVERYTHING, Window
 from checker.history import BROKEN, DONE, UNKNOWN, Op
 from checker.judge import Judge
 from checker.promises import Promises
-from checker.truth import Change, Epoch, Timeline
+from checker.truth import SWEEP, Change, Epoch, Timeline
 
 LEASE_S, TIMEOUT_S, SLACK_S, EVENT_S = 0.4, 0.25, 0.1, 0.2
 
@@ -237,11 +237,48 @@ def test_p4_what_was_flushed_is_found():
     assert broken(ops, [has(1.5, 1)], flushes=[(350, 0.35, "d0.1")]) == ["P4"]
 
 
-def test_p4_a_value_computed_before_the_clear_is_found_where_that_is_promised():
-    ops = [clear(3, 4), write(5, 6, 1, "m", asked_at=0.1), get(7, 8, 1)]
-    changes = [cleared(3.5), has(5.5, 1, "m")]
-    assert broken(ops, changes) == []
-    assert broken(ops, changes, promises=Promises(late_set_fenced=True)) == ["P4"]
+LATE = [get(1, 2, None), clear(3, 4), write(5, 6, 1, "m"), get(7, 8, 1)]
+LATE_CHANGES = [cleared(3.5), has(5.5, 1, "m")]
+
+
+def test_p4_a_value_computed_before_the_clear_is_found():
+    assert broken(LATE, LATE_CHANGES) == ["P4"]
+    assert broken(LATE[1:], LATE_CHANGES) == []  # nobody had missed it
+    assert broken([get(3.5, 4.5, None), *LATE], LATE_CHANGES) == []  # or another did, perhaps after the clear
+    assert broken([get(2.4, 2.5, None, daemon=1), *LATE], LATE_CHANGES) == ["P4"]
+    assert broken([write(2.4, 2.5, 2, "n"), *LATE], [has(2.45, 2, "n"), *LATE_CHANGES]) == []  # that was its SET
+    assert broken([get(2.2, 2.3, None), write(2.4, 2.5, 2, "n"), *LATE], [has(2.45, 2, "n"), *LATE_CHANGES]) == ["P4"]
+
+
+def test_p4_of_misses_before_and_after_another_clear_those_before_are_forgotten():
+    other = op("clear", 2.1, 2.2, model="n")
+    ops = [*LATE, other, get(2.3, 2.4, None), write(2.5, 2.6, 2)]
+    assert broken(ops, [cleared(2.15, "n"), has(2.55, 2), *LATE_CHANGES]) == []
+
+
+def test_p4_a_siblings_clear_counts_once_it_is_upstream():
+    ops = [LATE[0], clear(3, 4, daemon=1), *LATE[2:]]
+    assert broken(ops, [cleared(3.5, by="d1.1"), LATE_CHANGES[1]]) == ["P4"]
+    assert broken(ops, [LATE_CHANGES[1]], [fault(2.5, 4.5, daemons=[1])]) == []
+    assert broken(ops, [cleared(3.5, by="d1.1"), LATE_CHANGES[1]], [fault(4.5, 6.5, daemons=[0])]) == []
+
+
+def test_p5_a_write_that_came_too_late_may_be_acknowledged_and_not_kept():
+    assert broken(LATE[:3] + [get(7, 8, None)], [cleared(3.5), gone(5.5)]) == []
+    assert broken(LATE[:3], [cleared(3.5)]) == ["P5"]  # it takes what was there along
+    assert broken(LATE[1:3], [cleared(3.5), gone(5.5)]) == ["P5"]
+    ops = [LATE[0], LATE[1], get(6, 6.5, None), write(7, 8, 1, "m")]  # missed again when the clear was known
+    assert broken(ops, [cleared(3.5), gone(7.5)]) == ["P5"]
+    ops[2].sent = 0.5  # or perhaps not yet
+    assert broken(ops, [cleared(3.5), gone(7.5)]) == []
+
+
+def test_p4_the_sweep_may_take_only_what_was_cleared():
+    ops = [write(1, 2, 1, "m"), clear(3, 4)]
+    assert broken(ops, [has(1.5, 1, "m"), cleared(3.5), gone(5, SWEEP)]) == []
+    assert broken(ops[:1], [has(1.5, 1, "m"), gone(5, SWEEP)]) == ["P4"]
+    ops += [write(4, 5, 2, "m")]
+    assert broken(ops, [has(1.5, 1, "m"), cleared(3.5), has(4.5, 2, "m"), gone(5, SWEEP)]) == ["P4"]
 
 
 # ---- P5 ----

@@ -98,3 +98,12 @@ def test_broken_bytes_are_found():
     assert broken(get(1, 2, BROKEN)) == ["integrity"]
     assert broken(write(1, 2, 1, outcome=UNKNOWN), get(3, 4, 1)) == []
     assert broken(op("set", 1, 2, value=1, model="m", outcome=DONE, key="j"), get(3, 4, 1)) == ["integrity"]
+
+
+def test_a_value_computed_before_a_clear_is_found_and_may_be_missing():
+    ops = [get(1, 2, None), clear(3, 4), write(5, 6, 1, "m")]
+    assert broken(*ops, get(7, 8, 1)) == ["P4"]
+    assert broken(*ops, get(7, 8, None)) == []
+    assert broken(*ops[1:], get(7, 8, 1)) == []
+    assert broken(*ops[1:], get(7, 8, None)) == ["P6"]
+    assert broken(get(1, 2, None), clear(3, 4), get(4.1, 4.2, None), ops[2], get(7, 8, None)) == ["P6"]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from fleet import in_step, serves, start_fleet
+from fleet import PREFIX, STATE, in_step, serves, start_fleet
 from harcad_harness import ROOT, wait_until
 
 GUIDE = os.path.join(ROOT, "docs", "guide.md")
@@ -53,3 +53,13 @@ def test_user_of_the_guide_may_do_all_a_fleet_does(make_harcad, redis_server, re
         assert conn.command("FLUSHALL") == "OK"
     assert writer.info()["foreign_writes"] == "on"
     assert denied(redis_server) is None, writer.log()
+
+
+def test_user_of_the_guide_may_sweep_up_what_was_cleared(make_harcad, redis_server, restricted):
+    node, = start_fleet(make_harcad, restricted, 1)
+    with node.raw() as conn, redis_server.client() as upstream:
+        assert conn.command("SET", "k", "v", "MODEL", "m") == "OK" and conn.command("SET", "raw", "v") == "OK"
+        assert conn.command("CLEAR", "MODEL", "m") == "OK" and conn.command("CLEAR", "MODEL", "default") == "OK"
+        wait_until(lambda: upstream.hget(STATE, "swept") == upstream.hget(STATE, "clears"), message="what was cleared is swept up")
+        assert upstream.exists(PREFIX + b"raw") and not upstream.exists(PREFIX + b"k")
+    assert denied(redis_server) is None, node.log()

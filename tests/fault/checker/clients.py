@@ -24,7 +24,6 @@ class Client(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.scene, self.history, self.rng, self.nodes = scene, history, rng, nodes
         self.conns = {}  # daemon -> (RawConn, its log, its life, its name)
-        self.absent = {}  # (connection, key) -> when it was found absent
         self.connections = 0
         self.error = None
 
@@ -147,8 +146,6 @@ class Client(threading.Thread):
         for _, ops in commands:
             for op in ops:
                 op.daemon, op.life, op.conn, op.sent, op.before = node.number, life, name, now, tuple(before)
-                if op.verb == "set":
-                    op.asked_at = self.absent.get((name, op.key))
                 op.together = len(ops)
                 log.append(op)
             before += ops
@@ -170,13 +167,6 @@ class Client(threading.Thread):
         for op, answer in zip(ops, replies):
             self.settle(op, answer)
             op.done = done
-            if op.verb == "get" and op.reads:
-                if op.seen is None:
-                    self.absent.setdefault((name, op.key), op.sent)
-                else:
-                    self.absent.pop((name, op.key), None)
-            elif op.verb == "set":
-                self.absent.pop((name, op.key), None)
 
     def settle(self, op, answer):
         if isinstance(answer, RespError):

@@ -37,7 +37,6 @@ class Op:
     text: str = ""  # of an error
     together: int = 1  # keys of its command
     before: tuple = ()  # those sent in one piece with it, ahead of it
-    asked_at: float = None  # of a set: when its key was last found absent on this connection
 
     @property
     def reads(self):

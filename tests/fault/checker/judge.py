@@ -16,6 +16,8 @@ import collections
 
 from checker.faults import CONTROL, DATA, EVENTS, EVERYTHING
 from checker.history import BROKEN
+from checker.late import Late
+from checker.truth import SWEEP
 from checker.verdict import Violation
 
 EPS_S = 0.003  # between the clocks of MONITOR and ours
@@ -60,18 +62,30 @@ class Judge:
         self.floors = collections.defaultdict(Floor)  # (daemon, key)
         self.changing = collections.defaultdict(list)  # (daemon, key) -> all that may have changed it there
         self.checked = collections.Counter()  # how often each predicate had something to decide
+        self.late = Late(ops, self._learned())
         self._place()
 
     def verdicts(self):
         found = []
         for check in (self.integrity, self.p1_p2_order, self.p2_local_order, self.p3_staleness, self.p4_clears,
-                      self.p4_late_sets, self.p5_acknowledged, self.p5_found, self.p5_replay, self.p5_replayed, self.expiry,
+                      self.p4_late_sets, self.p4_swept, self.p5_acknowledged, self.p5_found, self.p5_replay, self.p5_replayed, self.expiry,
                       self.p9_time):
             found += check()
         return sorted(found, key=lambda v: v.when())
 
     def covered(self, daemon, links, since, until):
         return any(w.covers(daemon, links, since, until) for w in self.windows)
+
+    def _learned(self):
+        """When daemons may have heard of a clear at another: as soon as it is upstream, or when what kept them from it is over."""
+        for epochs in self.timeline.epochs.values():
+            for epoch in epochs:
+                yield epoch.model, epoch.at - EPS_S, epoch.at + self.event_s, None
+                for window in self.windows:
+                    until = float("inf") if window.until is None else window.until + self.lease_s
+                    if until > epoch.at:
+                        for daemon in window.daemons:
+                            yield epoch.model, max(epoch.at, window.since) - EPS_S, until, daemon
 
     # ---- where ops stand in the upstream's order ----
 
@@ -116,15 +130,19 @@ class Judge:
         since, until, instance = op.sent - EPS_S, op.done + EPS_S, f"d{op.daemon}.{op.life}"
         if op.writes:
             candidates = [c for c in self.timeline.of_value.get(op.value, ()) if c.at <= until]
+            if not candidates and self.late.may_be(op):
+                candidates = self._removals(op.key, instance, since, until)
         elif op.deletes:
-            candidates = [c for c in self.timeline.changes[op.key]
-                          if c.value is None and c.instance == instance and since <= c.at <= until]
+            candidates = self._removals(op.key, instance, since, until)
         elif op.verb == "clear":
             candidates = [e for e in self.timeline.epochs.get(op.model, ())
                           if e.instance == instance and since <= e.at <= until]
         else:
             return next((pos for pos, at, who in self.timeline.flushes if who == instance and since <= at <= until), None)
         return candidates[0].pos if candidates else None
+
+    def _removals(self, key, instance, since, until):
+        return [c for c in self.timeline.changes[key] if c.value is None and c.instance == instance and since <= c.at <= until]
 
     def _floor(self, op):
         """What had been applied when it was sent, by what was answered before and what goes ahead of it."""
@@ -258,19 +276,37 @@ class Judge:
         return change is None or change.at < clear.sent
 
     def p4_late_sets(self):
-        """A value computed before a clear and set after it does not count as new."""
-        if not self.promises.late_set_fenced:
-            return
+        """A value computed before a clear and set after it does not count as new, at whichever daemon the clear was."""
         clears = [op for op in self.ops if op.verb == "clear" and op.outcome == "done" and op.done is not None]
-        for op in self.reads:
-            writer = self.writers.get(op.seen)
-            if writer is None or writer.asked_at is None:
-                continue
+        late = {}
+        for writer in self.writers.values():
             for clear in clears:
-                if clear.daemon == writer.daemon and clear.model == writer.model and op.daemon == clear.daemon and \
-                        writer.asked_at < clear.sent and writer.follows(clear):
-                    yield Violation("P4", "a value computed before the clear", (clear, writer, op))
-                    break
+                if clear.model == writer.model and self.late.must_be(writer, clear) and self._counts(clear, writer):
+                    late[writer.value] = clear
+        self.checked["P4 late sets"] = len(late)
+        for op in self.reads:
+            if op.seen in late:
+                yield Violation("P4", "a value computed before the clear", (late[op.seen], self.writers[op.seen], op))
+
+    def _counts(self, clear, writer):
+        """Whether the daemon knew of that clear, or the upstream told it."""
+        if clear.daemon == writer.daemon:
+            return clear.life == writer.life
+        if clear not in self.pos or self.covered(writer.daemon, EVERYTHING, writer.sent - EPS_S, writer.done):
+            return False
+        epochs = [e.epoch for e in self.timeline.epochs[writer.model] if e.pos >= self.pos[clear] and e.at <= writer.done]
+        return epochs == sorted(epochs)  # else that clear was lost with the upstream's data
+
+    def p4_swept(self):
+        """The sweep deletes what a clear has made invisible, and nothing else."""
+        for changes in self.timeline.changes.values():
+            for change in (c for c in changes if c.instance == SWEEP):
+                before = self.timeline.before(change)
+                if before is None or before.value is None:
+                    continue
+                self.checked["P4 swept"] += 1
+                if not any(before.pos < e.pos < change.pos and e.epoch > 0 for e in self.timeline.epochs[before.model]):
+                    yield Violation("P4", "the sweep deleted what was valid", (before, change))
 
     def p5_acknowledged(self):
         """OK with the upstream healthy: the upstream had it by then."""

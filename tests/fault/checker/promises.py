@@ -4,7 +4,6 @@ not promised yet is not checked; the list below says what that is.
     always           P1 P2 P3 P4 P5 P9 as docs/guide.md has them
     replay_keeps     P5: what was written while the upstream was down is replayed unless someone wrote the key since.
     queue_survives   P5: the queue of an outage outlives the daemon. Without files, kill -9 or a restart forgets it.
-    late_set_fenced  P4: a value computed before a CLEAR MODEL (its key was a miss then) and set after it stays unseen.
     shown_is_kept    P2: a value that a reader was shown while its writer still waited for OK outlives a kill -9 right then.
                      Without it only what was acknowledged does, and that reader may see an older value afterwards.
     fence            P3: also when the event link hears a server that is not the upstream any more.
@@ -18,7 +17,6 @@ import subprocess
 class Promises:
     replay_keeps: bool = False
     queue_survives: bool = False
-    late_set_fenced: bool = False
     shown_is_kept: bool = False
     fence: bool = False
     file_tier: bool = False

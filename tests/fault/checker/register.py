@@ -7,12 +7,14 @@ written by then at the latest.
     stale       a value is not served once something else has been in its place: never, whatever was killed in between
     lost        an acknowledged value is there, until something takes it away
     expired     nothing is served beyond its time
+    computed    what was computed for a miss from before a CLEAR MODEL, and is set after it, is not served
 """
 
 import bisect
 import collections
 
 from checker.history import BROKEN, DONE, NOT_DONE
+from checker.late import Late
 from checker.verdict import Violation
 
 NEVER = float("inf")
@@ -41,11 +43,19 @@ class Register:
         self._sent = {key: [op.sent for op in ops] for key, ops in self._of_key.items()}
         self._longest = max((self._end(op) - op.sent for op in ops), default=0.0)
         self._sent_all = [op.sent for op in self._of_all]
+        self._late = Late(ops, self._learned(), self._end)
 
     def verdicts(self):
         found = [violation for op in self.reads for violation in (self._integrity(op) or self._stale(op) or self._lost(op),
-                                                                  self._expired(op)) if violation]
+                                                                  self._computed_before(op), self._expired(op)) if violation]
         return sorted(found, key=lambda v: v.when())
+
+    def _learned(self):
+        """What was cleared in former lives is known again once the files have been gone through."""
+        for clear in self._of_all:
+            for life, end in self.ends.items():
+                if clear.verb == "clear" and clear.life <= life:
+                    yield clear.model, end, (self.loaded or {}).get(life + 1, NEVER), clear.daemon
 
     # ---- when ----
 
@@ -125,10 +135,21 @@ class Register:
             return None
         return Violation("P6", "an acknowledged value is not there", (last, op))
 
+    def _computed_before(self, op):
+        """A value computed before a clear and set after it."""
+        writer = self.writers.get(op.seen)
+        if writer is None:
+            return None
+        for clear in self._of_all:
+            if clear.verb == "clear" and clear.outcome == DONE and clear.model == writer.model and clear.life == writer.life and \
+                    self._late.must_be(writer, clear):
+                return Violation("P4", "a value computed before the clear", (clear, writer, op))
+        return None
+
     def _may_remove(self, other, since, op):
         if other.verb in REMOVING:
             return other.outcome != NOT_DONE
-        if other.verb == "flush":
+        if other.verb == "flush" or self._late.may_be(other):
             return True
         if other.verb == "clear":
             return any(w.verb in REPLACING and w.model == other.model for w in since)

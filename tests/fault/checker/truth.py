@@ -19,6 +19,7 @@ from harcad_harness import RawConn, wait_until
 
 TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 NOBODY = ("", ("", 0.0))
+SWEEP = "the sweep"  # stands for the instance of whichever daemon does it
 NUMBER = re.compile(rb"v(\d+)\.")
 
 
@@ -132,7 +133,9 @@ class Timeline:
         verb = words[0].upper()
         if not source.endswith(b" lua"):
             instance = ""
-            if verb in (b"EVAL", b"EVALSHA") and len(words) > int(words[2]) + 4:
+            if verb == b"EVAL" and words[1].startswith(b"-- The sweep"):
+                instance = SWEEP
+            elif verb in (b"EVAL", b"EVALSHA") and len(words) > int(words[2]) + 4:
                 instance = words[int(words[2]) + 4].decode("latin-1")
             self._caller = (instance, self._links.get(source.split()[-1], ("", 0.0)))
             if verb == b"CLIENT" and words[1].upper() == b"SETNAME":
@@ -239,6 +242,12 @@ class Timeline:
             if epoch.pos > change.pos and epoch.epoch > 0 and (after is None or epoch.pos < after.pos):
                 return epoch
         return after
+
+    def before(self, change):
+        """What the key had before that change of it; None: nothing is known."""
+        changes = self.changes[change.key]
+        i = bisect.bisect_left(changes, change.pos, key=lambda c: c.pos)
+        return changes[i - 1] if i else None
 
     def current(self, key, at):
         """The key's last change not after that time."""
