@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "core/scan.h"
 
-#define IN_FILES ((uint64_t)1 << 50) /* clients that keep cursors as floating-point numbers have 53 bits */
+#define IN_FILES ((uint64_t)1 << 44) /* clients that keep cursors as Lua prints numbers have fourteen digits */
 #define FILE_CURSOR (((uint64_t)1 << 40) - 1)
 #define AT_A_TIME 64   /* items of a step, or a few more */
 #define STEP_US 1000   /* for looking for them where they are few */

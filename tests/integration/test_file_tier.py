@@ -212,6 +212,11 @@ def test_scan_and_keys_meet_what_is_in_files(make_harcad):
     harcad, client = in_files_only(make_harcad)
     expected = {f"k:{i}".encode() for i in range(10)}
     assert set(client.scan_iter(match="k:*", count=100)) == expected
+    cursor, cursors = client.scan(0, count=10)[0], []
+    while cursor != 0:
+        cursors.append(cursor)
+        cursor = client.scan(cursor, count=10)[0]
+    assert max(cursors) < 10**14, "more digits than a number keeps that a client in Lua prints"
     assert set(client.keys("k:*")) == expected
     assert client.dbsize() == 1510
     assert client.randomkey() is not None
