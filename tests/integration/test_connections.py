@@ -56,15 +56,11 @@ def test_connections_thousand_a_second_come_and_go(make_harcad):
     wait_until(lambda: harcad.open_fds() <= before, message="descriptors are closed again")
 
 
-def settle(harcad, most):
-    """Returns once what comes with a start is over: directories are looked through, a first file is synced. The daemon wakes
-    `most` times a second then."""
-    def rests():
-        before = sum(connections.wakeups(harcad.pid).values())
-        time.sleep(1.0)
-        return sum(connections.wakeups(harcad.pid).values()) - before <= most
-
-    wait_until(rests, message="the daemon comes to rest")
+def windows_at_rest(harcad, how_many):
+    """What the daemon does in windows of some seconds, one after the other. It comes to rest only after a start's own work:
+    directories are looked through, a first file is synced; and what a busy machine holds up is asked again."""
+    for _ in range(how_many):
+        yield connections.at_rest(Measured(harcad), seconds=4.0, settle=0.0)
 
 
 @pytest.mark.parametrize("mode", ["embedded", "fleet"])
@@ -72,13 +68,20 @@ def test_connections_none_and_the_daemon_sleeps(make_harcad, make_redis, mode):
     """With default settings: alone one timer, once a second, and a look around in the directory now and then; in a fleet the proof that no event was missed, too."""
     harcad = make_harcad({}, upstream=make_redis() if mode == "fleet" else None)
     harcad.wait_info(upstream_state="up" if mode == "fleet" else "off")
-    settle(harcad, 2 if mode == "embedded" else 15)
-    numbers = connections.at_rest(Measured(harcad), seconds=5.0, settle=0.0)
-    workers = sum(times for name, times in numbers["wakeups_by_thread"].items() if name.startswith("worker"))
-    assert workers <= 0.5, numbers
-    assert numbers["wakeups_a_second"] <= (2 if mode == "embedded" else 15), numbers
+    most = 2 if mode == "embedded" else 12
+
+    def sleeps(numbers):
+        workers = sum(times for name, times in numbers["wakeups_by_thread"].items() if name.startswith("worker"))
+        return workers <= 0.5 and numbers["wakeups_a_second"] <= most
+
+    seen = []
+    for numbers in windows_at_rest(harcad, 6):
+        seen.append(numbers)
+        if sleeps(numbers):
+            break
+    assert sleeps(seen[-1]), seen
     if not SANITIZED:
-        assert numbers["rss"] <= 6 << 20, numbers
+        assert seen[-1]["rss"] <= 6 << 20, seen
 
 
 @pytest.mark.parametrize("life_ms", [600, 4000])
