@@ -30,7 +30,6 @@ end
 
 local head = redis.call('HMGET', state, 'inc', 'clears', 'swept')
 local inc, clears, swept = head[1] or '', number(head[2]), number(head[3])
-local holder = redis.call('GET', lease)
 
 -- A server out of memory lets a script write on that has written already, and this one gives some back.
 local function begin_writing()
@@ -45,6 +44,7 @@ local function take()
 	if clears == swept or inc == '' then
 		return {'none'}
 	end
+	local holder = redis.call('GET', lease)
 	local progress = redis.call('HMGET', pass, 'inc', 'life', 'at', 'cursor', 'scanned', 'deleted', 'total')
 	if holder and holder ~= token then
 		return {'other', holder, number(progress[5]), number(progress[6]), number(progress[7])}
@@ -117,7 +117,7 @@ end
 
 local function page()
 	local progress = redis.call('HMGET', pass, 'inc', 'life', 'at', 'cursor')
-	if holder ~= token or not is_of_this(progress) then
+	if redis.call('GET', lease) ~= token or not is_of_this(progress) then
 		return {'lost'}
 	end
 	begin_writing()
