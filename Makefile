@@ -67,6 +67,7 @@ tell = $(if $(V),,@printf '  %-4s %s\n' $(1) $@)
 # ---- what there is ----
 
 LUA := $(sort $(wildcard proto/lua/*.lua))
+LUA_BEFORE := proto/lua/shared/frames.lua
 LIB_SRC := $(sort $(wildcard proto/*.c daemon/*/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -156,7 +157,7 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/libharcad.a
 	$(call tell,LINK)
 	$(Q)$(LINK) -fsanitize=fuzzer $^ $(HC_LIBS)
 
-# Each script as a C string, byte for byte: hc_lua_NAME[] with a NUL behind, and hc_lua_NAME_len without it.
+# Each script, and before it what they share, as a C string, byte for byte: hc_lua_NAME[] with a NUL behind, and hc_lua_NAME_len without it.
 lua_name = hc_lua_$(subst -,_,$(basename $(notdir $(1))))
 
 $(GEN)/.lua: FORCE
@@ -172,11 +173,11 @@ $(GEN)/proto/lua_scripts.h: $(GEN)/.lua Makefile
 		echo 'extern const size_t $(call lua_name,$(f))_len;';) \
 	   echo '#endif'; } > $@
 
-$(GEN)/proto/lua_scripts.c: $(LUA) $(GEN)/.lua Makefile
+$(GEN)/proto/lua_scripts.c: $(LUA) $(LUA_BEFORE) $(GEN)/.lua Makefile
 	@mkdir -p $(@D)
 	@{ echo '/* Made from proto/lua/ by the Makefile. */'; echo '#include "proto/lua_scripts.h"'; \
 	   $(foreach f,$(LUA),echo 'const char $(call lua_name,$(f))[] ='; echo '    ""'; \
-		od -An -v -to1 $(f) | sed 's/ /\\/g; s/.*/    "&"/'; echo '    ;'; \
+		cat $(LUA_BEFORE) $(f) | od -An -v -to1 | sed 's/ /\\/g; s/.*/    "&"/'; echo '    ;'; \
 		echo 'const size_t $(call lua_name,$(f))_len = sizeof($(call lua_name,$(f))) - 1;';) \
 	   } > $@
 

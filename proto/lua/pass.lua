@@ -8,7 +8,6 @@
 -- ARGV     channel, instance, time_ms, a new incarnation in case there is none, about how many messages the journal
 --          keeps; how, letters: w it may write, s it works on strings; then, with s, the command itself
 -- Returns  the number of the first change (0 without w); with s, what the command returns
-local MAGIC = '\245hc\1'
 local HEAD, FIRST = 6, 3 -- arguments before those of the command; the first of its keys
 local state, journal = KEYS[1], KEYS[2]
 local channel, instance, time_ms, journal_len, how = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6]
@@ -23,14 +22,12 @@ end
 
 -- 'live' or 'dead' for a framed value, nil for anything else.
 local function look(key)
-	local start = redis.pcall('GETRANGE', key, 0, 286)
-	if type(start) == 'table' or #start < 32 or string.sub(start, 1, 4) ~= MAGIC then
-		return nil
+	local start = beginning(key)
+	local model, frame_inc, epoch
+	if type(start) ~= 'table' then
+		model, frame_inc, epoch = frame_of(start)
 	end
-	local _, _, model_len, _, frame_inc, epoch = struct.unpack('<BBHI8I4I4', start, 5)
-	local model = string.sub(start, 33, 32 + model_len)
-	local now = tonumber(redis.call('HGET', state, 'm:' .. (model == '' and 'default' or model))) or 0
-	return frame_inc == inc and epoch == now and 'live' or 'dead'
+	return model and (frame_inc == inc and epoch == epoch_of(model) and 'live' or 'dead')
 end
 
 local function bulk(text)

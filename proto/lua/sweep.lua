@@ -17,7 +17,6 @@
 -- written. It goes if its model has been cleared and nobody has read or written it since, by the server's own account:
 -- it has been idle for longer than the key that was written at the clear (by two seconds, as idle times are whole
 -- ones). A value that is written or read meanwhile is younger; where the server keeps no idle times, raw values stay.
-local MAGIC = '\245hc\1'
 local FIRST, HEAD = 4, 6
 local IDLE_STEP_S = 2
 local state, lease, pass = KEYS[1], KEYS[2], KEYS[3]
@@ -60,17 +59,6 @@ local function take()
 	return {'mine', progress[4], number(progress[5]), number(progress[6]), number(progress[7])}
 end
 
-local epochs = {}
-local function epoch_of(model)
-	if model == '' then
-		model = 'default'
-	end
-	if not epochs[model] then
-		epochs[model] = number(redis.call('HGET', state, 'm:' .. model))
-	end
-	return epochs[model]
-end
-
 -- nil: the server does not tell.
 local function idle_s(key)
 	local idle = redis.pcall('OBJECT', 'IDLETIME', key)
@@ -97,13 +85,13 @@ local function is_stale(key, raw_model)
 		least = idle_since_clear(raw_model)
 		idle = least and idle_s(key)
 	end
-	local start = redis.pcall('GETRANGE', key, 0, 286)
+	local start = beginning(key)
 	if type(start) == 'table' then
 		return false
 	end
-	if #start >= 32 and string.sub(start, 1, 4) == MAGIC then
-		local _, _, model_len, _, frame_inc, epoch = struct.unpack('<BBHI8I4I4', start, 5)
-		return frame_inc == number(inc) and epoch < epoch_of(string.sub(start, 33, 32 + model_len))
+	local model, frame_inc, epoch = frame_of(start)
+	if model then
+		return frame_inc == number(inc) and epoch < epoch_of(model)
 	end
 	return idle and idle >= least + IDLE_STEP_S and not is_shared(key)
 end

@@ -36,8 +36,6 @@
 -- pieces: before the one, between them, behind the other; and has two for each operation: sum, value. Returns
 -- incarnation, first seq, epoch, pttl (-3: they came too late): all are done, and numbered on from there. Or an error:
 -- none is.
-local MAGIC = '\245hc\1'
-local DEFAULT = 'default'
 local HEAD, FIRST = 6, 3 -- arguments before those of operations; the first of their keys
 local state, journal = KEYS[1], KEYS[2]
 local channel, instance, time_ms, journal_len = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
@@ -135,29 +133,15 @@ local function args_of(i)
 	return HEAD + (i - FIRST) * 8
 end
 
-local epochs = {}
-local function epoch_of(model)
-	if model == '' then
-		model = DEFAULT
-	end
-	local epoch = epochs[model]
-	if not epoch then
-		epoch = tonumber(redis.call('HGET', state, 'm:' .. model)) or 0
-		epochs[model] = epoch
-	end
-	return epoch
-end
-
 -- What the key holds that a reader would be given: 'framed' or 'raw' and its model, 'other' for a value of another
 -- type than string, or nil.
 local function look(key, raw_model)
-	local start = redis.pcall('GETRANGE', key, 0, 286)
+	local start = beginning(key)
 	if type(start) == 'table' then
 		return 'other', ''
 	end
-	if #start >= 32 and string.sub(start, 1, 4) == MAGIC then
-		local _, _, model_len, _, frame_inc, epoch = struct.unpack('<BBHI8I4I4', start, 5)
-		local model = string.sub(start, 33, 32 + model_len)
+	local model, frame_inc, epoch = frame_of(start)
+	if model then
 		if frame_inc == inc and epoch == epoch_of(model) then
 			return 'framed', model
 		end
