@@ -4,7 +4,6 @@ who do not use it, how soon it is there again, and how the two tiers do on recor
 import glob
 import socket
 import statistics
-import subprocess
 import time
 
 from kit import replay
@@ -177,19 +176,10 @@ def set_cpu(lab):
 # ---- a hit in memory, beside a busy file tier ----
 
 
-class Busy:
-    """Somebody else's SETs and what they evict, on one connection, until the end."""
-
-    def __init__(self, lab, server):
-        argv = lab.load_argv(HARCAD, server, "-o", "set", "-n", 4_000_000_000, "-k", 100_000, "-K", "busy", "-d", VALUE_BYTES, "-c", 1)
-        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self._process.kill()
-        self._process.wait()
+def busy(lab, server):
+    """Somebody else's SETs and what they evict, on one connection."""
+    return programs.Endless(lab.load_argv(HARCAD, server, "-o", "set", "-n", lab.ENDLESS, "-k", 100_000, "-K", "busy", "-d", VALUE_BYTES,
+                                          "-c", 1))
 
 
 def worker_ns(pid):
@@ -199,7 +189,7 @@ def worker_ns(pid):
 
 def hit_ns(lab, server, hits_wanted):
     """CPU of one of the two workers for a hit, while the other has the busy connection."""
-    with Busy(lab, server):
+    with busy(lab, server):
         before = worker_ns(server.pid)
         time.sleep(0.3)
         after = worker_ns(server.pid)

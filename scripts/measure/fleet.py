@@ -4,7 +4,6 @@ is served may get while events do not arrive."""
 import contextlib
 import random
 import statistics
-import subprocess
 import time
 
 from kit.processes import wait_until
@@ -169,19 +168,9 @@ def main_ns(pid):
     return int(account.read(f"/proc/{pid}/task/{pid}/schedstat").split()[0])
 
 
-class Pouring:
-    """Writes at the other daemon, until the end."""
-
-    def __init__(self, lab, server):
-        argv = lab.load_argv(HARCAD, server, "-o", "set", "-n", 4_000_000_000, "-k", KEYS, "-K", "poured", "-c", 4, "-P", 16)
-        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self._process.kill()
-        self._process.wait()
+def pouring(lab, server):
+    """Writes at that daemon."""
+    return programs.Endless(lab.load_argv(HARCAD, server, "-o", "set", "-n", lab.ENDLESS, "-k", KEYS, "-K", "poured", "-c", 4, "-P", 16))
 
 
 def event_rate(lab):
@@ -216,9 +205,9 @@ def hit_beside_events(lab):
     lab.load(HARCAD, pair.reader, "-o", "fill", "-n", 1000, "-K", "hot", "-d", 64)
     lab.load(HARCAD, pair.reader, "-o", "get", "-n", hits, "-k", 1000, "-K", "hot", "-P", 16)
     for _ in range(2 * ROUNDS):
-        with Pouring(lab, stranger):
+        with pouring(lab, stranger):
             alone = hit_ns(lab, pair.reader, hits)
-        with Pouring(lab, pair.writer):
+        with pouring(lab, pair.writer):
             costs.append((alone, hit_ns(lab, pair.reader, hits)))
     stranger.stop()
     pair.stop()

@@ -27,6 +27,8 @@ def loop_thread(pid):
 class Lab:
     """`divisor` makes quick runs of it: each with so much less work."""
 
+    ENDLESS = 4_000_000_000  # operations of a load that is ended by force
+
     def __init__(self, servers, divisor=1, traces=None):
         self.servers = servers
         self.divisor = divisor

@@ -47,6 +47,20 @@ def need(path, how):
     return path
 
 
+class Endless:
+    """A program that goes on until the end of the block, and says nothing."""
+
+    def __init__(self, argv):
+        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._process.kill()
+        self._process.wait()
+
+
 class Background:
     """A program that says `ready` and goes on until it is told to stop, or has ended by itself."""
 
