@@ -12,6 +12,8 @@
 #include "../store/support.h"
 #include "base/log.h"
 
+#define PATIENCE_MS 10000
+
 static struct hc_store *store;
 static struct hc_outage *outage;
 static char dir[64], path[128];
@@ -68,15 +70,21 @@ add_value(const char *key, size_t len, uint64_t heard)
 	hc_entry_unref(entry);
 }
 
+/* A moment of the patience that ends then. */
+static void
+wait_a_moment(int64_t until_ms)
+{
+	must(hc_clock_mono_ms() < until_ms);
+	usleep(100);
+}
+
 static void
 wait_written(struct hc_outage_log *log)
 {
-	int64_t until_ms = hc_clock_mono_ms() + 10000;
+	int64_t until_ms = hc_clock_mono_ms() + PATIENCE_MS;
 
-	while (hc_outage_log_written(log) < hc_outage_log_mark()) {
-		must(hc_clock_mono_ms() < until_ms);
-		usleep(100);
-	}
+	while (hc_outage_log_written(log) < hc_outage_log_mark())
+		wait_a_moment(until_ms);
 }
 
 static size_t
@@ -231,11 +239,9 @@ START_TEST(outage_log_waiting_ends_when_it_is_written_or_given_up)
 			hc_outage_forget_key(outage, key_str("a")), hc_outage_forget_key(outage, key_str("b"));
 		pending += hc_outage_log_wait(log, hc_outage_log_mark(), &waiters[i]) == HC_PENDING;
 	}
-	int64_t until_ms = hc_clock_mono_ms() + 10000;
-	while (atomic_load(&reached) < pending) {
-		must(hc_clock_mono_ms() < until_ms);
-		usleep(100);
-	}
+	int64_t until_ms = hc_clock_mono_ms() + PATIENCE_MS;
+	while (atomic_load(&reached) < pending)
+		wait_a_moment(until_ms);
 	hc_outage_set_log(outage, NULL);
 	hc_outage_log_close(log);
 	must(atomic_load(&reached) == pending);

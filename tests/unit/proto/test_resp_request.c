@@ -403,113 +403,6 @@ START_TEST(empty_run_is_idle)
 }
 END_TEST
 
-START_TEST(take_takes_what_is_plain)
-{
-	struct hc_slice name = HC_SLICE("MGET"), argv[100], ahead[100];
-	struct hc_resp_taken taken;
-	char wire[8192];
-
-	for (uint32_t n = 1; n <= 100; n++) {
-		for (uint32_t i = 0; i < n; i++)
-			argv[i] = i == 0 ? name : hc_slice(wire, i * 37 % 16);
-		argv[n - 1] = n == 1 ? name : hc_slice(wire, 999);
-		memset(wire, 'x', sizeof(wire));
-		char *command = malloc(sizeof(wire));
-		size_t len = hc_resp_put_command(command, sizeof(wire), argv, n);
-		ck_assert_uint_le(len, sizeof(wire));
-		ck_assert_uint_eq(hc_resp_take(&roomy, command, len, ahead, 100, &taken, 1), 1);
-		ck_assert_uint_eq(taken.argc, n);
-		ck_assert_uint_eq(taken.end, len);
-		for (uint32_t i = 0; i < n; i++)
-			ck_assert(hc_slice_eq(ahead[i], argv[i]));
-		ck_assert_uint_eq(hc_resp_take(&roomy, command, len - 1, ahead, 100, &taken, 1), 0);
-		ck_assert_uint_eq(hc_resp_take(&roomy, command, len, ahead, n - 1, &taken, 1), 0);
-		free(command);
-	}
-}
-END_TEST
-
-#define ROW_MAX 12
-
-/* Requests that begin alike or nearly so, in memory of exactly their size. */
-static void
-random_row(unsigned *seed, char **row, size_t *len)
-{
-	static const char *const names[] = {
-	    "GET", "SET", "GEX", "DEL", "MGET", "a", "", "PEXPIRE", "PEXPIRES", "PERSISTS"};
-	uint32_t n = 1 + (uint32_t)rand_r(seed) % ROW_MAX;
-	const char *name = names[rand_r(seed) % 10];
-	char wire[ROW_MAX * 256];
-
-	*len = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		struct hc_slice argv[4] = {hc_slice_str(name)};
-		uint32_t argc = 1 + (uint32_t)rand_r(seed) % 3;
-		for (uint32_t k = 1; k < argc; k++)
-			argv[k] = hc_slice("keys and values", (size_t)rand_r(seed) % 15);
-		*len += hc_resp_put_command(wire + *len, sizeof(wire) - *len, argv, argc);
-		if (rand_r(seed) % 3 == 0)
-			name = names[rand_r(seed) % 10];
-	}
-	*len -= (size_t)rand_r(seed) % 3; /* the last one may not be whole */
-	if (rand_r(seed) % 4 == 0)
-		wire[(size_t)rand_r(seed) % *len] = (char)rand_r(seed);
-	*row = malloc(*len);
-	memcpy(*row, wire, *len);
-}
-
-START_TEST(take_of_a_row_is_what_each_alone_is)
-{
-	unsigned seed = (unsigned)_i;
-
-	for (int round = 0; round < 5000; round++) {
-		struct hc_slice alone[3], before = {0};
-		struct hc_resp_taken row[ROW_MAX], one;
-		uint32_t cap = (uint32_t)rand_r(&seed) % (3 * ROW_MAX + 1), args = 0;
-		size_t len, at = 0, i = 0;
-		char *wire;
-
-		random_row(&seed, &wire, &len);
-		struct hc_slice *together = malloc(cap > 0 ? cap * sizeof(*together) : 1);
-		size_t n = hc_resp_take(&roomy, wire, len, together, cap, row, ROW_MAX);
-		for (; i < n; i++) {
-			ck_assert_uint_eq(hc_resp_take(&roomy, wire + at, len - at, alone, 3, &one, 1), 1);
-			ck_assert_uint_eq(row[i].argc, one.argc);
-			ck_assert_uint_eq(row[i].end, at + one.end);
-			ck_assert_ptr_eq(row[i].argv, together + args);
-			for (uint32_t k = 0; k < one.argc; k++) {
-				ck_assert_ptr_eq(row[i].argv[k].ptr, alone[k].ptr);
-				ck_assert_uint_eq(row[i].argv[k].len, alone[k].len);
-			}
-			if (row[i].again)
-				ck_assert(i > 0 && row[i - 1].argc == one.argc && hc_slice_eq(before, alone[0]));
-			before = alone[0];
-			args += one.argc;
-			at = row[i].end;
-		}
-		ck_assert_uint_le(args, cap);
-		/* No more of them because there is none, or no room. */
-		if (n < ROW_MAX && hc_resp_take(&roomy, wire + at, len - at, alone, 3, &one, 1) == 1)
-			ck_assert_uint_gt(args + one.argc, cap);
-		free(together);
-		free(wire);
-	}
-}
-END_TEST
-
-/* It is what makes a row of the same command cheap. */
-START_TEST(take_knows_a_beginning_again)
-{
-	static const char row[] = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$2\r\nbb\r\n"
-				  "*2\r\n$3\r\nGEX\r\n$1\r\na\r\n*3\r\n$3\r\nGEX\r\n$0\r\n\r\n$0\r\n\r\n";
-	struct hc_slice argv[16];
-	struct hc_resp_taken taken[4];
-
-	ck_assert_uint_eq(hc_resp_take(&roomy, row, sizeof(row) - 1, argv, 16, taken, 4), 4);
-	ck_assert(!taken[0].again && taken[1].again && !taken[2].again && !taken[3].again);
-}
-END_TEST
-
 /* What follows an empty array is the next request, even if it looks like a bulk. */
 START_TEST(empty_array_ends_before_what_follows)
 {
@@ -806,9 +699,6 @@ resp_request_suite(void)
 	tcase_add_loop_test(tcase, message_behind_another_parses, 0, MESSAGES);
 	tcase_add_test(tcase, need_inside_bulk_is_exact);
 	tcase_add_test(tcase, empty_run_is_idle);
-	tcase_add_test(tcase, take_takes_what_is_plain);
-	tcase_add_loop_test(tcase, take_of_a_row_is_what_each_alone_is, 0, 8);
-	tcase_add_test(tcase, take_knows_a_beginning_again);
 	tcase_add_test(tcase, empty_array_ends_before_what_follows);
 	tcase_add_test(tcase, huge_count_alone_asks_for_no_room);
 	tcase_add_test(tcase, error_stays_an_error);
