@@ -9,13 +9,14 @@ from fleet import PATIENT, prime, serves, start_fleet
 from harcad_harness import SLOW, wait_until
 
 # An event's way is well below a millisecond; a machine with other things to do needs longer. Without events the
-# copies here would stay for ever.
+# copies here would stay for ever: what else tells of changes is off.
 SOON = 5 * SLOW
+EVENTS_ALONE = {"upstream.foreign_writes": "no", "upstream.sweep_rate": "0"}
 
 
 @pytest.fixture
 def fleet(make_harcad, redis_server):
-    return start_fleet(make_harcad, redis_server)
+    return start_fleet(make_harcad, redis_server, settings=EVENTS_ALONE)
 
 
 CHANGES = {

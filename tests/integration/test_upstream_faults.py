@@ -1050,6 +1050,8 @@ def test_p3_an_event_link_that_falls_silent_bounds_how_old_a_copy_gets(redis_ser
 def test_p3_p4_a_clear_is_heard_of_while_the_event_link_is_silent(redis_server, proxy, node, make_harcad, kept):
     """What is in Redis is as it was, frame and all: only the model's epoch is another."""
     sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    for each in (node, sibling):  # nor does it go from there
+        assert each.client().execute_command("CONFIG", "SET", "upstream.sweep_rate", "0")
     with sibling.raw() as there:
         assert there.command("SET", "k", "old", "MODEL", "m") == "OK"
         if kept:
