@@ -350,6 +350,11 @@ def test_p9_a_hit_that_waits_is_found():
     assert broken([write(1, 2, 1), get(5, 7, 1)], [has(1.5, 1)], [fault(4, 10, hangs=True)]) == ["P9"]
 
 
+def test_p9_a_copy_that_was_not_shown_since_redis_may_have_told_of_it_may_be_suspect():
+    ops = [write(1, 2, 1), get(5, 7, 1)]
+    assert broken(ops, [has(1.99, 1)], [fault(4, 10, hangs=True)]) == []
+
+
 def test_p9_a_machine_that_has_no_time_is_not_the_daemons_fault():
     ops = [write(1, 2, 1), get(5, 9, 1)]
     assert broken(ops, [has(1.5, 1)], [fault(4, 10, hangs=True)], stalled_s=0.15) == []

@@ -21,6 +21,7 @@ from checker.truth import SWEEP
 from checker.verdict import Violation
 
 EPS_S = 0.003  # between the clocks of MONITOR and ours
+PUSH_S = 0.02  # for Redis's own word of a change to arrive behind the event
 
 
 class Floor:
@@ -470,6 +471,9 @@ class Judge:
         if op.verb != "get" or op.together > 1 or not shown:
             return False
         since = max(o.done for o in shown)
+        # Redis's own tracking tells of a change too, a little later than its event: that makes the copy suspect at most.
+        if any(since - PUSH_S <= change.at <= op.sent for change in self.timeline.changes[op.key]):
+            return False
         if any(self._began(w) < hang.since and (w.covers(op.daemon, EVENTS, since, op.sent) or w.forgets and
                w.since <= op.sent and (w.until is None or w.until >= since)) for w in self.windows):
             return False
