@@ -209,7 +209,8 @@ hc_sync_make_up(struct hc_sync *sync)
 	int64_t now_ms = hc_clock_wall_ms();
 	enum hc_status status;
 
-	if (sync->making_up || hc_outage_empty(outage) || !hc_link_is_up(sync->control) ||
+	/* A lease outlives the control link: what that leads to now may number its changes otherwise. */
+	if (sync->making_up || hc_outage_empty(outage) || !hc_link_is_up(sync->control) || !sync->following ||
 	    !atomic_load(&sync->core->coherent))
 		return;
 	if (hc_outage_take(outage, PAGE, PAGE_BYTES, now_ms, &sync->page) != HC_OK)
