@@ -64,7 +64,9 @@ class Config:
             },
         }
         drawn.update({key: value for key, value in fixed.items() if value is not None})
-        return cls(**drawn)
+        config = cls(**drawn)
+        config.replica = config.replica or bool({"failover", "failover_unheard"} & set(config.faults or ()))
+        return config
 
     def arguments(self):
         """Those that are not drawn from the seed."""
