@@ -12,7 +12,7 @@ import re
 import threading
 import time
 
-from harcad_harness import ROOT, SLOW, Harcad
+from harcad_harness import ROOT, SLOW, TIMEOUT, Harcad, wait_until
 
 from checker import promises, report
 from checker.clients import Client, final_reads
@@ -121,6 +121,7 @@ def run(config, seed):
         time.sleep(scene.lease_s)
         trouble = injector.trouble + [f"client {client.name}: {client.error!r}" for client in clients if client.error]
         trouble += deaths(scene)
+        trouble += restless(scene)
         final_reads(scene, history)
         time.sleep(0.05)
         scene.monitor.leave()
@@ -140,6 +141,15 @@ def deaths(scene):
         node.daemon.close()
         node.proxy.close()
     return texts
+
+
+def restless(scene):
+    """Daemons that do not get well. (A machine that kept one from running may have cost it its links just now.)"""
+    try:
+        wait_until(lambda: all(node.is_well() for node in scene.nodes), TIMEOUT, "all daemons are well in the end", 0.01)
+    except AssertionError as error:
+        return [str(error)]
+    return []
 
 
 def some_nodes(rng, nodes):
