@@ -68,7 +68,7 @@ take_new_epochs(struct hc_sync *sync, const redisReply *reply)
 		if (hc_script_result(reply, i, &result) != HC_OK || !result.done)
 			continue;
 		hc_outage_cleared(sync->core->outage, &sync->page, i, result.epoch);
-		hc_models_raise(sync->core->models, sync->page.models[i], result.epoch);
+		hc_core_raise_epoch(sync->core, sync->page.models[i], result.epoch);
 	}
 }
 
