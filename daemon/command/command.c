@@ -17,9 +17,12 @@ static const struct hc_command rows[] = {
 	{#name, NULL, fn, arity, flags, first, last, step, group, since, syntax, summary},
 #define HC_SUBCOMMAND(container, name, fn, arity, flags, since, syntax, summary) \
 	{#name, #container, fn, arity, flags, 0, 0, 0, NULL, since, syntax, summary},
+#define HC_KEYS_SUBCOMMAND(container, name, fn, arity, flags, first, last, step, since, syntax, summary) \
+	{#name, #container, fn, arity, flags, first, last, step, NULL, since, syntax, summary},
 #include "commands.def"
 #undef HC_COMMAND
 #undef HC_SUBCOMMAND
+#undef HC_KEYS_SUBCOMMAND
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
@@ -168,6 +171,14 @@ arity_fits(const struct hc_command *command, uint32_t argc)
 	return command->arity >= 0 ? argc == (uint32_t)command->arity : argc >= (uint32_t)-command->arity;
 }
 
+static uint64_t
+hash_of_key(const struct hc_req *req)
+{
+	uint32_t first = (uint32_t)req->command->first_key;
+
+	return first > 0 && first < req->argc ? hc_key(req->argv[first]).hash : 0;
+}
+
 /* What keeps the command from being run or queued has been replied: true. */
 static bool
 refuse(struct hc_req *req)
@@ -188,6 +199,7 @@ refuse(struct hc_req *req)
 			return true;
 		}
 		req->command = command;
+		req->hash = hash_of_key(req); /* the container had no keys */
 	}
 	if (!arity_fits(command, req->argc)) {
 		hc_reply_arity_error(req);
