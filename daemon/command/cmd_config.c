@@ -333,5 +333,6 @@ void
 hc_cmd_config_resetstat(struct hc_req *req)
 {
 	hc_stats_reset();
+	hc_tally_reset();
 	hc_reply_ok(req);
 }

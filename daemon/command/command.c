@@ -26,6 +26,7 @@ static const struct hc_command rows[] = {
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+static_assert(N_ROWS == HC_COMMAND_ROWS, "both are the table");
 #define SLOTS 512u /* power of two, several times the number of commands */
 
 static const struct hc_command *slots[SLOTS];
@@ -81,6 +82,12 @@ const struct hc_command *
 hc_command_at(size_t i)
 {
 	return i < N_ROWS ? &rows[i] : NULL;
+}
+
+size_t
+hc_command_index(const struct hc_command *command)
+{
+	return command == &hc_command_passed ? N_ROWS : (size_t)(command - rows);
 }
 
 void
@@ -223,12 +230,17 @@ hc_command_worker_init(struct hc_command_worker *worker)
 {
 	hc_out_init(&worker->nowhere, worker->pool);
 	worker->scratch = hc_calloc(1, sizeof(*worker->scratch));
-	return worker->scratch != NULL ? HC_OK : HC_NOMEM;
+	if (worker->scratch == NULL || hc_tally_create(&worker->tally) != HC_OK)
+		return HC_NOMEM;
+	worker->gets = hc_tally_row(worker->tally, hc_command_find(HC_SLICE("get")));
+	return HC_OK;
 }
 
 void
 hc_command_worker_fini(struct hc_command_worker *worker)
 {
+	hc_tally_destroy(worker->tally);
+	worker->tally = NULL;
 	hc_free(worker->scratch);
 	worker->scratch = NULL;
 }
@@ -284,6 +296,17 @@ watch(struct hc_command_worker *worker, const struct hc_session *session, const 
 		hc_slow_look(worker, session, command, call->argv, call->argc);
 }
 
+/* It was refused. Of a subcommand that there is none of, as of a command, nothing is counted. */
+static void
+count_rejected(struct hc_req *req)
+{
+	const struct hc_command *command = req->command;
+
+	req->failed = false; /* that is another count */
+	if (command != NULL && (!(command->flags & HC_CMD_CONTAINER) || req->argc < 2))
+		hc_tally_add(&hc_tally_row(req->worker->tally, command)->rejected, 1);
+}
+
 static void
 run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *call)
 {
@@ -300,6 +323,7 @@ run(struct hc_command_worker *worker, struct hc_session *session, const struct h
 		req->moved_to = NULL;
 	}
 	if (refuse(req)) {
+		count_rejected(req);
 		if (session->multi.active)
 			session->multi.failed = true;
 		hc_run_end(req);
@@ -342,6 +366,7 @@ static void
 ran_gets(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *last, unsigned n)
 {
 	hc_stats_add(worker->stats, commands_processed, n);
+	hc_tally_add(&worker->gets->calls, n);
 	atomic_store_explicit(&session->last_command, last->command, memory_order_relaxed);
 	watch(worker, session, last->command, last, n);
 }

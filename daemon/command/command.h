@@ -11,6 +11,7 @@
 #include "base/stats.h"
 #include "command/session.h"
 #include "command/slow.h"
+#include "command/tally.h"
 #include "core/core.h"
 #include "proto/slice.h"
 
@@ -45,10 +46,24 @@ struct hc_command {
 	const char *summary; /* one sentence */
 };
 
+/* How many the table has. */
+enum {
+	HC_COMMAND_ROWS = 0
+#define HC_COMMAND(...) +1
+#define HC_SUBCOMMAND(...) +1
+#define HC_KEYS_SUBCOMMAND(...) +1
+#include "commands.def"
+#undef HC_COMMAND
+#undef HC_SUBCOMMAND
+#undef HC_KEYS_SUBCOMMAND
+};
+
 const struct hc_command *hc_command_find(struct hc_slice name);
 const struct hc_command *hc_subcommand_find(const struct hc_command *container, struct hc_slice name);
 /* The i-th row (subcommands included), NULL past the end. */
 const struct hc_command *hc_command_at(size_t i);
+/* Which row it is; HC_COMMAND_ROWS for what is passed on to the upstream. */
+size_t hc_command_index(const struct hc_command *command);
 /* "client|list" or "get", at most 64 bytes with its NUL. */
 void hc_command_full_name(const struct hc_command *command, char buf[64]);
 /* docs/commands.md. */
@@ -105,6 +120,8 @@ struct hc_command_worker {
 	char last_name[HC_COMMAND_NAME_MAX];
 	struct hc_req *scratch; /* the one at hand, reused while nothing has to wait */
 	struct hc_slow_watch watch;
+	struct hc_tally *tally;
+	struct hc_tally_row *gets; /* of it: GET's, which is counted where nothing else costs as much as finding it */
 	struct hc_out nowhere; /* replies nobody wants (CLIENT REPLY) until their request ends */
 };
 
