@@ -122,7 +122,7 @@ struct hc_command_worker {
 	struct hc_slow_watch watch;
 	struct hc_tally *tally;
 	struct hc_tally_row *gets; /* of it: GET's, which is counted where nothing else costs as much as finding it */
-	struct hc_out nowhere; /* replies nobody wants (CLIENT REPLY) until their request ends */
+	struct hc_out nowhere;     /* replies nobody wants (CLIENT REPLY) until their request ends */
 };
 
 enum hc_status hc_command_worker_init(struct hc_command_worker *worker);

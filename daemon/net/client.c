@@ -212,6 +212,7 @@ hc_client_close(struct hc_client *client)
 	if (client->next != NULL)
 		client->next->prev = client->prev;
 	hc_command_abandon(&worker->command, &client->session);
+	hc_client_count_evicted(client);
 	hc_session_close(&client->session);
 	close(client->fd);
 	hc_free(client->args);
@@ -288,6 +289,7 @@ settle(struct hc_client *client)
 		return;
 	}
 	show_buffers(client);
+	hc_client_tell_memory(client);
 	if (session->wants_room)
 		enlist(client, HC_CLIENT_LOGGED);
 	/* What was left goes on as soon as the socket is writable, which it is when all has been written; or when the
