@@ -164,4 +164,5 @@ const struct hc_command hc_command_passed = {
     .since = "0.1",
     .syntax = "",
     .summary = "",
+    .row = HC_COMMAND_ROWS,
 };

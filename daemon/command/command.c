@@ -12,13 +12,16 @@
 #include "command/req.h"
 #include "command/run.h"
 
+enum { FIRST_ROW = __COUNTER__ + 1 };
+#define NEXT_ROW (__COUNTER__ - FIRST_ROW)
+
 static const struct hc_command rows[] = {
 #define HC_COMMAND(name, fn, arity, flags, first, last, step, group, since, syntax, summary) \
-	{#name, NULL, fn, arity, flags, first, last, step, group, since, syntax, summary},
+	{#name, NULL, fn, arity, flags, first, last, step, group, since, syntax, summary, NEXT_ROW},
 #define HC_SUBCOMMAND(container, name, fn, arity, flags, since, syntax, summary) \
-	{#name, #container, fn, arity, flags, 0, 0, 0, NULL, since, syntax, summary},
+	{#name, #container, fn, arity, flags, 0, 0, 0, NULL, since, syntax, summary, NEXT_ROW},
 #define HC_KEYS_SUBCOMMAND(container, name, fn, arity, flags, first, last, step, since, syntax, summary) \
-	{#name, #container, fn, arity, flags, first, last, step, NULL, since, syntax, summary},
+	{#name, #container, fn, arity, flags, first, last, step, NULL, since, syntax, summary, NEXT_ROW},
 #include "commands.def"
 #undef HC_COMMAND
 #undef HC_SUBCOMMAND
@@ -82,12 +85,6 @@ const struct hc_command *
 hc_command_at(size_t i)
 {
 	return i < N_ROWS ? &rows[i] : NULL;
-}
-
-size_t
-hc_command_index(const struct hc_command *command)
-{
-	return command == &hc_command_passed ? N_ROWS : (size_t)(command - rows);
 }
 
 void
@@ -232,7 +229,7 @@ hc_command_worker_init(struct hc_command_worker *worker)
 	worker->scratch = hc_calloc(1, sizeof(*worker->scratch));
 	if (worker->scratch == NULL || hc_tally_create(&worker->tally) != HC_OK)
 		return HC_NOMEM;
-	worker->gets = hc_tally_row(worker->tally, hc_command_find(HC_SLICE("get")));
+	worker->counts = hc_tally_rows(worker->tally);
 	return HC_OK;
 }
 
@@ -304,7 +301,7 @@ count_rejected(struct hc_req *req)
 
 	req->failed = false; /* that is another count */
 	if (command != NULL && (!(command->flags & HC_CMD_CONTAINER) || req->argc < 2))
-		hc_tally_add(&hc_tally_row(req->worker->tally, command)->rejected, 1);
+		hc_tally_add(&hc_command_counts(req->worker, command)->rejected, 1);
 }
 
 static void
@@ -366,7 +363,7 @@ static void
 ran_gets(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *last, unsigned n)
 {
 	hc_stats_add(worker->stats, commands_processed, n);
-	hc_tally_add(&worker->gets->calls, n);
+	hc_tally_add(&hc_command_counts(worker, last->command)->calls, n);
 	atomic_store_explicit(&session->last_command, last->command, memory_order_relaxed);
 	watch(worker, session, last->command, last, n);
 }

@@ -44,6 +44,7 @@ struct hc_command {
 	const char *since;   /* version of harcad */
 	const char *syntax;  /* arguments as documented: "key value [NX | XX] …" */
 	const char *summary; /* one sentence */
+	size_t row;          /* which of the table's it is; HC_COMMAND_ROWS: of what is passed on to the upstream */
 };
 
 /* How many the table has. */
@@ -62,8 +63,6 @@ const struct hc_command *hc_command_find(struct hc_slice name);
 const struct hc_command *hc_subcommand_find(const struct hc_command *container, struct hc_slice name);
 /* The i-th row (subcommands included), NULL past the end. */
 const struct hc_command *hc_command_at(size_t i);
-/* Which row it is; HC_COMMAND_ROWS for what is passed on to the upstream. */
-size_t hc_command_index(const struct hc_command *command);
 /* "client|list" or "get", at most 64 bytes with its NUL. */
 void hc_command_full_name(const struct hc_command *command, char buf[64]);
 /* docs/commands.md. */
@@ -121,9 +120,16 @@ struct hc_command_worker {
 	struct hc_req *scratch; /* the one at hand, reused while nothing has to wait */
 	struct hc_slow_watch watch;
 	struct hc_tally *tally;
-	struct hc_tally_row *gets; /* of it: GET's, which is counted where nothing else costs as much as finding it */
-	struct hc_out nowhere;     /* replies nobody wants (CLIENT REPLY) until their request ends */
+	struct hc_tally_row *counts; /* its rows */
+	struct hc_out nowhere;       /* replies nobody wants (CLIENT REPLY) until their request ends */
 };
+
+/* What the worker counts of the command. */
+static inline struct hc_tally_row *
+hc_command_counts(const struct hc_command_worker *worker, const struct hc_command *command)
+{
+	return &worker->counts[command->row];
+}
 
 enum hc_status hc_command_worker_init(struct hc_command_worker *worker);
 void hc_command_worker_fini(struct hc_command_worker *worker);

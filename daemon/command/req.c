@@ -138,7 +138,7 @@ finish(struct hc_req *req)
 	struct hc_req *parent = req->parent;
 
 	if (req->failed)
-		hc_tally_add(&hc_tally_row(req->worker->tally, req->command)->failed, 1);
+		hc_tally_add(&hc_command_counts(req->worker, req->command)->failed, 1);
 	release(req);
 	if (!req->parked)
 		return;
@@ -238,7 +238,7 @@ hc_run_handler(struct hc_req *req)
 {
 	/* `busy` keeps the request from ending under its handler, even when all it waited for is there already. */
 	req->busy = true;
-	hc_tally_add(&hc_tally_row(req->worker->tally, req->command)->calls, 1);
+	hc_tally_add(&hc_command_counts(req->worker, req->command)->calls, 1);
 	req->command->fn(req);
 	if (req->moved_to != NULL)
 		req = req->moved_to;

@@ -259,7 +259,7 @@ remark_run(struct shown *shown, unsigned n)
 static void
 count_time(struct hc_command_worker *worker, const struct hc_command *command, int64_t took_us)
 {
-	hc_tally_add(&hc_tally_row(worker->tally, command)->usec, (uint64_t)took_us);
+	hc_tally_add(&hc_command_counts(worker, command)->usec, (uint64_t)took_us);
 }
 
 void

@@ -49,9 +49,9 @@ hc_tally_destroy(struct hc_tally *tally)
 }
 
 struct hc_tally_row *
-hc_tally_row(struct hc_tally *tally, const struct hc_command *command)
+hc_tally_rows(struct hc_tally *tally)
 {
-	return &tally->rows[hc_command_index(command)];
+	return tally->rows;
 }
 
 static void
@@ -76,7 +76,7 @@ total(size_t i)
 struct hc_tally_sum
 hc_tally_sum(const struct hc_command *command)
 {
-	size_t i = hc_command_index(command);
+	size_t i = command->row;
 
 	pthread_mutex_lock(&lock);
 	struct hc_tally_sum sum = total(i);

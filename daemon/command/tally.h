@@ -28,8 +28,8 @@ struct hc_tally;
 enum hc_status hc_tally_create(struct hc_tally **out);
 void hc_tally_destroy(struct hc_tally *tally);
 
-/* The counters of a command, of the table or hc_command_passed. */
-struct hc_tally_row *hc_tally_row(struct hc_tally *tally, const struct hc_command *command);
+/* Its rows, by a command's `row`. */
+struct hc_tally_row *hc_tally_rows(struct hc_tally *tally);
 
 /* One writer: no locked instruction. */
 static inline void

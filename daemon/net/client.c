@@ -236,6 +236,18 @@ show_buffers(struct hc_client *client)
 	    &session->shown_out_buffer, session->out.bytes + session->pending_bytes, memory_order_relaxed);
 }
 
+/* Nor did it before: as of most clients after most turns. */
+static inline bool
+holds_nothing(const struct hc_client *client)
+{
+	const struct hc_session *s = &client->session;
+	uint64_t buffers = client->in_cap | client->held_bytes | (uintptr_t)client->args;
+	uint64_t replies = s->out.bytes | s->pending_bytes | s->parked_bytes;
+
+	return (buffers | replies | s->multi.bytes | s->watched_bytes |
+		   atomic_load_explicit(&s->held, memory_order_relaxed)) == 0;
+}
+
 /* Whether requests that have come wait for nothing but room for their replies. */
 static bool
 may_go_on(const struct hc_client *client)
@@ -289,7 +301,8 @@ settle(struct hc_client *client)
 		return;
 	}
 	show_buffers(client);
-	hc_client_tell_memory(client);
+	if (!holds_nothing(client))
+		hc_client_tell_memory(client);
 	if (session->wants_room)
 		enlist(client, HC_CLIENT_LOGGED);
 	/* What was left goes on as soon as the socket is writable, which it is when all has been written; or when the
