@@ -111,6 +111,8 @@ take_state(struct hc_sync *sync, uint32_t incarnation, uint64_t seq)
 	hc_sync_replay(sync, seq);
 }
 
+static void tell_epochs(struct hc_sync *sync);
+
 static void
 on_state(void *arg, enum hc_status status, const redisReply *state)
 {
@@ -132,6 +134,8 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 		return;
 	}
 	hc_core_take_epochs(sync->core, state);
+	sync->ahead = hc_core_is_ahead(sync->core, state);
+	tell_epochs(sync);
 	take_state(sync, incarnation, hc_core_state_number(state, "seq"));
 }
 
@@ -195,20 +199,49 @@ state_call_fill(struct state_call *call, struct hc_core *core)
 	return true;
 }
 
+/* Both sides know of the other's epochs when it is answered. */
+static enum hc_status
+send_state_call(struct hc_sync *sync, hc_link_reply_fn *fn)
+{
+	struct state_call call = {0};
+	enum hc_status status = HC_NOMEM;
+
+	if (state_call_fill(&call, sync->core))
+		status = hc_link_send(sync->control, call.argv, call.argc, fn, sync);
+	hc_free(call.argv);
+	hc_free(call.numbers);
+	return status;
+}
+
 void
 hc_sync_get_in_step(struct hc_sync *sync)
 {
 	const struct hc_slice info[] = {HC_SLICE("INFO")};
-	struct state_call call = {0};
 
 	if (sync->asking || !sync->subscribed || !hc_link_is_up(sync->control))
 		return;
-	sync->following = false;
-	if (state_call_fill(&call, sync->core) && /* else the next tick tries again */
-	    hc_link_send(sync->control, info, 1, on_control_info, sync) == HC_OK)
-		sync->asking = hc_link_send(sync->control, call.argv, call.argc, on_state, sync) == HC_OK;
-	hc_free(call.argv);
-	hc_free(call.numbers);
+	sync->following = false; /* when it cannot be sent, the next tick tries again */
+	if (hc_link_send(sync->control, info, 1, on_control_info, sync) == HC_OK)
+		sync->asking = send_state_call(sync, on_state) == HC_OK;
+}
+
+static void
+on_told_epochs(void *arg, enum hc_status status, const redisReply *state)
+{
+	struct hc_sync *sync = arg;
+
+	if (status != HC_OK || state->type != REDIS_REPLY_ARRAY)
+		return;
+	hc_core_take_epochs(sync->core, state);
+	sync->ahead = hc_core_is_ahead(sync->core, state);
+}
+
+/* What was cleared here while the state was asked for, or of another state than this one, the upstream is to know. */
+static void
+tell_epochs(struct hc_sync *sync)
+{
+	if (sync->ahead)
+		(void)send_state_call(sync, on_told_epochs);
 }
 
 static void
@@ -359,6 +392,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)hc_link_send(sync->events, ping, 1, NULL, NULL);
 	if (!sync->following)
 		hc_sync_get_in_step(sync);
+	tell_epochs(sync);
 	ask_epochs_when_deaf(sync);
 	if (sync->ticks++ % TICKS_A_HEARTBEAT == 0 && hc_link_is_up(sync->control)) {
 		hc_sync_fence(sync);

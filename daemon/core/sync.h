@@ -46,6 +46,7 @@ struct hc_sync {
 	bool subscribed;
 	bool asking;    /* the state script is under way */
 	bool unwatched; /* the event link was away since the state was last taken */
+	bool ahead;     /* a model was cleared more often here than the upstream knows of */
 	bool following; /* since it has answered: the event link brings all that is new */
 	uint64_t life;  /* of the upstream that `heard` is about; 0: there is none */
 	uint32_t incarnation;
