@@ -95,6 +95,14 @@ hc_resp_put_bulk(char *dst, struct hc_slice text)
 	return len + put_crlf(dst + len);
 }
 
+void
+hc_resp_learn_bulk_head(struct hc_resp_bulk_head *head, size_t len)
+{
+	assert(len < HC_RESP_LIKE_MAX);
+	head->of = len;
+	head->len = put_head(head->text, '$', len);
+}
+
 size_t
 hc_resp_put_array_head(char *dst, size_t n)
 {

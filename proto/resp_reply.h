@@ -15,6 +15,33 @@ size_t hc_resp_put_int(char *dst, int64_t value);    /* :N */
 size_t hc_resp_put_bulk_head(char *dst, size_t len); /* $N, the payload and CRLF follow */
 /* The whole string: up to HC_RESP_HEAD_MAX bytes, its length and two more. */
 size_t hc_resp_put_bulk(char *dst, struct hc_slice text);
+
+/* The head of a bulk string, kept, since the next one is often as long: of fewer than HC_RESP_LIKE_MAX bytes. */
+struct hc_resp_bulk_head {
+	size_t of; /* bytes of the string; HC_RESP_LIKE_MAX at first */
+	size_t len;
+	char text[8];
+};
+
+#define HC_RESP_LIKE_MAX 100000 /* of more, "$N\r\n" would not fit */
+
+void hc_resp_learn_bulk_head(struct hc_resp_bulk_head *head, size_t len);
+
+/* hc_resp_put_bulk() of a string that is likely to be as long as the one before it. */
+static inline size_t
+hc_resp_put_bulk_like(char *dst, struct hc_slice text, struct hc_resp_bulk_head *last)
+{
+	if (__builtin_expect(text.len != last->of, 0))
+		hc_resp_learn_bulk_head(last, text.len);
+	memcpy(dst, last->text, sizeof(last->text)); /* what is too much is written over */
+	size_t len = last->len;
+	if (text.len > 0) /* an empty slice may point nowhere */
+		memcpy(dst + len, text.ptr, text.len);
+	len += text.len;
+	memcpy(dst + len, "\r\n", 2);
+	return len + 2;
+}
+
 size_t hc_resp_put_array_head(char *dst, size_t n);             /* *N */
 size_t hc_resp_put_map_head(char *dst, size_t pairs, int resp); /* %N, or *2N */
 size_t hc_resp_put_set_head(char *dst, size_t n, int resp);     /* ~N, or *N */

@@ -348,6 +348,15 @@ arity_fits(const struct hc_command *row, uint32_t argc)
 	return row->arity >= 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity;
 }
 
+/* In a fleet such a command is passed on, and so is the question where its keys are. */
+static bool
+passes_on(const struct hc_req *req)
+{
+	const struct hc_command_shared *shared = req->worker->shared;
+
+	return hc_core_is_fleet(shared->core) && shared->settings->upstream_pass_through;
+}
+
 void
 hc_cmd_command_getkeys(struct hc_req *req)
 {
@@ -355,6 +364,12 @@ hc_cmd_command_getkeys(struct hc_req *req)
 	uint32_t argc = req->argc - 2;
 	const struct hc_command *row = hc_command_find(argv[0]);
 
+	if (row == NULL && passes_on(req)) {
+		req = hc_req_park(req);
+		if (req != NULL)
+			hc_cmd_pass_on(req);
+		return;
+	}
 	if (row != NULL && (row->flags & HC_CMD_CONTAINER) && argc > 1)
 		row = hc_subcommand_find(row, argv[1]);
 	if (row == NULL) {

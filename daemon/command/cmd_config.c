@@ -30,6 +30,12 @@ read_maxmemory(struct hc_settings *settings, struct hc_settings_text *out)
 }
 
 static void
+read_maxmemory_clients(struct hc_settings *settings, struct hc_settings_text *out)
+{
+	snprintf(out->text, sizeof(out->text), "%" PRId64, settings->client_memory_max);
+}
+
+static void
 read_maxclients(struct hc_settings *settings, struct hc_settings_text *out)
 {
 	snprintf(out->text, sizeof(out->text), "%" PRId64, settings->server_maxclients);
@@ -118,6 +124,7 @@ static const struct alias aliases[] = {
     {"latency-monitor-threshold", "server.slowlog_slower_than", NULL, read_latency_threshold},
     {"maxclients", "server.maxclients", NULL, read_maxclients},
     {"maxmemory", "memory.max_bytes", NULL, read_maxmemory},
+    {"maxmemory-clients", "client.memory_max", NULL, read_maxmemory_clients},
     {"maxmemory-policy", NULL, "allkeys-lru", NULL}, /* of those Redis knows the nearest */
     {"port", "listen.tcp", NULL, read_port},
     {"proto-max-bulk-len", "client.value_max", NULL, read_bulk_max},
@@ -333,5 +340,6 @@ void
 hc_cmd_config_resetstat(struct hc_req *req)
 {
 	hc_stats_reset();
+	hc_tally_reset();
 	hc_reply_ok(req);
 }

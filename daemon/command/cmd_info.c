@@ -11,20 +11,22 @@
 static const struct section {
 	const char *title;
 	hc_info_fn *write;
+	bool long_one; /* not without being asked for */
 } sections[] = {
-    {"Server", hc_info_server},
-    {"Clients", hc_info_clients},
-    {"Memory", hc_info_memory},
-    {"Persistence", hc_info_persistence},
-    {"Stats", hc_info_stats},
-    {"Replication", hc_info_replication},
-    {"CPU", hc_info_cpu},
-    {"Tiers", hc_info_tiers},
-    {"Upstream", hc_info_upstream},
-    {"Fleet", hc_info_fleet},
-    {"Models", hc_info_models},
-    {"Cluster", hc_info_cluster},
-    {"Keyspace", hc_info_keyspace},
+    {"Server", hc_info_server, false},
+    {"Clients", hc_info_clients, false},
+    {"Memory", hc_info_memory, false},
+    {"Persistence", hc_info_persistence, false},
+    {"Stats", hc_info_stats, false},
+    {"Replication", hc_info_replication, false},
+    {"CPU", hc_info_cpu, false},
+    {"Commandstats", hc_info_commandstats, true},
+    {"Tiers", hc_info_tiers, false},
+    {"Upstream", hc_info_upstream, false},
+    {"Fleet", hc_info_fleet, false},
+    {"Models", hc_info_models, false},
+    {"Cluster", hc_info_cluster, false},
+    {"Keyspace", hc_info_keyspace, false},
 };
 
 #define N_SECTIONS (sizeof(sections) / sizeof(sections[0]))
@@ -33,10 +35,12 @@ static bool
 is_asked(const struct hc_req *req, const struct section *section)
 {
 	if (req->argc == 1)
-		return true;
+		return !section->long_one;
 	for (uint32_t i = 1; i < req->argc; i++) {
-		if (hc_req_arg_is(req, i, section->title) || hc_req_arg_is(req, i, "default") ||
-		    hc_req_arg_is(req, i, "all") || hc_req_arg_is(req, i, "everything"))
+		if (hc_req_arg_is(req, i, "default") && !section->long_one)
+			return true;
+		if (hc_req_arg_is(req, i, section->title) || hc_req_arg_is(req, i, "all") ||
+		    hc_req_arg_is(req, i, "everything"))
 			return true;
 	}
 	return false;

@@ -1,7 +1,7 @@
 /*
  * Commands of the upstream that are none of ours: passed on, and answered as it answers. Worker threads only.
  *
- *     pass_on → hc_core_pass → … → on_passed: its reply, in the words of the client's protocol
+ *     hc_cmd_pass_on → hc_core_pass → … → on_passed: its reply, in the words of the client's protocol
  *        └ inside MULTI ──────→ … → on_checked: queued, or refused; EXEC runs it as above
  */
 #include "core/pass.h"
@@ -134,8 +134,8 @@ on_checked(struct hc_pass *pass, enum hc_status status, const redisReply *reply)
 	hc_req_resume(req);
 }
 
-static void
-pass_on(struct hc_req *req)
+void
+hc_cmd_pass_on(struct hc_req *req)
 {
 	struct hc_pass *pass = hc_req_alloc(req, sizeof(*pass));
 
@@ -157,11 +157,12 @@ pass_on(struct hc_req *req)
 
 const struct hc_command hc_command_passed = {
     .name = "upstream",
-    .fn = pass_on,
+    .fn = hc_cmd_pass_on,
     .arity = -1,
     .flags = HC_CMD_WRITE | HC_CMD_NOMULTI, /* it may write, for all that is known here; it queues itself */
     .group = "upstream",
     .since = "0.1",
     .syntax = "",
     .summary = "",
+    .row = HC_COMMAND_ROWS,
 };

@@ -100,7 +100,7 @@ hc_cmd_owns_memory(const struct hc_command_worker *worker)
 }
 
 static inline void
-put_found(struct hc_out *out, struct hc_entry *entry)
+put_found(struct hc_out *out, struct hc_entry *entry, struct hc_resp_bulk_head *head)
 {
 	struct hc_slice value = hc_entry_value(entry);
 
@@ -110,7 +110,7 @@ put_found(struct hc_out *out, struct hc_entry *entry)
 	}
 	char *dst = hc_out_reserve(out, HC_RESP_HEAD_MAX + BORROW_MAX + 2);
 	if (dst != NULL)
-		hc_out_commit(out, hc_resp_put_bulk(dst, value));
+		hc_out_commit(out, hc_resp_put_bulk_like(dst, value, head));
 }
 
 static void
@@ -131,6 +131,7 @@ hc_cmd_get_many(struct hc_command_worker *worker, struct hc_out *out, int resp, 
 	bool lock = !hc_store_is_exclusive(store), is_fleet = hc_core_is_fleet(core);
 	int64_t now_ms = hc_core_now_ms(worker->core);
 	struct hc_entry *entries[HC_STORE_MANY];
+	struct hc_resp_bulk_head head = {.of = HC_RESP_LIKE_MAX};
 	size_t done = 0, misses = 0;
 
 	if (lock)
@@ -138,7 +139,7 @@ hc_cmd_get_many(struct hc_command_worker *worker, struct hc_out *out, int resp, 
 	hc_store_find_many(store, keys, n, now_ms, entries);
 	for (; done < n && out->bytes <= out_pause; done++) {
 		if (entries[done] != NULL) {
-			put_found(out, entries[done]);
+			put_found(out, entries[done], &head);
 		} else if (!is_fleet && !hc_core_in_file(worker->core, keys[done])) {
 			put_missed(out, resp);
 			hc_core_missed(worker->core, keys[done]);

@@ -12,17 +12,24 @@
 #include "command/req.h"
 #include "command/run.h"
 
+enum { FIRST_ROW = __COUNTER__ + 1 };
+#define NEXT_ROW (__COUNTER__ - FIRST_ROW)
+
 static const struct hc_command rows[] = {
 #define HC_COMMAND(name, fn, arity, flags, first, last, step, group, since, syntax, summary) \
-	{#name, NULL, fn, arity, flags, first, last, step, group, since, syntax, summary},
+	{#name, NULL, fn, arity, flags, first, last, step, group, since, syntax, summary, NEXT_ROW},
 #define HC_SUBCOMMAND(container, name, fn, arity, flags, since, syntax, summary) \
-	{#name, #container, fn, arity, flags, 0, 0, 0, NULL, since, syntax, summary},
+	{#name, #container, fn, arity, flags, 0, 0, 0, NULL, since, syntax, summary, NEXT_ROW},
+#define HC_KEYS_SUBCOMMAND(container, name, fn, arity, flags, first, last, step, since, syntax, summary) \
+	{#name, #container, fn, arity, flags, first, last, step, NULL, since, syntax, summary, NEXT_ROW},
 #include "commands.def"
 #undef HC_COMMAND
 #undef HC_SUBCOMMAND
+#undef HC_KEYS_SUBCOMMAND
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+static_assert(N_ROWS == HC_COMMAND_ROWS, "both are the table");
 #define SLOTS 512u /* power of two, several times the number of commands */
 
 static const struct hc_command *slots[SLOTS];
@@ -168,6 +175,14 @@ arity_fits(const struct hc_command *command, uint32_t argc)
 	return command->arity >= 0 ? argc == (uint32_t)command->arity : argc >= (uint32_t)-command->arity;
 }
 
+static uint64_t
+hash_of_key(const struct hc_req *req)
+{
+	uint32_t first = (uint32_t)req->command->first_key;
+
+	return first > 0 && first < req->argc ? hc_key(req->argv[first]).hash : 0;
+}
+
 /* What keeps the command from being run or queued has been replied: true. */
 static bool
 refuse(struct hc_req *req)
@@ -188,6 +203,7 @@ refuse(struct hc_req *req)
 			return true;
 		}
 		req->command = command;
+		req->hash = hash_of_key(req); /* the container had no keys */
 	}
 	if (!arity_fits(command, req->argc)) {
 		hc_reply_arity_error(req);
@@ -211,12 +227,17 @@ hc_command_worker_init(struct hc_command_worker *worker)
 {
 	hc_out_init(&worker->nowhere, worker->pool);
 	worker->scratch = hc_calloc(1, sizeof(*worker->scratch));
-	return worker->scratch != NULL ? HC_OK : HC_NOMEM;
+	if (worker->scratch == NULL || hc_tally_create(&worker->tally) != HC_OK)
+		return HC_NOMEM;
+	worker->counts = hc_tally_rows(worker->tally);
+	return HC_OK;
 }
 
 void
 hc_command_worker_fini(struct hc_command_worker *worker)
 {
+	hc_tally_destroy(worker->tally);
+	worker->tally = NULL;
 	hc_free(worker->scratch);
 	worker->scratch = NULL;
 }
@@ -272,6 +293,17 @@ watch(struct hc_command_worker *worker, const struct hc_session *session, const 
 		hc_slow_look(worker, session, command, call->argv, call->argc);
 }
 
+/* It was refused. Of a subcommand that there is none of, as of a command, nothing is counted. */
+static void
+count_rejected(struct hc_req *req)
+{
+	const struct hc_command *command = req->command;
+
+	req->failed = false; /* that is another count */
+	if (command != NULL && (!(command->flags & HC_CMD_CONTAINER) || req->argc < 2))
+		hc_tally_add(&hc_command_counts(req->worker, command)->rejected, 1);
+}
+
 static void
 run(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *call)
 {
@@ -288,6 +320,7 @@ run(struct hc_command_worker *worker, struct hc_session *session, const struct h
 		req->moved_to = NULL;
 	}
 	if (refuse(req)) {
+		count_rejected(req);
 		if (session->multi.active)
 			session->multi.failed = true;
 		hc_run_end(req);
@@ -330,6 +363,7 @@ static void
 ran_gets(struct hc_command_worker *worker, struct hc_session *session, const struct hc_call *last, unsigned n)
 {
 	hc_stats_add(worker->stats, commands_processed, n);
+	hc_tally_add(&hc_command_counts(worker, last->command)->calls, n);
 	atomic_store_explicit(&session->last_command, last->command, memory_order_relaxed);
 	watch(worker, session, last->command, last, n);
 }

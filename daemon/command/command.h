@@ -11,6 +11,7 @@
 #include "base/stats.h"
 #include "command/session.h"
 #include "command/slow.h"
+#include "command/tally.h"
 #include "core/core.h"
 #include "proto/slice.h"
 
@@ -43,6 +44,19 @@ struct hc_command {
 	const char *since;   /* version of harcad */
 	const char *syntax;  /* arguments as documented: "key value [NX | XX] …" */
 	const char *summary; /* one sentence */
+	size_t row;          /* which of the table's it is; HC_COMMAND_ROWS: of what is passed on to the upstream */
+};
+
+/* How many the table has. */
+enum {
+	HC_COMMAND_ROWS = 0
+#define HC_COMMAND(...) +1
+#define HC_SUBCOMMAND(...) +1
+#define HC_KEYS_SUBCOMMAND(...) +1
+#include "commands.def"
+#undef HC_COMMAND
+#undef HC_SUBCOMMAND
+#undef HC_KEYS_SUBCOMMAND
 };
 
 const struct hc_command *hc_command_find(struct hc_slice name);
@@ -105,8 +119,17 @@ struct hc_command_worker {
 	char last_name[HC_COMMAND_NAME_MAX];
 	struct hc_req *scratch; /* the one at hand, reused while nothing has to wait */
 	struct hc_slow_watch watch;
-	struct hc_out nowhere; /* replies nobody wants (CLIENT REPLY) until their request ends */
+	struct hc_tally *tally;
+	struct hc_tally_row *counts; /* its rows */
+	struct hc_out nowhere;       /* replies nobody wants (CLIENT REPLY) until their request ends */
 };
+
+/* What the worker counts of the command. */
+static inline struct hc_tally_row *
+hc_command_counts(const struct hc_command_worker *worker, const struct hc_command *command)
+{
+	return &worker->counts[command->row];
+}
 
 enum hc_status hc_command_worker_init(struct hc_command_worker *worker);
 void hc_command_worker_fini(struct hc_command_worker *worker);

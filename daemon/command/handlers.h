@@ -12,12 +12,17 @@ struct hc_req;
 
 #define HC_COMMAND(name, fn, ...) void fn(struct hc_req *req);
 #define HC_SUBCOMMAND(container, name, fn, ...) void fn(struct hc_req *req);
+#define HC_KEYS_SUBCOMMAND HC_SUBCOMMAND
 #include "commands.def"
 #undef HC_COMMAND
 #undef HC_SUBCOMMAND
+#undef HC_KEYS_SUBCOMMAND
 
 /* Not in the table: what every other command is in a fleet, passed on to the upstream (cmd_pass.c). */
 extern const struct hc_command hc_command_passed;
+/* Its function, also for a command of ours that asks about one of the upstream's. `req` is parked. The last thing a
+ * handler does. */
+void hc_cmd_pass_on(struct hc_req *req);
 
 /* GET of a key that memory has: replies to `out`, counts. False when memory has not: nothing has been done. */
 bool hc_cmd_get_hit(struct hc_command_worker *worker, struct hc_out *out, struct hc_key key);

@@ -29,6 +29,7 @@ hc_info_fn hc_info_stats;
 hc_info_fn hc_info_persistence;
 hc_info_fn hc_info_replication;
 hc_info_fn hc_info_cpu;
+hc_info_fn hc_info_commandstats;
 hc_info_fn hc_info_cluster;
 
 /* info_cache.c */

@@ -115,6 +115,7 @@ hc_info_memory(const struct hc_info *info)
 	fprintf(info->to, "used_memory_overhead:%" PRIu64 "\r\n", store.table_bytes);
 	fprintf(info->to, "used_memory_dataset:%" PRIu64 "\r\n", store.bytes);
 	fprintf(info->to, "mem_fragmentation_ratio:%.2f\r\n", used > 0 ? (double)rss / (double)used : 1.0);
+	fprintf(info->to, "mem_clients_normal:%" PRIu64 "\r\n", hc_sessions_held(info->shared->sessions));
 	fprintf(info->to, "total_system_memory:%" PRIu64 "\r\n", system_bytes());
 }
 

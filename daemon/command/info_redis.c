@@ -1,9 +1,11 @@
 /*
- * INFO's sections that say little here, but that tools made for Redis read: Persistence, Replication, CPU, Cluster. See
+ * INFO's sections that tools made for Redis read, most of which say little here: Persistence, Replication, CPU,
+ * Commandstats, Cluster. See
  * info.h.
  */
 #include <inttypes.h>
 #include <sys/resource.h>
+#include "command/handlers.h"
 #include "command/info.h"
 
 /* Nothing is being loaded, saved or rewritten, ever. */
@@ -44,6 +46,28 @@ hc_info_cpu(const struct hc_info *info)
 	write_seconds(info->to, "used_cpu_user", used.ru_utime);
 	write_seconds(info->to, "used_cpu_sys_children", children.ru_stime);
 	write_seconds(info->to, "used_cpu_user_children", children.ru_utime);
+}
+
+static void
+write_command(FILE *to, const struct hc_command *command)
+{
+	struct hc_tally_sum sum = hc_tally_sum(command);
+	char name[64];
+
+	if (sum.calls == 0 && sum.rejected == 0 && sum.failed == 0)
+		return;
+	hc_command_full_name(command, name);
+	fprintf(to, "cmdstat_%s:calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f,", name, sum.calls, sum.usec,
+	    sum.calls > 0 ? (double)sum.usec / (double)sum.calls : 0);
+	fprintf(to, "rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64 "\r\n", sum.rejected, sum.failed);
+}
+
+void
+hc_info_commandstats(const struct hc_info *info)
+{
+	for (size_t i = 0; i < HC_COMMAND_ROWS; i++)
+		write_command(info->to, hc_command_at(i));
+	write_command(info->to, &hc_command_passed);
 }
 
 void

@@ -177,6 +177,7 @@ void
 hc_reply_error_slice(struct hc_req *req, struct hc_slice text)
 {
 	hc_stats_count(req->worker->stats, errors_replied);
+	req->failed = true;
 	PUT(req, ERROR_MAX, hc_resp_put_error(dst, ERROR_MAX, text));
 }
 

@@ -137,6 +137,8 @@ finish(struct hc_req *req)
 	struct hc_session *session = req->session;
 	struct hc_req *parent = req->parent;
 
+	if (req->failed)
+		hc_tally_add(&hc_command_counts(req->worker, req->command)->failed, 1);
 	release(req);
 	if (!req->parked)
 		return;
@@ -199,6 +201,7 @@ hc_run_begin(struct hc_req *req, struct hc_command_worker *worker, struct hc_ses
 	req->done = NULL;
 	req->parked = req->busy = req->complete = req->alone = false;
 	req->load = NULL;
+	req->failed = false;
 	req->silent = false;
 	req->parent = NULL;
 	req->blocks = NULL;
@@ -235,6 +238,7 @@ hc_run_handler(struct hc_req *req)
 {
 	/* `busy` keeps the request from ending under its handler, even when all it waited for is there already. */
 	req->busy = true;
+	hc_tally_add(&hc_command_counts(req->worker, req->command)->calls, 1);
 	req->command->fn(req);
 	if (req->moved_to != NULL)
 		req = req->moved_to;

@@ -56,6 +56,7 @@ struct hc_req {
 	bool parked, busy, complete;
 	bool alone;           /* nothing else of its session may start while it waits */
 	struct hc_load *load; /* load.c's */
+	bool failed;          /* it has been answered with an error */
 	bool silent;          /* CLIENT REPLY: what is replied goes nowhere */
 	size_t arg_bytes;     /* parked: of its copy of the arguments */
 	int64_t since_us;     /* parked: see hc_slow_since() */

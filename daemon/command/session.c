@@ -14,6 +14,8 @@ struct hc_sessions {
 	struct hc_session *head, *tail;
 	uint64_t last_id;
 	_Atomic uint64_t count;
+	_Atomic uint64_t held;    /* by all */
+	_Atomic uint64_t leaving; /* of that, by those evicted that are not closed yet: as of then */
 };
 
 enum hc_status
@@ -93,6 +95,8 @@ hc_session_close(struct hc_session *session)
 	else
 		sessions->tail = session->prev;
 	atomic_fetch_sub(&sessions->count, 1);
+	atomic_fetch_sub(&sessions->held, atomic_exchange(&session->held, 0));
+	atomic_fetch_sub(&sessions->leaving, atomic_load(&session->evicted_for));
 	pthread_mutex_unlock(&sessions->lock);
 	free_texts(session);
 	hc_multi_discard(session);
@@ -135,6 +139,67 @@ hc_sessions_each(struct hc_sessions *sessions, bool (*fn)(struct hc_session *ses
 	for (struct hc_session *s = sessions->head; s != NULL; s = s->next) {
 		if (!fn(s, arg))
 			break;
+	}
+	pthread_mutex_unlock(&sessions->lock);
+}
+
+/* ---- what they hold ---- */
+
+void
+hc_session_tell_held(struct hc_session *session, uint64_t bytes)
+{
+	uint64_t before = atomic_exchange_explicit(&session->held, bytes, memory_order_relaxed);
+
+	atomic_fetch_add_explicit(&session->registry->held, bytes - before, memory_order_relaxed);
+}
+
+uint64_t
+hc_sessions_held(const struct hc_sessions *sessions)
+{
+	return atomic_load_explicit(&sessions->held, memory_order_relaxed);
+}
+
+static bool
+holds_too_much(const struct hc_sessions *sessions, uint64_t max)
+{
+	uint64_t held = hc_sessions_held(sessions);
+	uint64_t leaving = atomic_load_explicit(&sessions->leaving, memory_order_relaxed);
+
+	return held > leaving && held - leaving > max;
+}
+
+/* NULL: nobody holds anything who is not being closed. Under the lock. */
+static struct hc_session *
+largest(const struct hc_sessions *sessions)
+{
+	struct hc_session *found = NULL;
+	uint64_t most = 0;
+
+	for (struct hc_session *s = sessions->head; s != NULL; s = s->next) {
+		uint64_t held = atomic_load_explicit(&s->held, memory_order_relaxed);
+		if (held > most && !atomic_load_explicit(&s->kill, memory_order_relaxed)) {
+			most = held;
+			found = s;
+		}
+	}
+	return found;
+}
+
+void
+hc_sessions_evict(
+    struct hc_sessions *sessions, uint64_t max, void (*kill)(void *host, struct hc_session *session), void *host)
+{
+	struct hc_session *session;
+
+	if (!holds_too_much(sessions, max))
+		return;
+	pthread_mutex_lock(&sessions->lock);
+	while (holds_too_much(sessions, max) && (session = largest(sessions)) != NULL) {
+		uint64_t held = atomic_load_explicit(&session->held, memory_order_relaxed);
+		atomic_store(&session->evicted_for, held);
+		atomic_fetch_add_explicit(&sessions->leaving, held, memory_order_relaxed);
+		atomic_store(&session->kill, true);
+		kill(host, session);
 	}
 	pthread_mutex_unlock(&sessions->lock);
 }

@@ -76,8 +76,12 @@ struct hc_session {
 	_Atomic uint32_t shown_resp; /* of resp, multi.n and the buffers, for CLIENT LIST */
 	_Atomic int32_t shown_multi;
 	_Atomic uint64_t shown_in_buffer, shown_out_buffer;
+	_Atomic uint64_t held; /* hc_session_holds() */
 	/* written by anyone: its worker closes it */
 	_Atomic bool kill;
+	/* written under the registry's lock: it is to be closed as it held so much, more than all others; 0: it is not
+	 */
+	_Atomic uint64_t evicted_for;
 };
 
 /* ---- the registry: any thread ---- */
@@ -93,6 +97,31 @@ void hc_session_close(struct hc_session *session);
 void hc_session_reset(struct hc_session *session, bool authenticated);
 
 uint64_t hc_sessions_count(struct hc_sessions *sessions);
+
+/* ---- what sessions hold of memory: buffers, queued commands, replies ---- */
+
+void hc_session_tell_held(struct hc_session *session, uint64_t bytes);
+
+/* The session holds so much now. Its worker only, after each turn; costs a comparison as long as nothing changes. True:
+ * something has. */
+static inline bool
+hc_session_holds(struct hc_session *session, uint64_t bytes)
+{
+	if (__builtin_expect(bytes == atomic_load_explicit(&session->held, memory_order_relaxed), 1))
+		return false;
+	hc_session_tell_held(session, bytes);
+	return true;
+}
+
+/* Of all. */
+uint64_t hc_sessions_held(const struct hc_sessions *sessions);
+/*
+ * Has those that hold most closed, so many that the others hold no more than `max`: sets their `kill` and calls
+ * kill(host, session) for each, under the lock. Those that are being closed already are not looked at; what has been
+ * evicted and is not closed yet counts as gone.
+ */
+void hc_sessions_evict(
+    struct hc_sessions *sessions, uint64_t max, void (*kill)(void *host, struct hc_session *session), void *host);
 
 /* Sets one of name, lib_name, lib_ver (the field's address) to a copy. Its worker only. */
 enum hc_status hc_session_set_text(struct hc_session *session, char **field, struct hc_slice text);

@@ -256,6 +256,12 @@ remark_run(struct shown *shown, unsigned n)
 	show_text(shown, remark);
 }
 
+static void
+count_time(struct hc_command_worker *worker, const struct hc_command *command, int64_t took_us)
+{
+	hc_tally_add(&hc_command_counts(worker, command)->usec, (uint64_t)took_us);
+}
+
 void
 hc_slow_turn_end(struct hc_command_worker *worker, struct hc_session *session)
 {
@@ -265,6 +271,7 @@ hc_slow_turn_end(struct hc_command_worker *worker, struct hc_session *session)
 
 	if (watch->unseen > 0 && from_us >= 0 && command != NULL) {
 		int64_t took_us = hc_clock_mono_us() - watch->looked_us;
+		count_time(worker, command, took_us);
 		if (took_us >= from_us) {
 			struct shown shown = {.n = 0};
 			show_text(&shown, command->name);
@@ -288,6 +295,8 @@ hc_slow_look(struct hc_command_worker *worker, const struct hc_session *session,
 	if (from_us < 0)
 		return;
 	int64_t now_us = hc_clock_mono_us();
+	if (watch->looked_us > 0)
+		count_time(worker, command, now_us - watch->looked_us);
 	if (now_us - watch->looked_us >= from_us && watch->looked_us > 0) {
 		bool fast = command->flags & HC_CMD_FAST;
 		struct shown shown = {.n = 0};
@@ -316,6 +325,7 @@ hc_slow_waited(const struct hc_req *req, int64_t since_us)
 	if (from_us < 0)
 		return;
 	int64_t now_us = hc_clock_mono_us();
+	count_time(worker, req->command, now_us - since_us);
 	if (watch->looked_us > 0) { /* it did not have to wait: what follows begins here */
 		watch->looked_us = now_us;
 		watch->unseen = 0;

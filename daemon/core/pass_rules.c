@@ -82,10 +82,13 @@ hc_pass_refuses(const struct hc_remote_command *command, const struct hc_slice *
 	return prefixed && has_patterns(argv, argc) ? HC_PASS_PATTERNS : HC_PASS_OK;
 }
 
-/* What clients ask to be able to call scripts by their SHA. */
+/* What clients ask to be able to call scripts by their SHA, and where the keys of a command are. */
 bool
 hc_pass_needs_no_keys(const struct hc_slice *argv, size_t argc)
 {
-	return argc > 1 && hc_slice_is(argv[0], "script") &&
-	       (hc_slice_is(argv[1], "load") || hc_slice_is(argv[1], "exists"));
+	if (argc < 2)
+		return false;
+	if (hc_slice_is(argv[0], "command"))
+		return hc_slice_is(argv[1], "getkeys");
+	return hc_slice_is(argv[0], "script") && (hc_slice_is(argv[1], "load") || hc_slice_is(argv[1], "exists"));
 }

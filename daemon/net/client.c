@@ -212,6 +212,7 @@ hc_client_close(struct hc_client *client)
 	if (client->next != NULL)
 		client->next->prev = client->prev;
 	hc_command_abandon(&worker->command, &client->session);
+	hc_client_count_evicted(client);
 	hc_session_close(&client->session);
 	close(client->fd);
 	hc_free(client->args);
@@ -233,6 +234,18 @@ show_buffers(struct hc_client *client)
 	atomic_store_explicit(&session->shown_in_buffer, client->in_cap, memory_order_relaxed);
 	atomic_store_explicit(
 	    &session->shown_out_buffer, session->out.bytes + session->pending_bytes, memory_order_relaxed);
+}
+
+/* Nor did it before: as of most clients after most turns. */
+static inline bool
+holds_nothing(const struct hc_client *client)
+{
+	const struct hc_session *s = &client->session;
+	uint64_t buffers = client->in_cap | client->held_bytes | (uintptr_t)client->args;
+	uint64_t replies = s->out.bytes | s->pending_bytes | s->parked_bytes;
+
+	return (buffers | replies | s->multi.bytes | s->watched_bytes |
+		   atomic_load_explicit(&s->held, memory_order_relaxed)) == 0;
 }
 
 /* Whether requests that have come wait for nothing but room for their replies. */
@@ -288,6 +301,8 @@ settle(struct hc_client *client)
 		return;
 	}
 	show_buffers(client);
+	if (!holds_nothing(client))
+		hc_client_tell_memory(client);
 	if (session->wants_room)
 		enlist(client, HC_CLIENT_LOGGED);
 	/* What was left goes on as soon as the socket is writable, which it is when all has been written; or when the

@@ -31,6 +31,7 @@ struct hc_client {
 	bool reading;             /* read_event is added */
 	bool writing;             /* write_event is added */
 	struct hc_held *held;     /* the next command, which has to wait for earlier ones; or NULL */
+	size_t held_bytes;        /* of it */
 	bool paused;              /* requests in `in` were left for later, as replies waited */
 	bool bad;                 /* what comes next is no request, but the error's turn has not come yet */
 	bool serving;             /* its commands are being run: replies are flushed afterwards */
@@ -54,6 +55,8 @@ void hc_client_apply_settings(struct hc_client *client);
  * before something happens), or closes it and returns INT64_MAX.
  */
 int64_t hc_client_look(struct hc_client *client, int64_t now_ms);
+/* All of them together may hold too much, as the setting has changed: closes who holds most. */
+void hc_client_check_memory(const struct hc_worker *worker);
 /* The daemon ends: reads once more, answers, closes. */
 void hc_client_drain(struct hc_client *client);
 

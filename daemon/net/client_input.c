@@ -100,6 +100,7 @@ hold(struct hc_client *client, const struct hc_call *call)
 		at = mempcpy(at, call->argv[i].ptr, call->argv[i].len);
 	}
 	client->held = held;
+	client->held_bytes = sizeof(*held) + call->argc * sizeof(struct hc_slice) + bytes;
 }
 
 /* Whether the next request may be run. */
@@ -350,6 +351,7 @@ run_held(struct hc_client *client)
 		return false;
 	hc_free(held);
 	client->held = NULL;
+	client->held_bytes = 0;
 	return true;
 }
 

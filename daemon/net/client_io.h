@@ -1,6 +1,6 @@
 /*
- * What the files of a client share among themselves: client.c (its life and events), client_input.c, client_output.c.
- * Nobody else includes this.
+ * What the files of a client share among themselves: client.c (its life and events), client_input.c,
+ * client_output.c, client_memory.c. Nobody else includes this.
  */
 #ifndef HC_NET_CLIENT_IO_H
 #define HC_NET_CLIENT_IO_H
@@ -9,6 +9,13 @@
 
 /* It goes for a limit: logged, since the one who wonders is the operator. Closed when its turn ends. */
 void hc_client_close_for(struct hc_client *client, const char *why);
+
+/* ---- memory ---- */
+
+/* After its turn: what it holds counts, and may be too much. */
+void hc_client_tell_memory(struct hc_client *client);
+/* It is about to be closed: counted and logged, if that is since it held most. */
+void hc_client_count_evicted(const struct hc_client *client);
 
 /* ---- output ---- */
 

@@ -269,6 +269,7 @@ deliver_apply(struct hc_message *message, void *receiver)
 	for (struct hc_client *client = worker->clients; client != NULL; client = client->next)
 		hc_client_apply_settings(client);
 	hc_core_worker_tick(worker->core);
+	hc_client_check_memory(worker);
 	look_at_clients(worker);
 }
 

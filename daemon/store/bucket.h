@@ -118,18 +118,23 @@ hc_bucket_prefetch_entries(const struct hc_bucket *bucket)
 	}
 }
 
-/* The same of what is likely to be the entry with that tag: a small one whole, which lies in two or three lines. */
-static inline __attribute__((always_inline)) void
+/*
+ * The same of what is likely to be the entry with that tag: a small one whole, which lies in two or three lines.
+ * Returns it; NULL when none has the tag.
+ */
+static inline __attribute__((always_inline)) struct hc_entry *
 hc_bucket_prefetch_match(const struct hc_bucket *bucket, uint8_t tag)
 {
 	unsigned match = hc_bucket_match(bucket, tag);
 
 	if (match == 0)
-		return;
-	const char *entry = (const char *)hc_bucket_entry(bucket, (unsigned)__builtin_ctz(match));
-	__builtin_prefetch(entry);
-	__builtin_prefetch(entry + 64);
-	__builtin_prefetch(entry + 96);
+		return NULL;
+	struct hc_entry *entry = hc_bucket_entry(bucket, (unsigned)__builtin_ctz(match));
+	const char *at = (const char *)entry;
+	__builtin_prefetch(at);
+	__builtin_prefetch(at + 64);
+	__builtin_prefetch(at + 96);
+	return entry;
 }
 
 static inline void

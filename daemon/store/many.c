@@ -7,18 +7,20 @@
 #include "store/shard.h"
 
 /*
- * Both steps ahead of a look-up: the buckets, and, once these are there, the entries. Inlined in any case: gcc leaves
- * out calls of a function that does nothing but prefetch. All locks are held.
+ * Both steps ahead of a look-up: the buckets, and, once these are there, the entries. Sets buckets[], and likely[] to
+ * what is most likely the entry of each key: the first one of its tag, or NULL. Inlined in any case: gcc leaves out
+ * calls of a function that does nothing but prefetch. All locks are held.
  */
 static inline __attribute__((always_inline)) void
-bring_near(const struct hc_store *store, const struct hc_key *keys, size_t n, struct hc_bucket **buckets)
+bring_near(const struct hc_store *store, const struct hc_key *keys, size_t n, struct hc_bucket **buckets,
+    struct hc_entry **likely)
 {
 	for (size_t i = 0; i < n; i++) {
 		buckets[i] = hc_table_bucket_of(&hc_shard_of(store, keys[i])->table, (uint32_t)keys[i].hash);
 		__builtin_prefetch(buckets[i]);
 	}
 	for (size_t i = 0; i < n; i++)
-		hc_bucket_prefetch_match(buckets[i], hc_bucket_tag((uint32_t)keys[i].hash));
+		likely[i] = hc_bucket_prefetch_match(buckets[i], hc_bucket_tag((uint32_t)keys[i].hash));
 }
 
 /* The same, for who has to take a lock for each. */
@@ -43,15 +45,26 @@ void
 hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n)
 {
 	struct hc_bucket *buckets[HC_STORE_MANY];
+	struct hc_entry *likely[HC_STORE_MANY];
 
 	if (n < 2) /* it would be waited for at once */
 		return;
 	if (hc_store_exclusive == store)
-		bring_near(store, keys, n < HC_STORE_MANY ? n : HC_STORE_MANY, buckets);
+		bring_near(store, keys, n < HC_STORE_MANY ? n : HC_STORE_MANY, buckets, likely);
 	else
 		bring_near_locked(store, keys, n);
 }
 
+/* Behind another one of the same tag, or in a bucket behind the first. */
+static __attribute__((noinline, cold)) struct hc_entry *
+find_further(struct hc_bucket *bucket, struct hc_key key)
+{
+	struct hc_place place;
+
+	return hc_table_find_in(bucket, key, &place);
+}
+
+/* `entries` are at first those that bring_near() found likely. */
 void
 hc_store_find_many(
     struct hc_store *store, const struct hc_key *keys, size_t n, int64_t now_ms, struct hc_entry **entries)
@@ -59,10 +72,11 @@ hc_store_find_many(
 	struct hc_bucket *buckets[HC_STORE_MANY];
 
 	assert(n <= HC_STORE_MANY && hc_store_exclusive == store);
-	bring_near(store, keys, n, buckets);
+	bring_near(store, keys, n, buckets, entries);
 	for (size_t i = 0; i < n; i++) {
-		struct hc_place place;
-		struct hc_entry *entry = hc_table_find_in(buckets[i], keys[i], &place);
+		struct hc_entry *entry = entries[i];
+		if (__builtin_expect(entry == NULL || !hc_table_has_key(entry, keys[i]), 0))
+			entry = find_further(buckets[i], keys[i]);
 		entries[i] = entry != NULL && hc_entry_present(store, entry, now_ms) ? entry : NULL;
 	}
 }

@@ -180,7 +180,7 @@ hc_table_prefetch_slot(const struct hc_table *table, uint64_t hash)
 static inline __attribute__((always_inline)) void
 hc_table_prefetch_entry(const struct hc_table *table, uint64_t hash)
 {
-	hc_bucket_prefetch_match(hc_table_bucket_of(table, (uint32_t)hash), hc_bucket_tag((uint32_t)hash));
+	(void)hc_bucket_prefetch_match(hc_table_bucket_of(table, (uint32_t)hash), hc_bucket_tag((uint32_t)hash));
 }
 
 /* The place of an entry known to be in the table. */

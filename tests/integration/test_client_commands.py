@@ -286,6 +286,34 @@ def test_redis_py_reads_command(harcad):
         assert client.command_getkeys("MSET", "a", 1, "b", 2) in ([b"a", b"b"], ["a", "b"])
 
 
+@pytest.mark.parametrize("call", [
+    "object encoding k", "object freq k", "object idletime k", "object refcount k", "object help", "object nosuch k", "object encoding",
+    "OBJECT ENCODING k", "memory usage k", "memory usage k samples 5", "memory usage", "memory doctor", "client list", "client setname k",
+    "config get x", "get", "getset a", "ping", "ping a", "nosuch a", "mset a 1 b", "mset a 1 b 2", "msetnx a 1 b 2", "del a b c",
+    "set k v get", "getex k", "copy a b", "copy a b replace", "rename a b", "exists a a", "exec now", "object|encoding k", "object",
+    "command getkeys get a", "watch a b", "incrby k 1", "setrange k 1 v", "append k v", "scan 0", "expire k 1"])
+def test_command_getkeys_is_redis_s(redis_server, harcad, call):
+    with WireConn(redis_server.address) as theirs, WireConn(harcad.address) as ours:
+        answers = []
+        for conn in (theirs, ours):
+            answer = conn.command("COMMAND", "GETKEYS", *call.split())
+            answers.append(str(answer) if isinstance(answer, RespError) else answer)
+        assert answers[1] == answers[0]
+
+
+def test_command_getkeys_of_own_subcommands(harcad):
+    with harcad.raw() as conn:
+        assert conn.command("COMMAND", "GETKEYS", "CLEAR", "KEY", "a", "b") == [b"a", b"b"]
+        assert conn.command("COMMAND", "GETKEYS", "MODEL", "OF", "a") == [b"a"]
+
+
+def test_subcommands_tell_where_their_keys_are_as_redis_does(redis_server, harcad):
+    with WireConn(redis_server.address) as theirs, WireConn(harcad.address) as ours:
+        for name in ("object|encoding", "object|freq", "object|idletime", "object|refcount", "memory|usage"):
+            rows = [conn.command("COMMAND", "INFO", name)[0] for conn in (theirs, ours)]
+            assert rows[1][3:6] == rows[0][3:6], name
+
+
 def test_errors_are_values_not_closed_connections(harcad):
     with harcad.raw() as conn:
         for command in (["CLIENT", "KILL", "ID", "x"], ["CLIENT", "LIST", "ID", "x"], ["COMMAND", "GETKEYS", "foo", "a"]):

@@ -559,3 +559,46 @@ def test_hostile_flood_beyond_maxclients(make_harcad):
     finally:
         for conn in conns:
             conn.close()
+
+
+NEVER_READ = 100
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("workers", [1, 2])
+def test_hostile_hundred_connections_that_never_read_are_bounded_together(make_harcad, workers):
+    """Each stays below its own limits; the sum does not, so those that hold most go, and who reads stays."""
+    bound = 16 * MIB
+    harcad = make_harcad({"memory.max_bytes": "32M", "client.memory_max": "16M", "client.stall_timeout": "0", "server.workers": workers})
+    with harcad.raw() as other, contextlib.ExitStack() as stack:
+        other.command("SET", "large", b"v" * 100_000)
+        # Not over TCP, where the system may take many megabytes off the daemon's hands.
+        hostile = [stack.enter_context(RawConn(harcad.unix_path)) for _ in range(NEVER_READ)]
+        for conn in hostile:
+            with contextlib.suppress(OSError):
+                conn.send(encode("GET", "large") * 120)
+            assert other.command("PING") == "PONG"
+        wait_until(lambda: int(harcad.info()["evicted_clients"]) > 0, message="some are evicted")
+        wait_until(lambda: int(harcad.info()["mem_clients_normal"]) <= bound, message="the rest fits")
+        info = harcad.info()
+        assert int(info["evicted_clients"]) < NEVER_READ, "no more of them than must"
+        assert int(info["connected_clients"]) >= NEVER_READ - int(info["evicted_clients"])
+        assert other.command("PING") == "PONG"
+        assert harcad.rss() < 200 * MIB + SANITIZER_ROOM
+    assert "why=client.memory_max" in harcad.log()
+    wait_until(lambda: int(harcad.info()["mem_clients_normal"]) < MIB, message="nothing is left of them")
+
+
+def test_hostile_memory_of_clients_lowered_at_run_time(make_harcad):
+    """Unfinished requests count, and a bound set later holds at once; 0 is none."""
+    harcad = make_harcad({"client.memory_max": "0"})
+    with harcad.raw() as other, contextlib.ExitStack() as stack:
+        for _ in range(8):
+            conn = stack.enter_context(harcad.raw())
+            conn.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2000000\r\n" + b"v" * 1_900_000)
+        wait_until(lambda: int(harcad.info()["mem_clients_normal"]) > 8 * 1_900_000, message="all of it has come")
+        assert harcad.info()["evicted_clients"] in ("0", 0)
+        assert other.command("CONFIG", "SET", "client.memory_max", "8M") == "OK"
+        wait_until(lambda: int(harcad.info()["mem_clients_normal"]) <= 8 * MIB, message="the bound holds")
+        assert 4 <= int(harcad.info()["evicted_clients"]) <= 7
+        assert other.command("PING") == "PONG"

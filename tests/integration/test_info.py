@@ -9,6 +9,7 @@ from harcad_harness import ROOT
 from wire import WireConn
 
 SECTIONS = ["Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Tiers", "Upstream", "Fleet", "Models", "Cluster", "Keyspace"]
+ALL_SECTIONS = SECTIONS[:7] + ["Commandstats"] + SECTIONS[7:]
 
 
 def text(harcad, *sections):
@@ -20,9 +21,14 @@ def titles(info):
     return re.findall(r"^# (\w+)\r$", info, re.M)
 
 
-@pytest.mark.parametrize("arguments", [[], ["default"], ["all"], ["EVERYTHING"], ["server", "all"]])
-def test_info_gives_all_sections(harcad, arguments):
+@pytest.mark.parametrize("arguments", [[], ["default"], ["default", "server"]])
+def test_info_gives_the_usual_sections(harcad, arguments):
     assert titles(text(harcad, *arguments)) == SECTIONS
+
+
+@pytest.mark.parametrize("arguments", [["all"], ["EVERYTHING"], ["server", "all"], ["default", "commandstats"]])
+def test_info_gives_all_sections(harcad, arguments):
+    assert titles(text(harcad, *arguments)) == ALL_SECTIONS
 
 
 def test_info_gives_the_sections_asked_for_once(harcad):
@@ -158,3 +164,71 @@ def test_info_of_a_fleet(make_redis, make_harcad):
         assert info["queued_writes"] == 0
         assert info["fleet_name"] == "harca"
         assert info["fleet_instance"]
+
+
+def command_stats(conn):
+    """Lines of INFO commandstats by name, each a dict of its numbers as they are written."""
+    lines = dict(line.split(":") for line in conn.command("INFO", "commandstats").decode().split("\r\n")[1:] if line)
+    return {name: dict(pair.split("=") for pair in line.split(",")) for name, line in lines.items()}
+
+
+STATS_SCRIPT = """
+SET a b
+GET a
+GET a
+GET nothing
+get
+GET
+INCR a
+OBJECT ENCODING a
+OBJECT ENCODING nothing
+OBJECT NOSUCH a
+OBJECT
+NOSUCH a
+MGET a b
+MULTI
+SET c 1
+GET
+EXEC
+MULTI
+SET c 1
+INCR a
+EXEC
+SET c 1 EX 0
+CLIENT GETNAME
+"""
+
+
+def test_commandstats_count_as_redis_does(redis_server, harcad):
+    """The same commands, the same names and counts; only the times are each server's own."""
+    counts = []
+    for server in (redis_server, harcad):
+        with WireConn(server.address) as conn:
+            conn.command("CONFIG", "RESETSTAT")
+            for line in STATS_SCRIPT.split("\n"):
+                if line:
+                    conn.command(*line.split())
+            stats = command_stats(conn)
+        assert all(list(row) == ["calls", "usec", "usec_per_call", "rejected_calls", "failed_calls"] for row in stats.values())
+        assert all(re.fullmatch(r"\d+\.\d\d", row["usec_per_call"]) for row in stats.values())
+        counts.append({name: (row["calls"], row["rejected_calls"], row["failed_calls"]) for name, row in stats.items()
+                       if name not in ("cmdstat_info", "cmdstat_config|resetstat")})
+    assert counts[1] == counts[0]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_commandstats_count_pipelines_of_all_workers(make_harcad, workers):
+    harcad = make_harcad({"server.workers": workers})
+    conns = [WireConn(harcad.address) for _ in range(6)]
+    for conn in conns:
+        conn.command("SET", "a", "1")
+        conn.ask_all([("GET", "a")] * 100)
+    stats = command_stats(conns[0])
+    assert stats["cmdstat_get"]["calls"] == "600"
+    assert stats["cmdstat_set"]["calls"] == "6"
+    assert int(stats["cmdstat_get"]["usec"]) > 0
+    conns[0].command("CONFIG", "RESETSTAT")
+    assert "cmdstat_get" not in command_stats(conns[0])
+    assert command_stats(conns[0])["cmdstat_info"]["calls"] in ("1", "2")
+    for conn in conns:
+        conn.close()

@@ -320,3 +320,12 @@ def test_what_is_passed_on_is_counted_and_seen(fleet):
         assert conn.command("LPUSH", "l", "x") == 1
         assert conn.command("BLPOP", "l", "0")
     assert fleet[0].info()["passed_through"] == 1
+
+
+def test_where_keys_of_the_upstream_s_commands_are_is_the_upstream_s_answer(fleet, conn, redis_server):
+    calls = ("XGROUP CREATE s g 0", "EVAL x 2 a b c", "HSET h f 1", "ZUNIONSTORE d 2 a b", "XREAD STREAMS a b 0 0", "NOSUCH a", "HSET h")
+    with RawConn(redis_server.address) as upstream:
+        for call in calls:
+            expected, found = (str(each.command("COMMAND", "GETKEYS", *call.split())) for each in (upstream, conn))
+            assert found == expected, call
+    assert conn.command("COMMAND", "GETKEYS", "GET", "a") == [b"a"]

@@ -40,6 +40,70 @@ START_TEST(take_takes_what_is_plain)
 }
 END_TEST
 
+/* What the parser makes of it byte by byte, where nothing is ever taken together. True: a whole request. */
+static bool
+parse_slowly(char *wire, size_t len, struct hc_slice *argv, uint32_t cap, struct hc_resp_parser *parser)
+{
+	enum hc_resp_result result = HC_RESP_MORE;
+
+	hc_resp_parser_init(parser, &roomy, argv, cap);
+	for (size_t have = 1; have <= len && result == HC_RESP_MORE; have++)
+		result = hc_resp_parse(parser, wire, have);
+	return result == HC_RESP_OK;
+}
+
+static void
+check_as_slowly(const char *wire, size_t len)
+{
+	struct hc_slice quick[8], slow[8];
+	struct hc_resp_taken taken;
+	struct hc_resp_parser parser;
+
+	if (hc_resp_take(&roomy, wire, len, quick, 8, &taken, 1) == 0)
+		return;
+	char *copy = malloc(len); /* the parser may write */
+	memcpy(copy, wire, len);
+	ck_assert(parse_slowly(copy, len, slow, 8, &parser));
+	ck_assert_uint_eq(taken.end, parser.consumed);
+	ck_assert_uint_eq(taken.argc, parser.argc);
+	for (uint32_t i = 0; i < taken.argc; i++) {
+		ck_assert_int_eq(quick[i].ptr - wire, slow[i].ptr - copy);
+		ck_assert_uint_eq(quick[i].len, slow[i].len);
+	}
+	free(copy);
+}
+
+/* Arguments of one length are compared with the first of them: whatever byte differs must be seen. */
+START_TEST(take_of_alike_ones_reads_each)
+{
+	static const size_t lengths[] = {0, 1, 2, 3, 8, 9, 10, 11, 16, 99, 100, 101};
+	static const char others[] = "\r\n019$*x";
+	struct hc_slice argv[6], ahead[8];
+	struct hc_resp_taken taken;
+	char text[128], *wire = malloc(1024);
+
+	memset(text, 'k', sizeof(text));
+	for (size_t l = 0; l < sizeof(lengths) / sizeof(lengths[0]); l++) {
+		for (int i = 0; i < 6; i++)
+			argv[i] = hc_slice(text, lengths[l]);
+		size_t len = hc_resp_put_command(wire, 1024, argv, 6);
+		wire = realloc(wire, len); /* of exactly its size */
+		ck_assert_uint_eq(hc_resp_take(&roomy, wire, len, ahead, 8, &taken, 1), 1);
+		for (size_t at = 0; at < len; at++) {
+			char was = wire[at];
+			for (const char *other = others; *other != '\0'; other++) {
+				wire[at] = *other;
+				check_as_slowly(wire, len);
+			}
+			wire[at] = was;
+			ck_assert_uint_eq(hc_resp_take(&roomy, wire, at, ahead, 8, &taken, 1), 0);
+		}
+		wire = realloc(wire, 1024);
+	}
+	free(wire);
+}
+END_TEST
+
 #define ROW_MAX 12
 
 /* Requests that begin alike or nearly so, in memory of exactly their size. */
@@ -130,6 +194,7 @@ main(void)
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, take_takes_what_is_plain);
+	tcase_add_test(tcase, take_of_alike_ones_reads_each);
 	tcase_add_loop_test(tcase, take_of_a_row_is_what_each_alone_is, 0, 8);
 	tcase_add_test(tcase, take_knows_a_beginning_again);
 	suite_add_tcase(suite, tcase);

@@ -93,6 +93,7 @@ END_TEST
 /* From memory of exactly its size into memory of the promised size: short ones are not copied byte by byte. */
 START_TEST(bulk_of_each_length_is_head_text_and_line_end)
 {
+	struct hc_resp_bulk_head last = {.of = HC_RESP_LIKE_MAX};
 	char want[2048];
 
 	for (size_t n = 0; n <= 1100; n++) {
@@ -101,6 +102,8 @@ START_TEST(bulk_of_each_length_is_head_text_and_line_end)
 			text[i] = (char)('0' + (i * 7 + n) % 75);
 		snprintf(want, sizeof(want), "$%zu\r\n%.*s\r\n", n, (int)n, text);
 		ck_put(hc_resp_put_bulk(dst, hc_slice(text, n)), HEAD + n + 2, want);
+		ck_put(hc_resp_put_bulk_like(dst, hc_slice(text, n), &last), HEAD + n + 2, want);
+		ck_put(hc_resp_put_bulk_like(dst, hc_slice(text, n), &last), HEAD + n + 2, want);
 		free(text);
 	}
 	ck_put(hc_resp_put_bulk(dst, (struct hc_slice){0}), HEAD + 2, "$0\r\n\r\n");
