@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #define NAME HC_FILE_QUEUE "log"
 #define NEW_NAME HC_FILE_QUEUE "new"
@@ -410,7 +411,7 @@ writer(void *arg)
 {
 	struct hc_outage_log *log = arg;
 
-	pthread_setname_np(pthread_self(), "outage-log");
+	hc_thread_begin("outage-log", HC_THREAD_SERVES);
 	pthread_mutex_lock(&log->lock);
 	while (true) {
 		if (log->buffer.len > 0 || log->emptied || log->head > hc_outage_log_written(log))

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <time.h>
+#include "base/thread.h"
 #include "file/internal.h"
 
 #define IDLE_MS 200
@@ -170,7 +171,7 @@ hc_keeper_main(void *arg)
 {
 	struct hc_file *file = arg;
 
-	(void)pthread_setname_np(pthread_self(), "file-keeper");
+	hc_thread_begin("file-keeper", HC_THREAD_CATCHES_UP);
 	hc_load_run(file);
 	while (!atomic_load_explicit(&file->keeper.stop, memory_order_relaxed))
 		rest(file, pause_ms(file, hc_keeper_duties(file)));

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <time.h>
 #include "base/mem.h"
+#include "base/thread.h"
 #include "file/internal.h"
 
 #define IDLE_MS 20    /* from one look to the next, while something has come lately */
@@ -193,7 +194,7 @@ hc_writer_main(void *arg)
 	struct taken taken;
 	unsigned idle = 0;
 
-	(void)pthread_setname_np(pthread_self(), "file-writer");
+	hc_thread_begin("file-writer", HC_THREAD_CATCHES_UP);
 	do {
 		bool off = is_off(file);
 		if (off)
