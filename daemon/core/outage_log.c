@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "file/io.h"
 
 #define NAME HC_FILE_QUEUE "log"
 #define NEW_NAME HC_FILE_QUEUE "new"
@@ -222,7 +223,7 @@ static bool
 write_all(int fd, const char *ptr, size_t len)
 {
 	while (len > 0) {
-		ssize_t wrote = write(fd, ptr, len);
+		ssize_t wrote = write(fd, ptr, len < HC_FILE_CALL_BYTES ? len : HC_FILE_CALL_BYTES);
 		if (wrote < 0 && errno == EINTR)
 			continue;
 		if (wrote <= 0)
