@@ -9,7 +9,7 @@
 #include "file/internal.h"
 
 #define IDLE_MS 200
-#define REST_MS 10000 /* while nothing is written */
+#define REST_MS 30000 /* while nothing is written */
 #define SYNC_MS 1000
 #define SYNC_BYTES (512 << 10) /* of which writing back is begun by one call, */
 #define SYNC_PAUSE_NS 1000000  /* with a pause behind it */

@@ -12,7 +12,7 @@
 
 #define IDLE_MS 20    /* from one look to the next, while something has come lately */
 #define LATELY 50     /* looks */
-#define REST_MS 10000 /* … and else: who appends is to call hc_file_kick() */
+#define REST_MS 30000 /* … and else: who appends is to call hc_file_kick() */
 
 /* ---- what is over ---- */
 

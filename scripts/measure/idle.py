@@ -51,11 +51,11 @@ def rss(lab):
                    "Rss of `/proc/PID/smaps_rollup` of a server just started with its default settings, once it is at rest.")
 
 
-def waking_threads(lab):
-    """How many threads woke at all: one timer keeps one thread busy."""
+def wake_ups(lab):
+    """A second, of all threads together: one that looks around twice a minute is not what a timer of a second is."""
     idles = observe_all(lab)
     lines = [(WAKE_UPS, (name, kind, f"{rate:.1f}")) for kind, idle in idles.items() for name, rate in idle.rates]
     note = ", ".join(f"{name} {rate:.1f}/s" for name, rate in idles[HARCAD].rates)
-    return Reading({kind: [len(idle.rates)] for kind, idle in idles.items()},
-                   f"Context switches in `/proc/PID/task/*/status` over {idles[HARCAD].window_s:.0f} s: threads that woke.",
+    return Reading({kind: [sum(rate for _, rate in idle.rates)] for kind, idle in idles.items()},
+                   f"Context switches in `/proc/PID/task/*/status` over {idles[HARCAD].window_s:.0f} s, of all threads.",
                    note, lines)
