@@ -33,13 +33,14 @@ def pings_beside(harcad, *command):
         return pings, walker.read_reply()
 
 
-TIERS = pytest.mark.parametrize("files", ["yes", "no"])
+# Files with nothing in them: what is walked is memory either way.
+TIERS = pytest.mark.parametrize("tiers", [{"file.enabled": "no"}, {"file.write": "demote"}], ids=["memory", "files"])
 
 
 @TIERS
-def test_randomkey_among_what_has_expired_lets_others_have_their_turns(make_harcad, files):
+def test_randomkey_among_what_has_expired_lets_others_have_their_turns(make_harcad, tiers):
     """It has to look at nearly all of it: the sweep has just begun."""
-    harcad = make_harcad({"file.enabled": files})
+    harcad = make_harcad(tiers)
     for _ in range(3):
         expires_at = time.time() + LIFE_S
         fill(harcad, "PXAT", int(expires_at * 1000))
@@ -52,8 +53,8 @@ def test_randomkey_among_what_has_expired_lets_others_have_their_turns(make_harc
 
 
 @TIERS
-def test_keys_lets_others_have_their_turns(make_harcad, files):
-    harcad = make_harcad({"file.enabled": files})
+def test_keys_lets_others_have_their_turns(make_harcad, tiers):
+    harcad = make_harcad(tiers)
     fill(harcad)
     pings, keys = pings_beside(harcad, "KEYS", "none*")
     assert keys == []
