@@ -224,13 +224,11 @@ hc_cmd_keys(struct hc_req *req)
  * ---- RANDOMKEY ----
  *
  * A walk that begins somewhere, and ends with the first step that finds keys; if it comes to the end without, with
- * another one from the beginning. Keys with few neighbours are drawn more often than others, as in Redis.
+ * another one from the beginning. Keys with few neighbours are drawn more often than others, as in Redis. Where much
+ * has expired others have their turns meanwhile.
  */
 
 #define RANDOM_STEP 8
-#define RANDOM_STEP_MAX 100000
-
-static void random_done(struct hc_req *req);
 
 static uint64_t
 draw(void)
@@ -243,20 +241,6 @@ draw(void)
 
 /* req->number: how often the end has been come to. */
 static void
-walk_on(struct hc_req *req, uint64_t cursor)
-{
-	struct hc_scan *scan = req->data;
-
-	scan->cursor = cursor;
-	if (scan->count < RANDOM_STEP_MAX)
-		scan->count *= 4; /* there are few: so it does not take many steps */
-	if (hc_core_scan(req->worker->core, scan) == HC_PENDING)
-		hc_req_wait(req, random_done);
-	else
-		random_done(req);
-}
-
-static void
 random_done(struct hc_req *req)
 {
 	struct hc_scan *scan = req->data;
@@ -265,13 +249,17 @@ random_done(struct hc_req *req)
 		return;
 	if (scan->n > 0) {
 		hc_reply_slice(req, scan->keys[draw() % scan->n]);
-	} else if (scan->next != 0) {
-		walk_on(req, scan->next);
-	} else if (req->number++ == 0) {
-		walk_on(req, 0);
-	} else {
-		hc_reply_null(req);
+		return;
 	}
+	if (req->number++ > 0) {
+		hc_reply_null(req);
+		return;
+	}
+	scan->cursor = 0;
+	if (hc_core_scan(req->worker->core, scan) == HC_PENDING)
+		hc_req_wait(req, random_done);
+	else
+		random_done(req);
 }
 
 void

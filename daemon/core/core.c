@@ -18,7 +18,7 @@
 #define SWEEP_STEP_MS 10      /* … while much is reclaimed … */
 #define SWEEP_INTERVAL_MS 100 /* … and while little is */
 #define PROBE_INTERVAL_MS 500 /* while something has expired, but little was found */
-#define REST_INTERVAL_MS 1000 /* while nothing happens */
+#define REST_INTERVAL_MS 1500 /* while nothing happens: with the file tier's threads less than one wake-up a second */
 #define REST_BYTES 65536      /* by which the process may grow or shrink meanwhile */
 
 static enum hc_status

@@ -227,7 +227,7 @@ struct hc_scan {
 	size_t count;
 	bool to_the_end; /* walk on to the end */
 	bool count_only; /* keep no keys */
-	bool anything;   /* whatever is met first will do: no trouble is taken that no key comes twice */
+	bool anything;   /* whatever is met first will do: walk on to there, and it does not matter what comes twice */
 	/* answered */
 	enum hc_status status;
 	uint64_t next;         /* cursor to go on with; 0: done */
@@ -236,6 +236,7 @@ struct hc_scan {
 	/* under way */
 	void (*done)(void *arg);
 	void *arg;
+	enum hc_status (*then)(struct hc_scan *scan); /* when memory has been walked; NULL: nothing */
 	struct hc_core_worker *worker;
 	struct hc_store_counting counting;
 	bool match_upstream;  /* or else here */

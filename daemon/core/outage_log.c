@@ -14,6 +14,8 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
+#include "file/io.h"
 
 #define NAME HC_FILE_QUEUE "log"
 #define NEW_NAME HC_FILE_QUEUE "new"
@@ -221,7 +223,7 @@ static bool
 write_all(int fd, const char *ptr, size_t len)
 {
 	while (len > 0) {
-		ssize_t wrote = write(fd, ptr, len);
+		ssize_t wrote = write(fd, ptr, len < HC_FILE_CALL_BYTES ? len : HC_FILE_CALL_BYTES);
 		if (wrote < 0 && errno == EINTR)
 			continue;
 		if (wrote <= 0)
@@ -410,7 +412,7 @@ writer(void *arg)
 {
 	struct hc_outage_log *log = arg;
 
-	pthread_setname_np(pthread_self(), "outage-log");
+	hc_thread_begin("outage-log", HC_THREAD_SERVES);
 	pthread_mutex_lock(&log->lock);
 	while (true) {
 		if (log->buffer.len > 0 || log->emptied || log->head > hc_outage_log_written(log))

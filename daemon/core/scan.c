@@ -67,6 +67,18 @@ step_of(const struct hc_scan *scan, size_t most)
 	return scan->count < most ? scan->count : most;
 }
 
+#define FRUITLESS_STEP_MAX 1000
+
+bool
+hc_scan_goes_on(struct hc_scan *scan)
+{
+	bool fruitless = scan->anything && scan->n == 0;
+
+	if (fruitless && scan->count < FRUITLESS_STEP_MAX)
+		scan->count *= 4;
+	return scan->status == HC_OK && scan->next != 0 && (scan->to_the_end || fruitless);
+}
+
 /* ---- embedded ---- */
 
 #define STORE_STEP_MAX 10000
@@ -97,21 +109,13 @@ scan_memory_some(struct hc_scan *scan)
 	hc_entry_list_fini(&list);
 }
 
-void
-hc_scan_memory(struct hc_scan *scan)
-{
-	do
-		scan_memory_some(scan);
-	while (scan->to_the_end && scan->status == HC_OK && scan->next != 0);
-}
-
 /* A step of the walk. Returns whether there is more. */
 static bool
 walk_some(struct hc_scan *scan)
 {
 	if (!scan->count_only) {
 		scan_memory_some(scan);
-		return scan->to_the_end && scan->status == HC_OK && scan->next != 0;
+		return hc_scan_goes_on(scan);
 	}
 	bool more = hc_store_count_on(scan->worker->core->store, &scan->counting, scan->worker->now_ms);
 	scan->n = scan->counting.n;
@@ -131,6 +135,12 @@ walk_for_a_turn(struct hc_scan *scan)
 	return more;
 }
 
+static enum hc_status
+memory_is_walked(struct hc_scan *scan)
+{
+	return scan->then != NULL ? scan->then(scan) : HC_OK;
+}
+
 static void
 walk_on(evutil_socket_t fd, short what, void *arg)
 {
@@ -143,7 +153,8 @@ walk_on(evutil_socket_t fd, short what, void *arg)
 		if (event_base_once(scan->worker->base, -1, EV_TIMEOUT, walk_on, scan, &hc_scan_next_turn) == 0)
 			return;
 	}
-	scan->done(scan->arg);
+	if (memory_is_walked(scan) != HC_PENDING)
+		scan->done(scan->arg);
 }
 
 enum hc_status
@@ -153,7 +164,7 @@ hc_scan_memory_in_turns(struct hc_scan *scan)
 		if (event_base_once(scan->worker->base, -1, EV_TIMEOUT, walk_on, scan, &hc_scan_next_turn) == 0)
 			return HC_PENDING;
 	}
-	return HC_OK;
+	return memory_is_walked(scan);
 }
 
 static enum hc_status
@@ -271,7 +282,7 @@ on_page(void *arg, enum hc_status status, const redisReply *reply)
 		scan->status = HC_ERROR;
 	if (scan->status == HC_OK)
 		scan->status = take_page(scan, reply);
-	if (scan->status == HC_OK && scan->to_the_end && scan->next != 0) {
+	if (hc_scan_goes_on(scan)) {
 		scan->cursor = scan->next;
 		scan->status = ask(scan);
 		if (scan->status == HC_OK)

@@ -11,13 +11,15 @@ bool hc_scan_takes_strings(const struct hc_scan *scan);
 /* Adds a copy, or counts it. False: no memory. */
 bool hc_scan_add(struct hc_scan *scan, struct hc_slice key);
 
-/* Walks on in memory, from scan->next; a step, or to the end. */
-void hc_scan_memory(struct hc_scan *scan);
+/* After a step: whether there is more, and it is wanted. Where anything would do and nothing was found, the next step
+ * is longer. */
+bool hc_scan_goes_on(struct hc_scan *scan);
 
 /* The same in memory and files; and how many keys they have. HC_PENDING: `done` will be called; else HC_OK. */
 enum hc_status hc_scan_with_files(struct hc_scan *scan);
 enum hc_status hc_scan_count_with_files(struct hc_scan *scan);
-/* Walks in memory, or counts it, in turns with the worker's other clients; the same. */
+/* Walks on in memory from scan->next, or counts it, in turns with the worker's other clients, and then does what
+ * scan->then says; the same. */
 enum hc_status hc_scan_memory_in_turns(struct hc_scan *scan);
 /* In how much time the next turn is. */
 extern const struct timeval hc_scan_next_turn;

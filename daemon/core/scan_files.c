@@ -88,15 +88,14 @@ static void
 end_step(struct step *step)
 {
 	struct hc_scan *scan = step->scan;
-	bool done = step->cursor == 0;
 
 	for (size_t i = 0; i < step->n; i++) {
 		if (step->items[i].key != NULL && scan->status == HC_OK)
 			take_key(step, &step->items[i]);
 	}
-	scan->next = done ? 0 : IN_FILES | step->cursor;
+	scan->next = step->cursor == 0 ? 0 : IN_FILES | step->cursor;
 	free_step(step);
-	if (scan->to_the_end && !done && scan->status == HC_OK) {
+	if (hc_scan_goes_on(scan)) {
 		enum hc_status status = walk_files(scan);
 		if (status == HC_PENDING)
 			return;
@@ -208,20 +207,9 @@ walk_files(struct hc_scan *scan)
 	return HC_NOMEM;
 }
 
-enum hc_status
-hc_scan_with_files(struct hc_scan *scan)
+static enum hc_status
+begin_files(struct hc_scan *scan)
 {
-	scan->next = scan->cursor;
-	if (scan->next < IN_FILES) {
-		hc_scan_memory(scan);
-		if (scan->status != HC_OK || scan->next != 0)
-			return HC_OK;
-		if (hc_file_count(hc_tier_file(scan->worker->core->tier)) == 0)
-			return HC_OK;
-		scan->next = IN_FILES;
-		if (!scan->to_the_end && scan->n >= scan->count)
-			return HC_OK;
-	}
 	if (!hc_scan_takes_strings(scan)) {
 		scan->next = 0;
 		return HC_OK;
@@ -230,6 +218,29 @@ hc_scan_with_files(struct hc_scan *scan)
 	if (status != HC_PENDING)
 		scan->status = status;
 	return status == HC_PENDING ? HC_PENDING : HC_OK;
+}
+
+static enum hc_status
+leave_memory(struct hc_scan *scan)
+{
+	if (scan->status != HC_OK || scan->next != 0)
+		return HC_OK;
+	if (hc_file_count(hc_tier_file(scan->worker->core->tier)) == 0)
+		return HC_OK;
+	scan->next = IN_FILES;
+	if (!scan->to_the_end && scan->n >= (scan->anything ? 1 : scan->count))
+		return HC_OK;
+	return begin_files(scan);
+}
+
+enum hc_status
+hc_scan_with_files(struct hc_scan *scan)
+{
+	scan->next = scan->cursor;
+	if (scan->next >= IN_FILES)
+		return begin_files(scan);
+	scan->then = leave_memory;
+	return hc_scan_memory_in_turns(scan);
 }
 
 /* ---- counting ---- */

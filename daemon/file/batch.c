@@ -165,7 +165,7 @@ write_batch(struct hc_file *file)
 	int n = writer->iov_n, shrinks = 0;
 
 	while (n > 0) {
-		ssize_t wrote = hc_io(file)->pwritev(writer->segment->fd, iov, n, writer->flushed);
+		ssize_t wrote = hc_file_io_write(hc_io(file), writer->segment->fd, iov, n, writer->flushed);
 		if (wrote < 0 && errno == EINTR)
 			continue;
 		if (wrote == 0 || (wrote < 0 && (errno == ENOSPC || errno == EDQUOT))) {

@@ -172,6 +172,7 @@ struct hc_segment {
 	bool indexed;       /* has an index file */
 	bool open;          /* the writer's */
 	_Atomic bool dirty; /* written since it was synced */
+	off_t synced;       /* what lies before was; keeper thread only */
 };
 
 #define HC_SEGMENT_SLOTS 65536u

@@ -3,12 +3,16 @@
  * is still there, and sweeps out of the index what is dead.
  */
 #include <errno.h>
+#include <sys/stat.h>
 #include <time.h>
+#include "base/thread.h"
 #include "file/internal.h"
 
 #define IDLE_MS 200
-#define REST_MS 10000 /* while nothing is written */
+#define REST_MS 30000 /* while nothing is written */
 #define SYNC_MS 1000
+#define SYNC_BYTES (512 << 10) /* of which writing back is begun by one call, */
+#define SYNC_PAUSE_NS 1000000  /* with a pause behind it */
 #define LOOK_MS 1000
 #define SWEEP_MS 30000
 #define SWEEP_STEP 256 /* buckets looked at between other duties */
@@ -95,16 +99,51 @@ report(struct hc_file *file, int fault)
 	hc_file_kick(file);
 }
 
+/* A thread that slept for a second may run for milliseconds before another gets the processor: it lets go. */
+static void
+let_others_run(const struct hc_file *file)
+{
+	const struct timespec pause = {.tv_nsec = SYNC_PAUSE_NS};
+
+	if (!atomic_load_explicit(&file->keeper.stop, memory_order_relaxed))
+		(void)nanosleep(&pause, NULL);
+}
+
+/*
+ * What was written lately is given to the disk piece by piece, so that little of it is left to one fdatasync: see
+ * HC_FILE_CALL_BYTES in io.h. What cannot be begun so (not every file system can) is left to it as a whole.
+ */
+static off_t
+begin_sync(struct hc_file *file, const struct hc_segment *segment)
+{
+	off_t at = segment->synced;
+	struct stat st;
+
+	if (fstat(segment->fd, &st) != 0)
+		return at;
+	while (at < st.st_size) {
+		off_t len = st.st_size - at < SYNC_BYTES ? st.st_size - at : SYNC_BYTES;
+		if (hc_io(file)->sync_file_range(segment->fd, at, len) != 0)
+			break;
+		at += len;
+		let_others_run(file);
+	}
+	return at;
+}
+
 void
 hc_keeper_sync(struct hc_file *file)
 {
 	struct hc_segment *segment;
 
 	for (uint64_t seq = 0; (segment = dirty_segment(file, seq)) != NULL;) {
+		off_t begun = begin_sync(file, segment);
 		seq = segment->seq;
 		HC_COUNT(file, syncs, 1);
 		if (hc_io(file)->fdatasync(segment->fd) != 0)
 			report(file, errno);
+		else
+			segment->synced = begun;
 		hc_segment_unref(file, segment);
 	}
 }
@@ -170,7 +209,7 @@ hc_keeper_main(void *arg)
 {
 	struct hc_file *file = arg;
 
-	(void)pthread_setname_np(pthread_self(), "file-keeper");
+	hc_thread_begin("file-keeper", HC_THREAD_CATCHES_UP);
 	hc_load_run(file);
 	while (!atomic_load_explicit(&file->keeper.stop, memory_order_relaxed))
 		rest(file, pause_ms(file, hc_keeper_duties(file)));

@@ -88,7 +88,7 @@ write_all(const struct hc_file_io *io, int fd, struct iovec *iov, int n)
 	off_t at = 0;
 
 	while (n > 0) {
-		ssize_t wrote = io->pwritev(fd, iov, n, at);
+		ssize_t wrote = hc_file_io_write(io, fd, iov, n, at);
 		if (wrote < 0 && errno == EINTR)
 			continue;
 		if (wrote <= 0)
@@ -170,7 +170,7 @@ read_all(const struct hc_file_io *io, int fd, uint8_t **out, size_t *len)
 	if (bytes == NULL)
 		return HC_NOMEM;
 	while (got < (size_t)st.st_size) {
-		ssize_t n = io->pread(fd, bytes + got, (size_t)st.st_size - got, (off_t)got);
+		ssize_t n = hc_file_io_read(io, fd, bytes + got, (size_t)st.st_size - got, (off_t)got);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sys/uio.h>
 #include "base/mem.h"
+#include "base/thread.h"
 #include "file/internal.h"
 
 #define TRIES 4
@@ -240,7 +241,7 @@ reader_main(void *arg)
 	struct hc_file *file = arg;
 	struct buffer buffer = {0};
 
-	(void)pthread_setname_np(pthread_self(), "file-reader");
+	hc_thread_begin("file-reader", HC_THREAD_SERVES);
 	pthread_mutex_lock(&file->reads.lock);
 	for (;;) {
 		struct hc_file_read *read = file->reads.first;

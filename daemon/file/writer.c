@@ -7,11 +7,12 @@
 #include <errno.h>
 #include <time.h>
 #include "base/mem.h"
+#include "base/thread.h"
 #include "file/internal.h"
 
 #define IDLE_MS 20    /* from one look to the next, while something has come lately */
 #define LATELY 50     /* looks */
-#define REST_MS 10000 /* … and else: who appends is to call hc_file_kick() */
+#define REST_MS 30000 /* … and else: who appends is to call hc_file_kick() */
 
 /* ---- what is over ---- */
 
@@ -193,7 +194,7 @@ hc_writer_main(void *arg)
 	struct taken taken;
 	unsigned idle = 0;
 
-	(void)pthread_setname_np(pthread_self(), "file-writer");
+	hc_thread_begin("file-writer", HC_THREAD_CATCHES_UP);
 	do {
 		bool off = is_off(file);
 		if (off)

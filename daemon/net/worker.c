@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "core/core.h"
 #include "net/client.h"
 #include "net/server.h"
@@ -286,7 +287,7 @@ run(void *arg)
 	char name[16];
 
 	snprintf(name, sizeof(name), "worker-%u", worker->index % 1000);
-	(void)pthread_setname_np(pthread_self(), name);
+	hc_thread_begin(name, HC_THREAD_SERVES);
 	hc_core_worker_start(worker->core);
 	event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
 	hc_server_worker_ended(worker->server);

@@ -12,7 +12,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Thread:
     tid: int
     name: str
-    switches: int  # voluntary and involuntary, since it began: how often it was woken, or put aside
+    switches: int  # voluntary ones, since it began: each is followed by one wake-up
 
 
 def read(path):
@@ -42,7 +42,7 @@ def threads(pid):
     found = []
     for path in sorted(glob.glob(f"/proc/{pid}/task/*"), key=lambda path: int(os.path.basename(path))):
         status = read(f"{path}/status")
-        switches = field(status, "voluntary_ctxt_switches") + field(status, "nonvoluntary_ctxt_switches")
+        switches = field(status, "voluntary_ctxt_switches")
         found.append(Thread(int(os.path.basename(path)), read(f"{path}/comm").strip(), switches))
     return found
 

@@ -65,7 +65,7 @@ def windows_at_rest(harcad, how_many):
 
 @pytest.mark.parametrize("mode", ["embedded", "fleet"])
 def test_connections_none_and_the_daemon_sleeps(make_harcad, make_redis, mode):
-    """With default settings: alone one timer, once a second, and a look around in the directory now and then; in a fleet the proof that no event was missed, too."""
+    """With default settings: alone a timer of more than a second, and a look around in the directory now and then; in a fleet the proof that no event was missed, too."""
     harcad = make_harcad({}, upstream=make_redis() if mode == "fleet" else None)
     harcad.wait_info(upstream_state="up" if mode == "fleet" else "off")
     most = 2 if mode == "embedded" else 12

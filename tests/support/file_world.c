@@ -27,6 +27,7 @@ static struct {
 	_Atomic bool stopping, stopped;
 	_Atomic int64_t stop_after;
 	_Atomic long write_us, read_us, unlink_us;
+	_Atomic uint64_t longest[WORLD_CALLS]; /* bytes of one call */
 } sys;
 
 static bool
@@ -42,6 +43,15 @@ faulty(enum world_call call)
 		atomic_store(&sys.armed[call], false);
 	errno = atomic_load(&sys.err[call]);
 	return true;
+}
+
+static void
+measure(enum world_call call, uint64_t len)
+{
+	uint64_t longest = atomic_load(&sys.longest[call]);
+
+	while (len > longest && !atomic_compare_exchange_weak(&sys.longest[call], &longest, len))
+		;
 }
 
 static void
@@ -113,6 +123,7 @@ sys_pwritev(int fd, const struct iovec *iov, int n, off_t offset)
 {
 	size_t len = length_of(iov, n);
 
+	measure(WORLD_WRITE, len);
 	dawdle(atomic_load(&sys.write_us));
 	if (!harmless(fd, offset, len) && faulty(WORLD_WRITE))
 		return errno != 0 ? -1 : write_some(fd, iov, n, offset, len / 2);
@@ -136,6 +147,15 @@ sys_fdatasync(int fd)
 	if (faulty(WORLD_SYNC))
 		return -1;
 	return atomic_load(&sys.stopped) ? 0 : fdatasync(fd);
+}
+
+static int
+sys_sync_file_range(int fd, off_t offset, off_t len)
+{
+	measure(WORLD_BEGIN_SYNC, (uint64_t)len);
+	if (faulty(WORLD_BEGIN_SYNC))
+		return -1;
+	return atomic_load(&sys.stopped) ? 0 : sync_file_range(fd, offset, len, SYNC_FILE_RANGE_WRITE);
 }
 
 static int
@@ -168,10 +188,17 @@ const struct hc_file_io world_io = {
     .pread = sys_pread,
     .pwritev = sys_pwritev,
     .fdatasync = sys_fdatasync,
+    .sync_file_range = sys_sync_file_range,
     .ftruncate = sys_ftruncate,
     .unlinkat = sys_unlinkat,
     .renameat = sys_renameat,
 };
+
+uint64_t
+world_longest(enum world_call call)
+{
+	return atomic_load(&sys.longest[call]);
+}
 
 void
 world_fail(enum world_call call, long n, long more, int err)

@@ -19,6 +19,7 @@ enum world_call {
 	WORLD_PREAD,
 	WORLD_WRITE,
 	WORLD_SYNC,
+	WORLD_BEGIN_SYNC,
 	WORLD_TRUNCATE,
 	WORLD_UNLINK,
 	WORLD_RENAME,
@@ -67,6 +68,8 @@ void world_slow(long write_us, long read_us);
 /* The next unlinks take so long. */
 void world_slow_unlinks(long us);
 long world_calls(enum world_call call);
+/* The bytes of the longest call of that kind so far: WORLD_WRITE, WORLD_BEGIN_SYNC. */
+uint64_t world_longest(enum world_call call);
 
 /* ---- shorthand ---- */
 

@@ -298,6 +298,77 @@ START_TEST(sync_always_syncs_before_it_counts_as_written)
 }
 END_TEST
 
+/* Records longer than a call may be, and so many that their index file is: all of it comes in pieces, and is whole. */
+START_TEST(no_write_keeps_the_processor_for_long)
+{
+	static char value[3 * HC_FILE_CALL_BYTES];
+	const uint32_t small = 8000; /* of which a line in the index file takes 20 bytes */
+	char key[24];
+
+	world_close(&world);
+	world.config.segment_bytes = 4u << 20;
+	world.config.max_bytes = 32u << 20;
+	open_world();
+	memset(value, 'v', sizeof(value) - 1);
+	world_put_str(&world, "long", value);
+	for (uint32_t i = 0; i < small; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		world_put_str(&world, key, key);
+	}
+	ck_assert(world_sync(&world));
+	world_restart(&world); /* which seals the segment */
+	open_world();
+	ck_assert_uint_le(world_longest(WORLD_WRITE), HC_FILE_CALL_BYTES);
+	ck_assert(world_holds(&world, "long", value));
+	ck_assert_uint_eq(world_stats(&world).items, small + 1);
+	ck_assert(world_holds(&world, "k7999", "k7999"));
+}
+END_TEST
+
+/* What an fdatasync would have to write back is begun before, in pieces; where it cannot be, all is synced anyway. */
+static void
+sync_much(bool begun)
+{
+	static char value[1 << 20];
+	char key[24];
+
+	world_close(&world);
+	world.config.segment_bytes = 8u << 20;
+	world.config.max_bytes = 64u << 20;
+	world.config.sync = HC_FILE_SYNC_EVERYSEC;
+	open_world();
+	memset(value, 'v', sizeof(value) - 1);
+	for (int i = 0; i < 5; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		world_put_str(&world, key, value);
+	}
+	ck_assert(world_sync(&world));
+	long syncs = world_calls(WORLD_SYNC);
+	if (!begun)
+		world_fail(WORLD_BEGIN_SYNC, 1, 1000, EINVAL);
+	world_restart(&world);
+	ck_assert_int_gt(world_calls(WORLD_SYNC), syncs);
+	world_heal();
+	open_world();
+	ck_assert_int_eq(mode(), HC_FILE_ON);
+	ck_assert(world_holds(&world, "k4", value));
+}
+
+START_TEST(what_is_synced_is_begun_in_pieces)
+{
+	sync_much(true);
+	ck_assert_uint_gt(world_longest(WORLD_BEGIN_SYNC), 0);
+	ck_assert_uint_le(world_longest(WORLD_BEGIN_SYNC), 1 << 20);
+	ck_assert_int_ge(world_calls(WORLD_BEGIN_SYNC), 5);
+}
+END_TEST
+
+START_TEST(what_cannot_be_begun_is_synced_all_the_same)
+{
+	sync_much(false);
+}
+END_TEST
+
 START_TEST(read_error_is_an_error_once_and_forgets_nothing)
 {
 	struct world_value got;
@@ -470,6 +541,9 @@ main(void)
 	tcase_add_test(tcase, interrupted_and_short_writes_are_carried_on);
 	tcase_add_test(tcase, sync_error_switches_off);
 	tcase_add_test(tcase, sync_always_syncs_before_it_counts_as_written);
+	tcase_add_test(tcase, no_write_keeps_the_processor_for_long);
+	tcase_add_test(tcase, what_is_synced_is_begun_in_pieces);
+	tcase_add_test(tcase, what_cannot_be_begun_is_synced_all_the_same);
 	tcase_add_test(tcase, read_error_is_an_error_once_and_forgets_nothing);
 	tcase_add_test(tcase, directory_that_vanishes_is_made_again);
 	tcase_add_test(tcase, segment_that_cannot_be_unlinked_does_not_come_back);
