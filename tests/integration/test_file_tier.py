@@ -3,6 +3,7 @@
 import glob
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -315,6 +316,38 @@ def test_prefetch_brings_keys_into_memory(make_harcad):
 
 
 # ---- the directory ----
+
+
+def explain(client, key):
+    words = client.execute_command("EXPLAIN", key)
+    return dict(zip(words[::2], words[1::2]))
+
+
+@pytest.mark.parametrize("size", [2000, 100_000], ids=["by the worker", "by a reader"])
+def test_explain_tells_of_what_is_in_a_file(make_harcad, size):
+    harcad = make_harcad({**SMALL_MEMORY, "warmup.enabled": "no"})
+    client = harcad.client()
+    begun = time.time()
+    client.execute_command("SET", "k", b"v" * size, "MODEL", "m")
+    harcad.restart(hard=True)
+    loaded(harcad)
+    found = explain(harcad.client(), "k")
+    assert (found[b"tier"], found[b"model"], found[b"bytes_raw"], found[b"suspect"]) == (b"file", b"m", size, b"no")
+    assert found[b"bytes_stored"] == harcad.info()["file_live_bytes"]
+    assert 0 <= found[b"age_s"] <= time.time() - begun + 1
+    assert found[b"hits"] == 0
+
+
+def test_explain_of_what_was_demoted_has_its_hits_and_age(make_harcad):
+    harcad = make_harcad({**SMALL_MEMORY, "file.write": "demote", "warmup.enabled": "no"})
+    client = harcad.client()
+    client.set("k", "v")
+    assert [client.get("k") for _ in range(3)] == [b"v"] * 3
+    wait_until(lambda: explain(client, "k")[b"age_s"] >= 1)
+    harcad.restart()
+    loaded(harcad)
+    found = explain(harcad.client(), "k")
+    assert (found[b"tier"], found[b"hits"]) == (b"file", 3) and found[b"age_s"] >= 1
 
 
 def test_second_daemon_says_who_has_the_directory(make_harcad):
