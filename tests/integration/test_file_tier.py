@@ -309,6 +309,22 @@ def test_keys_file_is_warmed_first(make_harcad):
     assert harcad.client().execute_command("EXPLAIN", b"a b\n\xff\\")[3] == b"memory"
 
 
+def test_warming_stops_at_its_share_however_fast_it_is(make_harcad):
+    """Values of any size: what they take in memory counts."""
+    for size in (20, 4000):
+        harcad = make_harcad({"memory.max_bytes": "8M", "file.max_bytes": "256M"})
+        keys = (4 << 20) // (size + 20) + 30_000
+        fill(harcad, "k", keys, size)
+        path = os.path.join(harcad.dir, "keys")
+        with open(path, "w", encoding="ascii") as names:
+            names.writelines(f"k:{i}\n" for i in range(keys))
+        harcad.settings.update({"warmup.keys_file": path, "warmup.enabled": "no", "warmup.share": 25, "warmup.rate": "16G"})
+        harcad.restart()
+        info = wait_until(lambda h=harcad: h.info()["warmup_state"] == "done" and h.info())
+        assert 0.9 * (2 << 20) < info["memory_bytes"] < 1.2 * (2 << 20)
+        assert info["evicted_keys"] == 0 and info["warmup_tried"] < keys
+
+
 def test_prefetch_brings_keys_into_memory(make_harcad):
     harcad, client = in_files_only(make_harcad)
     assert client.execute_command("PREFETCH", *[f"k:{i}" for i in range(10)], "nothing") == 10
