@@ -72,7 +72,7 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 			break;
 		if (!is_ours(core, event, own))
 			hc_outage_contest_model(core->outage, id, event->seq);
-		hc_models_raise(core->models, id, (uint32_t)event->epoch);
+		hc_core_raise_epoch(core, id, (uint32_t)event->epoch);
 		hc_sweeper_kick(core->sweeper);
 		break;
 	case HC_EVENT_CLEAR_ALL:

@@ -10,19 +10,8 @@
 #include <inttypes.h>
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/num.h"
 #include "core/life.h"
 #include "core/sync.h"
-
-static uint64_t
-number_of(const redisReply *value)
-{
-	uint64_t n = 0;
-
-	if (value->type == REDIS_REPLY_STRING)
-		(void)hc_num_u64(hc_slice(value->str, (size_t)value->len), &n);
-	return n;
-}
 
 static void
 arm_lease_end(struct hc_sync *sync)
@@ -92,9 +81,10 @@ on_state(void *arg, enum hc_status status, const redisReply *reply)
 	}
 	if (!fence->asked)
 		return;
-	fence->seq = reply->elements == 2 ? number_of(reply->element[1]) : 0;
+	fence->seq = reply->elements == 2 ? hc_core_reply_number(reply->element[1]) : 0;
 	/* Another state, or this one as it was before: the server has lost what it had told. */
-	if (reply->elements != 2 || number_of(reply->element[0]) != sync->incarnation || fence->seq < fence->heard)
+	if (reply->elements != 2 || hc_core_reply_number(reply->element[0]) != sync->incarnation ||
+	    fence->seq < fence->heard)
 		start_over(sync);
 }
 

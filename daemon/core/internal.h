@@ -102,13 +102,14 @@ struct hc_core_worker {
 	struct hc_batch *batch;    /* ops of this turn */
 	struct event *flush;       /* runs at the end of the turn in which it was made active */
 	struct hc_catalog *catalog;
-	uint64_t life;          /* of the upstream that the link leads to; 0: not known */
-	unsigned astray;        /* ticks for which that has been another than the core's */
-	char write_sha[41];     /* of the write script, as the server gave it; "" not yet */
-	unsigned calls_by_sha;  /* of it, under way */
-	uint32_t noscripts;     /* calls that found it forgotten */
-	bool batch_held;        /* until those that were sent before it are in order again */
-	uint64_t timeouts_seen; /* of the link, added to the core's count already */
+	uint64_t life;           /* of the upstream that the link leads to; 0: not known */
+	int64_t epochs_asked_ms; /* monotonic: the last question for epochs on this connection; 0: none */
+	unsigned astray;         /* ticks for which that has been another than the core's */
+	char write_sha[41];      /* of the write script, as the server gave it; "" not yet */
+	unsigned calls_by_sha;   /* of it, under way */
+	uint32_t noscripts;      /* calls that found it forgotten */
+	bool batch_held;         /* until those that were sent before it are in order again */
+	uint64_t timeouts_seen;  /* of the link, added to the core's count already */
 	bool was_up;
 	bool settled;
 };
@@ -135,6 +136,20 @@ bool hc_core_is_reserved(const struct hc_core *core, struct hc_slice key);
 
 /* worker.c: how what comes from the upstream now may be kept: as fresh only if changes of it would be heard of */
 enum hc_store_fill hc_core_fill(const struct hc_core_worker *worker);
+
+/* epochs.c */
+/* The model was cleared up to there: in memory, and for the files. */
+void hc_core_raise_epoch(struct hc_core *core, uint32_t model, uint32_t epoch);
+/* From all of the fleet's state, as HGETALL gives it. */
+void hc_core_take_epochs(struct hc_core *core, const redisReply *state);
+/* The number that it has in a field; of a reply. 0: there is none. */
+uint64_t hc_core_state_number(const redisReply *state, const char *field);
+uint64_t hc_core_reply_number(const redisReply *value);
+/*
+ * Before a question whose answer is judged by epochs: they are asked for on the same connection, unless events tell of
+ * them, or they have been asked for lately. Fetched values look up to date to whoever has not heard of a clear.
+ */
+enum hc_status hc_core_epochs_first(struct hc_core_worker *worker);
 
 /* read.c */
 /* Whether the upstream is to be asked: HC_PENDING; or HC_MISS. */

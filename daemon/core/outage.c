@@ -320,6 +320,19 @@ bytes_with(const struct hc_outage *outage, const struct hc_outage_node *present,
 	return present != NULL ? bytes - bytes_of(present->entry) : bytes + bytes_of(value->base);
 }
 
+uint64_t
+hc_outage_losses(const struct hc_outage *outage)
+{
+	return atomic_load(&outage->losses);
+}
+
+static void
+doubt(struct hc_outage_node *node)
+{
+	node->doubt = HC_OUTAGE_UNSURE;
+	node->since.heard = 0; /* numbers may begin anew */
+}
+
 enum hc_status
 hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc_outage_value *value,
     const struct hc_outage_limits *max)
@@ -337,6 +350,8 @@ hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc
 		node->expire_ms = value->expire_ms;
 		node->since = value->since;
 		node->epoch = hc_entry_epoch(value->entry);
+		if (value->losses != atomic_load(&outage->losses))
+			doubt(node);
 		changed(outage, node);
 	}
 	pthread_mutex_unlock(&outage->lock);
@@ -565,10 +580,10 @@ hc_outage_unsure(struct hc_outage *outage)
 	struct hc_outage_node *node;
 
 	pthread_mutex_lock(&outage->lock);
+	atomic_fetch_add(&outage->losses, 1);
 	TAILQ_FOREACH(node, &outage->values, in_order)
 	{
-		node->doubt = HC_OUTAGE_UNSURE;
-		node->since.heard = 0; /* numbers may begin anew */
+		doubt(node);
 	}
 	pthread_mutex_unlock(&outage->lock);
 }

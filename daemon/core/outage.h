@@ -64,9 +64,12 @@ struct hc_outage_value {
 	struct hc_entry *base;  /* NULL: not known; the same */
 	int64_t expire_ms;      /* of the key: wall ms or HC_NO_EXPIRY. (That of the entry may be capped.) */
 	struct hc_outage_since since;
-	bool sent; /* the upstream may have carried it out: it has the base no more */
+	uint64_t losses; /* hc_outage_losses(), asked before `since` was looked up */
+	bool sent;       /* the upstream may have carried it out: it has the base no more */
 };
 
+/* How often hc_outage_unsure() has been called. */
+uint64_t hc_outage_losses(const struct hc_outage *outage);
 /* HC_LIMIT: with it the list would hold more than that; HC_NOMEM. Then it is as it was. */
 enum hc_status hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc_outage_value *value,
     const struct hc_outage_limits *max);

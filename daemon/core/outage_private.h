@@ -37,6 +37,7 @@ struct hc_outage {
 	struct hc_models *models;  /* not owned; constant */
 	struct hc_outage_log *log; /* the same; NULL: no files */
 	_Atomic uint64_t count;    /* keys, models, and all as one; written under the lock */
+	_Atomic uint64_t losses;   /* the same */
 	pthread_mutex_t lock;      /* all that follows */
 	uint64_t marks;            /* the last one given */
 	struct hc_outage_node **slots;

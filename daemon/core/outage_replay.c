@@ -68,7 +68,7 @@ take_new_epochs(struct hc_sync *sync, const redisReply *reply)
 		if (hc_script_result(reply, i, &result) != HC_OK || !result.done)
 			continue;
 		hc_outage_cleared(sync->core->outage, &sync->page, i, result.epoch);
-		hc_models_raise(sync->core->models, sync->page.models[i], result.epoch);
+		hc_core_raise_epoch(sync->core, sync->page.models[i], result.epoch);
 	}
 }
 
@@ -209,7 +209,8 @@ hc_sync_make_up(struct hc_sync *sync)
 	int64_t now_ms = hc_clock_wall_ms();
 	enum hc_status status;
 
-	if (sync->making_up || hc_outage_empty(outage) || !hc_link_is_up(sync->control) ||
+	/* A lease outlives the control link: what that leads to now may number its changes otherwise. */
+	if (sync->making_up || hc_outage_empty(outage) || !hc_link_is_up(sync->control) || !sync->following ||
 	    !atomic_load(&sync->core->coherent))
 		return;
 	if (hc_outage_take(outage, PAGE, PAGE_BYTES, now_ms, &sync->page) != HC_OK)

@@ -172,7 +172,9 @@ ask(struct hc_fetch *fetch)
 	const struct hc_slice head[] = {HC_SLICE("GETRANGE"), hc_slice(name, len), HC_SLICE("0"), HC_SLICE("31")};
 	const struct hc_slice pttl[] = {HC_SLICE("PTTL"), hc_slice(name, len)};
 	hc_fetch_note_order(fetch);
-	enum hc_status status = hc_link_send(worker->link, head, 4, on_head, fetch);
+	enum hc_status status = hc_core_epochs_first(worker);
+	if (status == HC_OK)
+		status = hc_link_send(worker->link, head, 4, on_head, fetch);
 	if (status == HC_OK)
 		fetch->half = hc_link_send(worker->link, pttl, 2, on_pttl, fetch) != HC_OK;
 	hc_free(name);

@@ -66,7 +66,7 @@ entry_from_frame(struct hc_core_worker *worker, struct hc_key key, const struct 
 	if (status != HC_OK)
 		return status;
 	/* A frame may tell of a clear before its event does. */
-	hc_models_raise(core->models, model, frame->epoch);
+	hc_core_raise_epoch(core, model, frame->epoch);
 	if (frame->epoch < hc_models_epoch(core->models, model)) {
 		hc_stats_count(worker->stats, frames_stale);
 		return HC_MISS;
@@ -216,7 +216,9 @@ ask(struct hc_fetch *fetch)
 	struct hc_slice name = hc_slice(full, prefix.len + fetch->key.len);
 	const struct hc_slice get[] = {HC_SLICE("GET"), name}, pttl[] = {HC_SLICE("PTTL"), name};
 
-	enum hc_status status = hc_link_send(worker->link, get, 2, on_value, fetch);
+	enum hc_status status = hc_core_epochs_first(worker);
+	if (status == HC_OK)
+		status = hc_link_send(worker->link, get, 2, on_value, fetch);
 	if (status == HC_OK)
 		fetch->half = hc_link_send(worker->link, pttl, 2, on_pttl, fetch) != HC_OK;
 	if (full != small)

@@ -15,7 +15,6 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "core/life.h"
 #include "proto/lua_scripts.h"
 
@@ -38,41 +37,6 @@ hc_sync_status(struct hc_core *core, struct hc_core_status *out)
 }
 
 /* ---- the state ---- */
-
-static uint64_t
-field_number(const redisReply *value)
-{
-	uint64_t n = 0;
-
-	if (value->type == REDIS_REPLY_STRING)
-		(void)hc_num_u64(hc_slice(value->str, (size_t)value->len), &n);
-	return n;
-}
-
-/* 0 when it is not there. */
-static uint64_t
-state_number(const redisReply *state, const char *field)
-{
-	for (size_t i = 0; i + 1 < state->elements; i += 2) {
-		if (state->element[i]->type == REDIS_REPLY_STRING && strcmp(state->element[i]->str, field) == 0)
-			return field_number(state->element[i + 1]);
-	}
-	return 0;
-}
-
-static void
-take_epochs(struct hc_core *core, const redisReply *state)
-{
-	for (size_t i = 0; i + 1 < state->elements; i += 2) {
-		const redisReply *field = state->element[i];
-		uint32_t id;
-		if (field->type != REDIS_REPLY_STRING || field->len < 3 || memcmp(field->str, "m:", 2) != 0)
-			continue;
-		/* A model that has no place here is never served either: its frames find none. */
-		if (hc_models_intern(core->models, hc_slice(field->str + 2, (size_t)field->len - 2), &id) == HC_OK)
-			hc_models_raise(core->models, id, (uint32_t)field_number(state->element[i + 1]));
-	}
-}
 
 void
 hc_sync_note_heard(struct hc_sync *sync)
@@ -155,7 +119,7 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 	sync->asking = false;
 	if (status != HC_OK)
 		return;
-	uint32_t incarnation = state->type == REDIS_REPLY_ARRAY ? (uint32_t)state_number(state, "inc") : 0;
+	uint32_t incarnation = state->type == REDIS_REPLY_ARRAY ? (uint32_t)hc_core_state_number(state, "inc") : 0;
 	if (incarnation == 0) {
 		refuse_state(state);
 		return;
@@ -167,8 +131,8 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 		hc_link_reconnect(sync->control, "it leads to another server than the event link");
 		return;
 	}
-	take_epochs(sync->core, state);
-	take_state(sync, incarnation, state_number(state, "seq"));
+	hc_core_take_epochs(sync->core, state);
+	take_state(sync, incarnation, hc_core_state_number(state, "seq"));
 }
 
 static uint64_t
@@ -365,7 +329,7 @@ on_epochs(void *arg, enum hc_status status, const redisReply *state)
 	struct hc_sync *sync = arg;
 
 	if (status == HC_OK && state->type == REDIS_REPLY_ARRAY)
-		take_epochs(sync->core, state);
+		hc_core_take_epochs(sync->core, state);
 }
 
 /*

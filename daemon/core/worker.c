@@ -49,6 +49,7 @@ on_up(void *arg, struct hc_link *link)
 	atomic_fetch_add(&core->link_connects, 1);
 	worker->life = 0;
 	worker->astray = 0;
+	worker->epochs_asked_ms = 0;
 	(void)hc_link_send(link, info, 1, on_info, worker); /* answered before all that is asked from here on */
 	worker->write_sha[0] = '\0';
 	hc_catalog_forget(worker->catalog);

@@ -83,8 +83,10 @@ remember_value(struct hc_core_worker *worker, struct hc_op *op)
 	struct hc_core *core = worker->core;
 	const struct hc_outage_limits max = {
 	    (uint64_t)core->settings->upstream_queue_max, (uint64_t)core->settings->upstream_queue_bytes};
+	uint64_t losses = hc_outage_losses(core->outage); /* first: what is lost meanwhile makes it unsure */
 	struct hc_outage_value value = {
 	    .expire_ms = hc_core_op_expiry(core, op, worker->now_ms),
+	    .losses = losses,
 	    .since = {atomic_load(&core->heard_life), atomic_load(&core->heard_incarnation), atomic_load(&core->heard)},
 	    .sent = op->sent_ms != 0,
 	};

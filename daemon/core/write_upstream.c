@@ -95,9 +95,9 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 	if (op->kind == HC_OP_CLEAR_MODEL && result->done) {
 		op->epoch = result->epoch;
 		if (known)
-			hc_models_raise(core->models, op->model, result->epoch);
+			hc_core_raise_epoch(core, op->model, result->epoch);
 		else
-			hc_models_bump(core->models, op->model);
+			hc_tier_clear_model(core->tier, op->model, hc_models_bump(core->models, op->model));
 	}
 	/* Before it counts as answered: who finds no write under way may replay what is on the list. */
 	if (op->begun && result->seq > 0 && !hc_outage_empty(core->outage))

@@ -407,14 +407,16 @@ local function unheard(heard)
 end
 
 -- Whether the key holds what the caller knows from before.
-local function is_base(form, key, flags, base_seq, base)
+local function is_base(form, held_model, key, flags, base_seq, base)
 	if not has(flags, 'b') then
 		return false
 	end
-	if form == 'framed' then
-		return redis.call('GETRANGE', key, 8, 15) == struct.pack('<I8', tonumber(base_seq))
+	if form == 'framed' and redis.call('GETRANGE', key, 8, 15) ~= struct.pack('<I8', tonumber(base_seq)) then
+		return false
 	end
-	return form == 'raw' and redis.call('GET', key) == base
+	-- A replica that took over gives numbers again that it had not heard of: the number alone says nothing.
+	return (form == 'framed' or form == 'raw') and
+	    string.sub(redis.call('GET', key), form == 'framed' and 33 + #held_model or 1) == base
 end
 
 -- The code that the SET behind the guard is answered with, unless it is 1.
@@ -423,8 +425,8 @@ local function guard(key, flags, model, raw_model, epoch, heard, base_seq, base)
 	if not news or epoch_of(model) ~= tonumber(epoch) or has(news, bulk(key)) or has(news, CLEAR_ALL) then
 		return 2
 	end
-	local form = look(key, raw_model)
-	if is_base(form, key, flags, base_seq, base) then
+	local form, held_model = look(key, raw_model)
+	if is_base(form, held_model, key, flags, base_seq, base) then
 		return 1
 	end
 	if has(flags, 'c') or form and (has(flags, 'u') or has(flags, 'b')) then

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from fleet import PREFIX, STATE, calls, has_copy, in_step, prime, serves, start_fleet
-from harcad_harness import SLOW, wait_until
+from harcad_harness import SLOW, free_port, wait_until
 
 JOURNAL = b"harcad/harca/journal"
 LEASE_S = 1.0 * SLOW
@@ -438,6 +438,89 @@ def test_p3_links_to_two_servers_do_not_count_as_in_step(make_harcad, make_redis
     # What is written goes where it is read, before long.
     wait_until(lambda: node.client().set("k", "new") and second.client().get(PREFIX + b"k") == b"new")
     serves(node, "k", b"new")
+
+
+class StateRefused:
+    """While it lasts, the state that a daemon asks for when it gets in step is refused."""
+
+    def __init__(self, proxy):
+        self.proxy = proxy
+        self.times = 0
+
+    def __enter__(self):
+        self.proxy.on_data = self._refuse
+        return self
+
+    def __exit__(self, *exc):
+        self.proxy.on_data = None
+
+    def _refuse(self, direction, data, _):
+        if direction == "up" and b"HSETNX" in data:
+            self.times += 1
+            return data.replace(b"HSETNX", b"HSETNO")
+        return None
+
+
+@pytest.mark.parametrize("files", [{}, {"file.enabled": "no"}], ids=["files", "no files"])
+@pytest.mark.parametrize("frame", ["auto", "always"])
+def test_p4_who_has_just_started_asks_for_epochs_before_it_believes_values(
+        make_harcad, make_link_proxy, redis_server, frame, files):
+    """A clear leaves values where they are: before the daemon is in step it cannot tell that they are from before."""
+    proxy = make_link_proxy(redis_server.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, {**LEASE, **files, "upstream.frame": frame})
+    sibling, = start_fleet(make_harcad, redis_server, 1, {"upstream.frame": frame, "upstream.sweep_rate": "1"})
+    for key in ("k", "j"):
+        sibling.client().set(key, "old")
+    prime(node, "k")
+    node.kill()
+    sibling.client().execute_command("CLEAR", "MODEL", "default")
+    sibling.client().set("new", "v")
+    assert b"old" in redis_server.client().get(PREFIX + b"k")
+    with StateRefused(proxy) as refused:
+        node.start()
+        wait_until(lambda: refused.times > 0)
+        node.wait_info(upstream_state="up")
+        with node.raw() as conn:
+            assert [conn.command("GET", key) for key in ("k", "j", "new")] == [None, None, b"v"]
+        assert node.info()["event_link"] == "down"
+    in_step(node)
+    assert node.client().mget("k", "j", "new") == [None, None, b"v"]
+
+
+@pytest.mark.parametrize("known", ["base known", "base unknown"])
+def test_p5_what_is_queued_in_a_failover_is_not_weighed_by_the_old_servers_numbers(
+        make_harcad, make_redis, make_link_proxy, known):
+    """The event link still hangs on the old server, which has numbered changes that the new one has not heard of and
+    numbers again; the lease lasts; the control link leads to the new one already."""
+    first = make_redis()
+    second = make_redis(replicaof=f"127.0.0.1 {first.port}")
+    wait_until(lambda: second.client().info("replication")["master_link_status"] == "up")
+    proxy = make_link_proxy(first.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, {**LEASE, "fleet.lease": f"{int(8 * SLOW)}s"})
+    assert first.client().wait(1, 5000) == 1
+    second.client().replicaof("NO", "ONE")
+    with node.raw() as conn:
+        for i in range(10):  # the tenth is of the very number that the sibling's gets
+            assert conn.command("SET", "k" if known == "base known" else f"other{i}", f"lost{i}", "MODEL", "m") == "OK"
+        if known == "base known":
+            prime(node, "k")
+        sibling, = start_fleet(make_harcad, second, 1)
+        for i in range(12):
+            sibling.client().execute_command("SET", "k" if i == 9 else f"its{i}", "theirs", "MODEL", "m")
+        proxy.target = ("127.0.0.1", free_port())  # nobody is there
+        for kind in ("worker", "control"):
+            proxy.cut_links(kind)
+        wait_until(lambda: conn.command("SET", "k", "mine", "MODEL", "m") == "OK" and node.info()["queued_writes"] == 1)
+        assert node.info()["event_link"] == "up"
+        with StateRefused(proxy) as refused:
+            proxy.target = second.address
+            wait_until(lambda: refused.times >= 3, 30 * SLOW, message="ticks went by")
+        in_step(node)
+        node.wait_info(queued_writes=0, timeout=30 * SLOW)
+    # Deleted, perhaps: what the new one has may as well be from before what was lost. But never the older of the two.
+    assert b"mine" not in (second.client().get(PREFIX + b"k") or b"")
+    for each in (sibling, node):
+        assert each.client().get("k") in (b"theirs", None)
 
 
 @pytest.mark.parametrize("how", ["flushall", "script_flush"])

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 
-from harcad_harness import ROOT, SLOW, Harcad
+from harcad_harness import ROOT, SLOW, TIMEOUT, Harcad, wait_until
 
 from checker import promises, report
 from checker.clients import Client, final_reads
@@ -64,7 +64,9 @@ class Config:
             },
         }
         drawn.update({key: value for key, value in fixed.items() if value is not None})
-        return cls(**drawn)
+        config = cls(**drawn)
+        config.replica = config.replica or bool({"failover", "failover_unheard"} & set(config.faults or ()))
+        return config
 
     def arguments(self):
         """Those that are not drawn from the seed."""
@@ -119,6 +121,7 @@ def run(config, seed):
         time.sleep(scene.lease_s)
         trouble = injector.trouble + [f"client {client.name}: {client.error!r}" for client in clients if client.error]
         trouble += deaths(scene)
+        trouble += restless(scene)
         final_reads(scene, history)
         time.sleep(0.05)
         scene.monitor.leave()
@@ -138,6 +141,15 @@ def deaths(scene):
         node.daemon.close()
         node.proxy.close()
     return texts
+
+
+def restless(scene):
+    """Daemons that do not get well. (A machine that kept one from running may have cost it its links just now.)"""
+    try:
+        wait_until(lambda: all(node.is_well() for node in scene.nodes), TIMEOUT, "all daemons are well in the end", 0.01)
+    except AssertionError as error:
+        return [str(error)]
+    return []
 
 
 def some_nodes(rng, nodes):
