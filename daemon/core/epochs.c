@@ -48,6 +48,23 @@ hc_core_take_epochs(struct hc_core *core, const redisReply *state)
 	}
 }
 
+bool
+hc_core_is_ahead(struct hc_core *core, const redisReply *state)
+{
+	uint32_t models = hc_models_count(core->models), id;
+	size_t ahead = 0;
+
+	for (id = 0; id < models; id++)
+		ahead += hc_models_epoch(core->models, id) > 0;
+	for (size_t i = 0; i + 1 < state->elements; i += 2) {
+		const redisReply *field = state->element[i];
+		if (field->type == REDIS_REPLY_STRING && field->len >= 3 && memcmp(field->str, "m:", 2) == 0 &&
+		    hc_models_find(core->models, hc_slice(field->str + 2, (size_t)field->len - 2), &id) == HC_OK)
+			ahead -= hc_models_epoch(core->models, id) == hc_core_reply_number(state->element[i + 1]);
+	}
+	return ahead > 0;
+}
+
 static void
 on_state(void *arg, enum hc_status status, const redisReply *state)
 {

@@ -142,6 +142,8 @@ enum hc_store_fill hc_core_fill(const struct hc_core_worker *worker);
 void hc_core_raise_epoch(struct hc_core *core, uint32_t model, uint32_t epoch);
 /* From all of the fleet's state, as HGETALL gives it. */
 void hc_core_take_epochs(struct hc_core *core, const redisReply *state);
+/* Whether a model has been cleared here more often than that state, whose epochs have been taken, tells. */
+bool hc_core_is_ahead(struct hc_core *core, const redisReply *state);
 /* The number that it has in a field; of a reply. 0: there is none. */
 uint64_t hc_core_state_number(const redisReply *state, const char *field);
 uint64_t hc_core_reply_number(const redisReply *value);

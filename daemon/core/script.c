@@ -175,9 +175,11 @@ put_flags(const struct hc_core *core, const struct hc_op *op, uint32_t raw_model
 	}
 	if (op->want_old)
 		*dst++ = 'g';
-	/* One that is known to be late has seen an epoch before the present one. */
-	if (op->kind == HC_OP_SET && (op->late || op->has_seen))
-		dst += sprintf(dst, "l%" PRIu32, op->late && op->seen > 0 ? op->seen - 1 : op->seen);
+	/* One that is known to be late is that whatever the upstream has been told of clears. */
+	if (op->kind == HC_OP_SET && op->late)
+		dst += sprintf(dst, "l-1");
+	else if (op->kind == HC_OP_SET && op->has_seen)
+		dst += sprintf(dst, "l%" PRIu32, op->seen);
 	*dst = '\0';
 }
 

@@ -9,14 +9,10 @@
 #include "core/sync.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/life.h"
-#include "proto/lua_scripts.h"
 
 #define HEARTBEAT_BYTES 1024
 #define GOODBYE_MS 200
@@ -132,6 +128,8 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 		return;
 	}
 	hc_core_take_epochs(sync->core, state);
+	sync->ahead = hc_core_is_ahead(sync->core, state);
+	hc_sync_tell_epochs(sync);
 	take_state(sync, incarnation, hc_core_state_number(state, "seq"));
 }
 
@@ -159,56 +157,16 @@ on_events_info(void *arg, enum hc_status status, const redisReply *info)
 	sync->events_life = life_of(status, info);
 }
 
-/* Arguments of the state script: our epochs, those that are not 0. */
-struct state_call {
-	struct hc_slice *argv;
-	size_t argc;
-	char (*numbers)[16];
-	char incarnation[16];
-};
-
-static bool
-state_call_fill(struct state_call *call, struct hc_core *core)
-{
-	uint32_t models = hc_models_count(core->models), candidate = 0;
-
-	call->argv = hc_calloc(5 + (size_t)models * 2, sizeof(*call->argv));
-	call->numbers = hc_calloc(models, sizeof(*call->numbers));
-	if (call->argv == NULL || call->numbers == NULL)
-		return false;
-	while (candidate == 0 && hc_random(&candidate, sizeof(candidate)) == 0)
-		continue;
-	snprintf(call->incarnation, sizeof(call->incarnation), "%" PRIu32, candidate);
-	call->argv[call->argc++] = HC_SLICE("EVAL");
-	call->argv[call->argc++] = hc_slice(hc_lua_state, hc_lua_state_len);
-	call->argv[call->argc++] = HC_SLICE("1");
-	call->argv[call->argc++] = hc_fleet_state_key(core->fleet);
-	call->argv[call->argc++] = hc_slice_str(call->incarnation);
-	for (uint32_t id = 0; id < models; id++) {
-		uint32_t epoch = hc_models_epoch(core->models, id);
-		if (epoch == 0)
-			continue;
-		snprintf(call->numbers[id], sizeof(call->numbers[id]), "%" PRIu32, epoch);
-		call->argv[call->argc++] = hc_models_name(core->models, id);
-		call->argv[call->argc++] = hc_slice_str(call->numbers[id]);
-	}
-	return true;
-}
-
 void
 hc_sync_get_in_step(struct hc_sync *sync)
 {
 	const struct hc_slice info[] = {HC_SLICE("INFO")};
-	struct state_call call = {0};
 
 	if (sync->asking || !sync->subscribed || !hc_link_is_up(sync->control))
 		return;
-	sync->following = false;
-	if (state_call_fill(&call, sync->core) && /* else the next tick tries again */
-	    hc_link_send(sync->control, info, 1, on_control_info, sync) == HC_OK)
-		sync->asking = hc_link_send(sync->control, call.argv, call.argc, on_state, sync) == HC_OK;
-	hc_free(call.argv);
-	hc_free(call.numbers);
+	sync->following = false; /* when it cannot be sent, the next tick tries again */
+	if (hc_link_send(sync->control, info, 1, on_control_info, sync) == HC_OK)
+		sync->asking = hc_sync_send_state(sync, on_state) == HC_OK;
 }
 
 static void
@@ -324,31 +282,6 @@ publish_heartbeat(struct hc_sync *sync, bool leaving, hc_link_reply_fn *fn)
 }
 
 static void
-on_epochs(void *arg, enum hc_status status, const redisReply *state)
-{
-	struct hc_sync *sync = arg;
-
-	if (status == HC_OK && state->type == REDIS_REPLY_ARRAY)
-		hc_core_take_epochs(sync->core, state);
-}
-
-/*
- * A clear leaves values as they are: one that has been fetched, or compared, looks up to date to whoever has not heard
- * of it. When events do not arrive, the epochs are asked for: early enough to be known when the lease ends.
- */
-static void
-ask_epochs_when_deaf(struct hc_sync *sync)
-{
-	const struct hc_slice argv[] = {HC_SLICE("HGETALL"), hc_fleet_state_key(sync->core->fleet)};
-	struct hc_doubt_status doubt;
-
-	hc_doubt_status(sync->core->doubt, &doubt);
-	if (doubt.fenced && doubt.fence_age_ms < sync->core->settings->fleet_lease * 3 / 4)
-		return;
-	(void)hc_link_send(sync->control, argv, 2, on_epochs, sync);
-}
-
-static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct hc_sync *sync = arg;
@@ -359,7 +292,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)hc_link_send(sync->events, ping, 1, NULL, NULL);
 	if (!sync->following)
 		hc_sync_get_in_step(sync);
-	ask_epochs_when_deaf(sync);
+	hc_sync_tell_epochs(sync);
 	if (sync->ticks++ % TICKS_A_HEARTBEAT == 0 && hc_link_is_up(sync->control)) {
 		hc_sync_fence(sync);
 		(void)publish_heartbeat(sync, false, NULL);

@@ -2,7 +2,7 @@
  * What the parts of the synchronisation with the fleet share. Main thread, but for what says otherwise.
  *
  *     event link:   up → INFO, SUBSCRIBE → confirmed ┐
- *     control link: up ──────────────────────────────┴→ INFO, state script (sync.c)
+ *     control link: up ──────────────────────────────┴→ INFO, state script (state.c)
  *                        the same life of the upstream ─→ replay.c: what was missed, from the journal
  *                        another, or too much missed ───→ all is suspect
  *                     ─→ fence.c: nothing is missing ───→ doubt.c: fresh, for a lease → outage_replay.c
@@ -46,6 +46,7 @@ struct hc_sync {
 	bool subscribed;
 	bool asking;    /* the state script is under way */
 	bool unwatched; /* the event link was away since the state was last taken */
+	bool ahead;     /* a model was cleared more often here than the upstream knows of */
 	bool following; /* since it has answered: the event link brings all that is new */
 	uint64_t life;  /* of the upstream that `heard` is about; 0: there is none */
 	uint32_t incarnation;
@@ -80,6 +81,12 @@ void hc_sync_get_in_step(struct hc_sync *sync);
 void hc_sync_note_heard(struct hc_sync *sync);
 /* What was missed up to `seq` cannot be made up for. */
 void hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why);
+
+/* state.c */
+/* Asks for the state, with the epochs known here: the upstream has them when it answers. */
+enum hc_status hc_sync_send_state(struct hc_sync *sync, hc_link_reply_fn *fn);
+/* What was cleared here while the state was asked for, or of another state than this one, the upstream is to know. */
+void hc_sync_tell_epochs(struct hc_sync *sync);
 
 /* tracking.c */
 /* On a new connection of the event link. */

@@ -170,8 +170,6 @@ settle_batch(struct hc_batch *batch, const redisReply *reply)
 	uint32_t incarnation = hc_script_incarnation(reply);
 	bool known = incarnation != 0 && incarnation == atomic_load(&core->incarnation);
 
-	if (incarnation != 0 && !known)
-		hc_sync_request(core);
 	for (size_t i = 0; i < batch->n; i++) {
 		struct hc_script_result result;
 		struct hc_slice error = HC_SLICE("ERR the upstream gave an unexpected answer");
@@ -184,6 +182,9 @@ settle_batch(struct hc_batch *batch, const redisReply *reply)
 			error = result.error;
 		fail_op(worker, batch->ops[i], error);
 	}
+	/* Last: with the epochs as they are now. */
+	if (incarnation != 0 && !known)
+		hc_sync_request(core);
 }
 
 /* What was sent before is in order: what has been held comes next. */

@@ -14,7 +14,7 @@
 --          flags   letters: n only if absent, x only if present, k keep the expiry, g return the old value;
 --                  f frame it in any case, r never; for E: N X G L as EXPIRE's NX XX GT LT; for S: b with those
 --                  behind it that have an a, all of them only if none is there, l<epoch> only while the
---                  model's epoch is no later: the value is as old as that, q only if the guard before it allows; for F:
+--                  model's epoch is no later: the value is as old as that (-1: it is too late in any case), q only if the guard before it allows; for F:
 --                  d it is moved; for G: b it is known what was there before, c another has written the key since, u
 --                  another may have
 --          model   of the value written, or the one to clear ('' stands for default); of a change, when nothing is
@@ -84,7 +84,7 @@ if ARGV[HEAD] == 'p' then
 	local head = redis.call('HMGET', state, 'inc', 'seq', 'm:' .. (model == '' and DEFAULT or model))
 	begin(head[1], head[2])
 	local epoch, first, count = tonumber(head[3]) or 0, seq + 1, #KEYS - FIRST + 1
-	local form, seen = string.match(flags, '^([fr]?)l?(%d*)$')
+	local form, seen = string.match(flags, '^([fr]?)l?(%-?%d*)$')
 	local late = seen ~= '' and epoch > tonumber(seen)
 	local framed, before = form == 'f' or form ~= 'r' and epoch > 0, nil
 	if framed then
@@ -181,7 +181,7 @@ local function old_value(key, flags)
 end
 
 local function set(key, flags, model, raw_model, expiry, length, sum, value)
-	local seen = string.match(flags, 'l(%d+)')
+	local seen = string.match(flags, 'l(%-?%d+)')
 	if seen and epoch_of(model) > tonumber(seen) then
 		-- As if it had been written and then cleared: what was there before must not show up again.
 		if redis.call('DEL', key) == 0 then

@@ -1,11 +1,12 @@
 """P3, bounded staleness, and what P2, P6 and P7 ask for when events are missed: the lease, the journal, suspect copies. A
 proxy treats one daemon's links one by one; its sibling, which changes things, is before the Redis itself."""
 
+import asyncio
 import time
 
 import pytest
 
-from fleet import PREFIX, STATE, calls, has_copy, in_step, prime, serves, start_fleet
+from fleet import PREFIX, STATE, StateRefused, calls, has_copy, in_step, prime, serves, start_fleet
 from harcad_harness import SLOW, free_port, wait_until
 
 JOURNAL = b"harcad/harca/journal"
@@ -440,27 +441,6 @@ def test_p3_links_to_two_servers_do_not_count_as_in_step(make_harcad, make_redis
     serves(node, "k", b"new")
 
 
-class StateRefused:
-    """While it lasts, the state that a daemon asks for when it gets in step is refused."""
-
-    def __init__(self, proxy):
-        self.proxy = proxy
-        self.times = 0
-
-    def __enter__(self):
-        self.proxy.on_data = self._refuse
-        return self
-
-    def __exit__(self, *exc):
-        self.proxy.on_data = None
-
-    def _refuse(self, direction, data, _):
-        if direction == "up" and b"HSETNX" in data:
-            self.times += 1
-            return data.replace(b"HSETNX", b"HSETNO")
-        return None
-
-
 @pytest.mark.parametrize("files", [{}, {"file.enabled": "no"}], ids=["files", "no files"])
 @pytest.mark.parametrize("frame", ["auto", "always"])
 def test_p4_who_has_just_started_asks_for_epochs_before_it_believes_values(
@@ -485,6 +465,44 @@ def test_p4_who_has_just_started_asks_for_epochs_before_it_believes_values(
         assert node.info()["event_link"] == "down"
     in_step(node)
     assert node.client().mget("k", "j", "new") == [None, None, b"v"]
+
+
+def test_p4_a_clear_that_the_upstream_has_counted_otherwise_does_not_leave_the_daemon_behind_or_ahead(
+        make_harcad, make_link_proxy, redis_server):
+    """Its answer comes while the daemon asks for the state, which somebody took away: it counts on from its own number,
+    and has told Redis of another just before."""
+    proxy = make_link_proxy(redis_server.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, LEASE)
+    sibling, = start_fleet(make_harcad, redis_server, 1, LEASE)
+    upstream = redis_server.client()
+    with node.raw() as conn:
+        for _ in range(2):
+            assert conn.command("CLEAR", "MODEL", "m") == "OK"
+        proxy.hold("worker")
+        proxy.on_data = lambda way, data, _: hold_answers(proxy) if way == "up" and b"HSETNX" in data else None
+        upstream.flushall()
+        conn.send(conn.encode("CLEAR", "MODEL", "m"))
+        proxy.wait_held("worker")
+        proxy.wait_held("control")
+        proxy.on_data = None
+        proxy.let_go("worker")
+        assert conn.read_reply() == "OK"
+        proxy.let_go()
+    in_step(node, sibling)
+    wait_until(lambda: int(upstream.hget(STATE, "m:m")) == epoch_of(node, "m"), message="both count alike")
+    sibling.client().execute_command("SET", "k", "v", "MODEL", "m")
+    with node.raw() as conn:
+        assert conn.command("GET", "k", "MODEL", "m") == b"v"
+
+
+def epoch_of(node, model):
+    pairs = node.client().execute_command("MODEL", "INFO", model)
+    return dict(zip(pairs[::2], pairs[1::2]))[b"epoch"]
+
+
+def hold_answers(proxy):
+    """From here on those on the control link wait. In the proxy's thread."""
+    proxy._holds.setdefault(("control", "down"), asyncio.Event())  # pylint: disable=protected-access
 
 
 @pytest.mark.parametrize("known", ["base known", "base unknown"])

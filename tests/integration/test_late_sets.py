@@ -3,7 +3,7 @@ had been; the next SET of the key brings what was computed for that miss."""
 
 import pytest
 
-from fleet import PREFIX, start_fleet
+from fleet import PREFIX, StateRefused, in_step, start_fleet
 from harcad_harness import wait_until
 
 
@@ -161,3 +161,23 @@ def test_P4_late_while_the_upstream_is_down_it_is_no_value_to_make_up_for(make_h
         with redis.client() as client:
             assert not client.exists(PREFIX + b"k")
     assert late_sets(node) == 1
+
+
+def test_P4_late_before_the_upstream_has_been_told_of_the_clear(make_harcad, make_link_proxy, redis_server):
+    """Writes reach it again, but what was cleared while they did not is told to it only when the daemon is in step."""
+    proxy = make_link_proxy(redis_server.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, {"upstream.frame": "always"})
+    with node.raw() as conn:
+        conn.command("MODEL", "USE", "m")
+        assert conn.command("GET", "k") is None and conn.command("GET", "j") is None
+        proxy.refuse()
+        node.wait_info(upstream_state="down", event_link="down")
+        assert conn.command("CLEAR", "MODEL", "m") == "OK"
+        with StateRefused(proxy):
+            proxy.accept()
+            node.wait_info(upstream_state="up")
+            assert conn.command("SET", "k", "stale") == conn.command("SET", "j", "stale", "EX", 100) == "OK"
+            assert redis_server.client().exists(PREFIX + b"k", PREFIX + b"j") == 0
+            assert late_sets(node) == 2
+        in_step(node)
+        assert conn.command("MGET", "k", "j") == [None, None]
