@@ -19,10 +19,10 @@ ttl_ms(const struct hc_entry *entry, int64_t now_ms)
 	return expire_ms > now_ms ? expire_ms - now_ms : 0;
 }
 
-/* Eight pairs: what is known of an entry wherever it is. */
+/* Eight pairs: what is known of an entry wherever it is. It takes `bytes` there. */
 #define ENTRY_PAIRS 8
 static void
-reply_entry(struct hc_req *req, const char *tier, const struct hc_entry *entry)
+reply_entry(struct hc_req *req, const char *tier, const struct hc_entry *entry, uint64_t bytes)
 {
 	const struct hc_models *models = hc_core_models(req->worker->shared->core);
 
@@ -32,7 +32,7 @@ reply_entry(struct hc_req *req, const char *tier, const struct hc_entry *entry)
 	hc_pair_int(req, "epoch", hc_entry_epoch(entry));
 	hc_pair_int(req, "version", (int64_t)hc_entry_version(entry));
 	hc_pair_int(req, "bytes_raw", (int64_t)hc_entry_value_len(entry));
-	hc_pair_int(req, "bytes_stored", (int64_t)hc_entry_footprint(entry));
+	hc_pair_int(req, "bytes_stored", (int64_t)bytes);
 	hc_pair_int(req, "ttl_ms", ttl_ms(entry, hc_core_now_ms(req->worker->core)));
 }
 
@@ -42,12 +42,25 @@ reply_in_memory(struct hc_req *req, const struct hc_entry *entry, bool suspect)
 	int64_t now_ms = hc_core_now_ms(req->worker->core);
 
 	hc_reply_map(req, ENTRY_PAIRS + 5);
-	reply_entry(req, "memory", entry);
+	reply_entry(req, "memory", entry, hc_entry_footprint(entry));
 	hc_pair_str(req, "suspect", suspect ? "yes" : "no");
 	hc_pair_int(req, "age_s", hc_entry_age_s(entry, now_ms));
 	hc_pair_int(req, "idle_s", hc_entry_idle_s(entry, now_ms));
 	hc_pair_int(req, "hits", hc_entry_hits(entry));
 	hc_pair_int(req, "hot", hc_entry_hotness(entry));
+}
+
+/* It is as old as what was written there; `hits` are those from before that. */
+static void
+reply_in_file(struct hc_req *req, const struct hc_entry *entry, const struct hc_filed *filed)
+{
+	int64_t age_s = hc_core_now_ms(req->worker->core) / 1000 - filed->created_s;
+
+	hc_reply_map(req, ENTRY_PAIRS + 3);
+	reply_entry(req, "file", entry, filed->bytes);
+	hc_pair_str(req, "suspect", filed->suspect ? "yes" : "no");
+	hc_pair_int(req, "age_s", filed->created_s == 0 || age_s < 0 ? 0 : age_s);
+	hc_pair_int(req, "hits", filed->hits);
 }
 
 static void
@@ -87,9 +100,13 @@ explain_done(struct hc_req *req)
 		reply_other_type(req);
 	} else if (value->entry == NULL) {
 		reply_nothing(req);
+	} else if (value->tier == HC_TIER_FILE) {
+		reply_in_file(req, value->entry, &value->filed);
 	} else {
+		/* Memory: it came there meanwhile, or waits for the upstream to be told. */
 		hc_reply_map(req, ENTRY_PAIRS);
-		reply_entry(req, value->tier == HC_TIER_FILE ? "file" : "upstream", value->entry);
+		reply_entry(req, value->tier == HC_TIER_MEMORY ? "memory" : "upstream", value->entry,
+		    hc_entry_footprint(value->entry));
 	}
 }
 

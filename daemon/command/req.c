@@ -364,6 +364,7 @@ on_fetched(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *ent
 	}
 	value->pttl = pttl;
 	value->tier = waiter->tier;
+	value->filed = waiter->filed;
 	value->status = status == HC_OK || status == HC_WRONGTYPE ? status : HC_MISS;
 	count_read(req, value->status, waiter->tier);
 	hc_req_resume(req);
@@ -428,8 +429,8 @@ look_in_files(struct hc_req *req, const struct hc_slice *keys, size_t stride)
 		struct hc_req_value *value = &req->values[i];
 		if (value->status != HC_PENDING)
 			continue;
-		if (hc_core_read_file(req->worker->core, hc_key(keys[i * stride]), req->read_flags, &value->entry) !=
-		    HC_OK) {
+		if (hc_core_read_file(req->worker->core, hc_key(keys[i * stride]), req->read_flags, &value->entry,
+			&value->filed) != HC_OK) {
 			pending = true;
 			continue;
 		}

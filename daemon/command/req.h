@@ -25,6 +25,7 @@ struct hc_req_value {
 	enum hc_status status;  /* HC_OK, HC_MISS, HC_WRONGTYPE (anything else has become a miss) */
 	int64_t pttl;           /* with HC_WRONGTYPE: what PTTL says */
 	enum hc_tier_name tier; /* where it was found, or looked for last */
+	struct hc_filed filed;  /* with an entry of HC_TIER_FILE */
 	struct hc_waiter waiter;
 };
 

@@ -141,6 +141,14 @@ void hc_core_worker_tick(struct hc_core_worker *worker);
 /* Where a value was found. */
 enum hc_tier_name { HC_TIER_MEMORY, HC_TIER_FILE, HC_TIER_UPSTREAM };
 
+/* What a file says of a value beside what becomes its entry: for people. */
+struct hc_filed {
+	uint64_t bytes;     /* of the record */
+	uint32_t created_s; /* wall seconds at which what was written then had come into memory; 0: not known */
+	uint8_t hits;       /* it had had in memory until then */
+	bool suspect;
+};
+
 /*
  * HC_OK: *entry has a reference. HC_MISS: nothing, for certain or for now (upstream down). HC_PENDING: ask by
  * hc_core_read_file(), then by hc_core_fetch(). Never blocks, never allocates.
@@ -149,11 +157,12 @@ enum hc_status hc_core_lookup(
     struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry);
 
 /*
- * What is in a file that the system has in memory: HC_OK, *entry has a reference. HC_PENDING: it would have to be
- * waited for. HC_MISS: it is not in a file; HC_NOMEM, HC_ERROR. In any case but HC_OK hc_core_fetch() is next.
+ * What is in a file that the system has in memory: HC_OK, *entry has a reference, *filed is set. HC_PENDING: it would
+ * have to be waited for. HC_MISS: it is not in a file; HC_NOMEM, HC_ERROR. In any case but HC_OK hc_core_fetch() is
+ * next.
  */
 enum hc_status hc_core_read_file(
-    struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry);
+    struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry, struct hc_filed *filed);
 
 /*
  * Someone who waits for a fetch. status: HC_OK with `entry` (borrowed for the call), HC_MISS, HC_WRONGTYPE, HC_DOWN,
@@ -165,7 +174,9 @@ struct hc_waiter {
 	hc_waiter_fn *fn;
 	void *arg;
 	struct hc_waiter *next;
-	enum hc_tier_name tier; /* when fn is called: where it was found, or looked for last */
+	/* when fn is called */
+	enum hc_tier_name tier; /* where it was found, or looked for last */
+	struct hc_filed filed;  /* with HC_OK and HC_TIER_FILE */
 };
 
 /* HC_PENDING: waiter->fn will be called, once. Otherwise it will not: HC_DOWN, HC_NOMEM. */

@@ -46,6 +46,7 @@ struct hc_fetch {
 	/* read_file.c's */
 	struct hc_file_read read;
 	struct hc_message message;
+	struct hc_filed filed;
 	unsigned file_hits; /* of the key in its file, lately */
 	unsigned file_tries;
 };

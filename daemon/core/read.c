@@ -254,6 +254,8 @@ hc_fetch_finish(struct hc_fetch *fetch, int64_t pttl)
 	while (waiter != NULL) {
 		struct hc_waiter *next = waiter->next;
 		waiter->tier = fetch->tier;
+		waiter->filed = fetch->filed;
+		waiter->filed.suspect = fetch->stale;
 		if (fetch->stale)
 			hc_stats_count(fetch->worker->stats, stale_served);
 		waiter->fn(waiter, fetch->status, fetch->entry, pttl);

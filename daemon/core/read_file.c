@@ -34,8 +34,20 @@ is_in_memory(struct hc_core_worker *worker, struct hc_key key)
 	return is;
 }
 
+static struct hc_filed
+filed_of(const struct hc_file_value *value, bool suspect)
+{
+	return (struct hc_filed){
+	    .bytes = hc_file_record_bytes(value->key.len, value->value.len),
+	    .created_s = value->created_s,
+	    .hits = value->hits,
+	    .suspect = suspect,
+	};
+}
+
 enum hc_status
-hc_core_read_file(struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry)
+hc_core_read_file(
+    struct hc_core_worker *worker, struct hc_key key, unsigned flags, struct hc_entry **entry, struct hc_filed *filed)
 {
 	struct hc_core *core = worker->core;
 	bool quiet = (flags & HC_READ_QUIET) != 0;
@@ -57,6 +69,8 @@ hc_core_read_file(struct hc_core_worker *worker, struct hc_key key, unsigned fla
 		status = hc_core_meet_suspect_file(worker, key, value.position);
 	if (status == HC_OK)
 		status = hc_tier_entry(core->tier, key, &value, entry);
+	if (status == HC_OK)
+		*filed = filed_of(&value, suspect);
 	if (status == HC_OK && keep && !suspect)
 		promote(worker, key, &ticket, *entry);
 	return status;
@@ -75,6 +89,7 @@ on_read(struct hc_file_read *read, enum hc_status status, const struct hc_file_v
 
 	if (status == HC_OK) {
 		fetch->position = value->position;
+		fetch->filed = filed_of(value, false);
 		status = hc_tier_entry(tier, fetch->key, value, &fetch->entry);
 	}
 	fetch->status = status;
@@ -124,6 +139,7 @@ look_again(struct hc_fetch *fetch)
 		fetch->entry = entry;
 		fetch->status = HC_OK;
 		fetch->in_place = true;
+		fetch->tier = HC_TIER_MEMORY;
 		return false;
 	}
 	if (fetch->file_tries++ >= TRIES || !hc_tier_has(worker->core->tier, fetch->key, worker->now_ms))

@@ -24,6 +24,7 @@ struct hc_warm {
 	size_t at;        /* how far, in bytes */
 	unsigned reading; /* fetches under way */
 	uint64_t allowed; /* bytes that may have been read by now */
+	uint64_t room;    /* of its share of the budget */
 	bool stepping;
 	int64_t started_ms;
 	/* read by anyone */
@@ -59,14 +60,16 @@ end(struct hc_warm *warm)
 		hc_warm_list_fini(&warm->lists[i]);
 }
 
-static bool
-has_filled_share(const struct hc_warm *warm)
+/* What is left of the share, whoever fills it. */
+static uint64_t
+room_left(const struct hc_warm *warm)
 {
 	const struct hc_settings *settings = warm->core->settings;
+	uint64_t share = (uint64_t)(settings->memory_max_bytes / 100 * settings->warmup_share);
 	struct hc_store_stats stats;
 
 	hc_store_stats(warm->core->store, &stats);
-	return stats.bytes >= (uint64_t)(settings->memory_max_bytes / 100 * settings->warmup_share);
+	return stats.bytes < share ? share - stats.bytes : 0;
 }
 
 static void
@@ -81,6 +84,8 @@ on_read(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *entry,
 	if (status == HC_OK) {
 		atomic_fetch_add(&warm->loaded, 1);
 		atomic_fetch_add(&warm->bytes, hc_entry_value_len(entry));
+		uint64_t taken = hc_entry_footprint(entry);
+		warm->room -= taken < warm->room ? taken : warm->room;
 	}
 	step(warm);
 }
@@ -116,7 +121,7 @@ next_key(struct hc_warm *warm, struct hc_slice *key)
 	return false;
 }
 
-/* Asks for as many as may be under way, and as the rate allows. Never entered twice. */
+/* Asks for as many as may be under way, and as rate and share allow. Never entered twice. */
 static void
 step(struct hc_warm *warm)
 {
@@ -126,7 +131,7 @@ step(struct hc_warm *warm)
 		return;
 	warm->stepping = true;
 	bool more = true;
-	while (more && warm->reading < AT_A_TIME && atomic_load(&warm->bytes) < warm->allowed) {
+	while (more && warm->reading < AT_A_TIME && warm->room > 0 && atomic_load(&warm->bytes) < warm->allowed) {
 		more = next_key(warm, &key);
 		if (more)
 			fetch(warm, key);
@@ -148,7 +153,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	hc_core_tick(warm->worker);
 	set_state(warm, HC_WARM_RUNNING);
 	warm->allowed = atomic_load(&warm->bytes) + (uint64_t)(warm->core->settings->warmup_rate * TICK_MS / 1000);
-	if (has_filled_share(warm))
+	warm->room = room_left(warm);
+	if (warm->room == 0)
 		end(warm);
 	step(warm);
 }

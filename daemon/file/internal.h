@@ -272,6 +272,7 @@ struct hc_file {
 		pthread_t thread;
 		uint64_t sweep_cursor;
 		int64_t sweep_next_ms;
+		bool swept; /* what was dead, and segments have not been looked at since */
 		int64_t sync_next_ms;
 		int64_t look_next_ms;
 		uint64_t seen_written; /* and since when it has been that */
@@ -473,6 +474,9 @@ bool hc_keeper_duties(struct hc_file *file);
 void hc_keeper_sync(struct hc_file *file);
 /* Keeper thread: makes room, drops what it was asked to. True: something was done. */
 bool hc_reclaim(struct hc_file *file);
+/* The same: the oldest segment goes, if there is so little alive in it that all of that can be carried over. HC_OK: it
+ * is gone; HC_MISS: there is more in it; HC_PENDING: not now. */
+enum hc_status hc_reclaim_thin(struct hc_file *file);
 /* At open: which segments there are; what the newest says. */
 enum hc_status hc_load_begin(struct hc_file *file, const struct hc_tier *tier);
 /* Keeper thread: all the rest. */

@@ -158,6 +158,7 @@ remove_dead(void *arg, const struct hc_index_item *item)
 	if (item->kind != HC_INDEX_VALUE || hc_item_live(file, item, hc_clock_wall_ms()))
 		return HC_INDEX_KEEP;
 	hc_group_leave(file, item->group, item->bytes);
+	file->keeper.swept = true;
 	return HC_INDEX_REMOVE;
 }
 
@@ -183,6 +184,17 @@ sweep(struct hc_file *file, int64_t now_ms)
 	return true;
 }
 
+/* After a pass that found something: the oldest segments, one at a time, while there is little alive in them. */
+static bool
+thin_out(struct hc_file *file)
+{
+	if (!file->keeper.swept || file->keeper.sweep_cursor != 0)
+		return false;
+	enum hc_status status = hc_reclaim_thin(file);
+	file->keeper.swept = status != HC_MISS;
+	return status == HC_OK;
+}
+
 /* ---- all of it ---- */
 
 bool
@@ -201,7 +213,7 @@ hc_keeper_duties(struct hc_file *file)
 			report(file, ENOENT);
 		file->keeper.look_next_ms = now_ms + LOOK_MS;
 	}
-	return sweep(file, now_ms);
+	return sweep(file, now_ms) || thin_out(file);
 }
 
 void *

@@ -316,7 +316,9 @@ hc_log_busy(const struct hc_file *file)
 uint64_t
 hc_file_record_bytes(size_t key_len, size_t value_len)
 {
-	return HC_VALUE_HEAD + key_len + value_len + HC_RECORD_ALIGN;
+	uint64_t length = HC_VALUE_HEAD + (uint64_t)key_len + value_len;
+
+	return (length + HC_RECORD_ALIGN - 1) & ~(uint64_t)(HC_RECORD_ALIGN - 1);
 }
 
 bool

@@ -1,6 +1,7 @@
 /*
  * Space: the oldest segment goes when the next one would not fit. What is alive in it and was of use is carried over to
- * the head of the log before, within a bound. On the keeper thread, but hc_space_…(), where the writer waits for it.
+ * the head of the log before, within a bound. When much has died at once it goes earlier, once so little is alive in it
+ * that all of that can be carried. On the keeper thread, but hc_space_…(), where the writer waits for it.
  *
  * Tombstones need no carrying: what they delete is in older segments, and those have gone before.
  */
@@ -64,6 +65,16 @@ struct victim {
 	bool carrying;
 	uint64_t mark; /* up to where the log is to be written before the segment goes */
 };
+
+static bool
+read_lines(struct victim *victim)
+{
+	struct hc_file *file = victim->file;
+
+	return victim->segment->indexed &&
+	       hc_lines_read(hc_io(file), atomic_load_explicit(&file->dir_fd, memory_order_relaxed), file->secret,
+		   victim->segment->seq, &victim->lines, &victim->end) == HC_OK;
+}
 
 static bool
 line_at(const struct victim *victim, uint32_t i, struct hc_entry_line *line, uint32_t *bytes)
@@ -192,6 +203,115 @@ empty_by_lines(struct victim *victim)
 	return true;
 }
 
+static void
+wait_for_writer(struct hc_file *file, uint64_t mark)
+{
+	struct timespec pause = {0, 1000000};
+
+	while (hc_file_written(file) < mark && !atomic_load_explicit(&file->segments.wanted, memory_order_relaxed) &&
+	       !atomic_load_explicit(&file->keeper.stop, memory_order_relaxed)) {
+		hc_file_kick(file);
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* ---- what nobody needs goes before its space is needed ---- */
+
+/* Bytes of it that are alive; UINT64_MAX: some of them may not be moved. */
+static uint64_t
+live_bytes(const struct victim *victim)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < victim->lines.n; i++) {
+		struct hc_entry_line line;
+		struct hc_index_item item;
+		uint32_t len;
+		if (!line_at(victim, i, &line, &len) || !live_item(victim, &line, &item))
+			continue;
+		if (!may_move(victim, line.offset))
+			return UINT64_MAX;
+		sum += len;
+	}
+	return sum;
+}
+
+static bool
+is_busy(struct hc_file *file)
+{
+	pthread_mutex_lock(&file->log.lock);
+	bool busy = hc_log_busy(file);
+	pthread_mutex_unlock(&file->log.lock);
+	return busy;
+}
+
+/* Carries all that is alive. HC_MISS: it is too much, or damaged; HC_PENDING: not now. What has been carried may stay
+ * so. */
+static enum hc_status
+carry_all(struct victim *victim)
+{
+	const struct hc_file_config *config = &victim->file->config;
+	uint64_t live = live_bytes(victim);
+
+	victim->carrying = !config->no_carry;
+	victim->budget = (uint64_t)config->segment_bytes * config->carry_percent / 100;
+	if (live > (victim->carrying ? victim->budget : 0))
+		return HC_MISS;
+	for (uint32_t i = 0; i < victim->lines.n; i++) {
+		struct hc_entry_line line;
+		struct hc_index_item item;
+		uint32_t len;
+		if (line_at(victim, i, &line, &len) && live_item(victim, &line, &item) && !carry(victim, &line, len) &&
+		    live_item(victim, &line, &item))
+			return is_busy(victim->file) ? HC_PENDING : HC_MISS;
+	}
+	return HC_OK;
+}
+
+static struct hc_segment *
+oldest_sealed(struct hc_file *file)
+{
+	struct hc_segment *oldest;
+
+	pthread_mutex_lock(&file->segments.lock);
+	oldest = file->segments.oldest;
+	if (oldest != NULL && (oldest->open || !oldest->indexed))
+		oldest = NULL;
+	pthread_mutex_unlock(&file->segments.lock);
+	return oldest;
+}
+
+static bool
+may_thin(const struct hc_file *file)
+{
+	return atomic_load_explicit(&file->complete, memory_order_acquire) &&
+	       atomic_load_explicit(&file->mode, memory_order_acquire) == HC_FILE_ON &&
+	       !atomic_load_explicit(&file->closing, memory_order_acquire);
+}
+
+enum hc_status
+hc_reclaim_thin(struct hc_file *file)
+{
+	struct victim victim = {.file = file, .segment = oldest_sealed(file)};
+	enum hc_status status = HC_MISS;
+
+	if (!may_thin(file) || is_busy(file))
+		return HC_PENDING;
+	if (victim.segment != NULL && read_lines(&victim))
+		status = carry_all(&victim);
+	hc_lines_fini(&victim.lines);
+	if (status != HC_OK)
+		return status;
+	wait_for_writer(file, victim.mark);
+	if (hc_file_written(file) < victim.mark || !may_thin(file))
+		return HC_PENDING;
+	/* Nothing asks for the space: what was safe from a power cut stays so. */
+	if (victim.mark != 0 && file->config.sync != HC_FILE_SYNC_NO)
+		hc_keeper_sync(file);
+	hc_segment_drop(file, victim.segment);
+	return HC_OK;
+}
+
 /* ---- without its lines: all of the index is looked through ---- */
 
 struct by_walk {
@@ -224,25 +344,11 @@ empty_by_walk(struct hc_file *file, const struct hc_segment *segment)
 
 /* ---- the segment goes ---- */
 
-static void
-wait_for_writer(struct hc_file *file, uint64_t mark)
-{
-	struct timespec pause = {0, 1000000};
-
-	while (hc_file_written(file) < mark && !atomic_load_explicit(&file->segments.wanted, memory_order_relaxed) &&
-	       !atomic_load_explicit(&file->keeper.stop, memory_order_relaxed)) {
-		hc_file_kick(file);
-		nanosleep(&pause, NULL);
-	}
-}
-
 static bool
 reclaim_one(struct hc_file *file, struct hc_segment *segment, bool plain)
 {
 	struct victim victim = {.file = file, .segment = segment};
-	bool lines =
-	    segment->indexed && hc_lines_read(hc_io(file), atomic_load_explicit(&file->dir_fd, memory_order_relaxed),
-				    file->secret, segment->seq, &victim.lines, &victim.end) == HC_OK;
+	bool lines = read_lines(&victim);
 
 	atomic_store_explicit(&file->emptying, true, memory_order_release);
 	/* Not loaded: nothing in the index is of it. All cleared: neither. */

@@ -33,6 +33,11 @@ def cpu_ns(pid):
     return sum(int(read(path).split()[0]) for path in glob.glob(f"/proc/{pid}/task/*/schedstat"))
 
 
+def thread_ns(pid, tid):
+    """The same of one thread."""
+    return int(read(f"/proc/{pid}/task/{tid}/schedstat").split()[0])
+
+
 def rss_bytes(pid):
     """Exact: what status files say may be some pages behind."""
     return 1024 * field(read(f"/proc/{pid}/smaps_rollup"), "Rss")

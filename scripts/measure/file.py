@@ -1,5 +1,5 @@
-"""The file tier: what a read from it costs beside memcached's extstore, what writing through costs, what it costs those
-who do not use it, how soon it is there again, and how the two tiers do on recorded traces."""
+"""The file tier: what a read from it costs beside memcached's extstore, what writing through costs, how soon it is there
+again, and how the two tiers do on recorded traces. What it costs those who do not use it: beside.py."""
 
 import glob
 import os
@@ -176,50 +176,6 @@ def set_cpu(lab):
     ratios = [through / off for through, off in zip(costs["through"], costs["off"])]
     return Reading({HARCAD: ratios}, f"`build/load -o set -k 10000 -d {VALUE_BYTES} -c 50`: CPU of all threads but file-writer, "
                    "with file.write=through, of that with file.enabled=no.", details=lines)
-
-
-# ---- a hit in memory, beside a busy file tier ----
-
-
-def busy(lab, server):
-    """Somebody else's SETs and what they evict, on one connection."""
-    return programs.Endless(lab.load_argv(HARCAD, server, "-o", "set", "-n", lab.ENDLESS, "-k", 100_000, "-K", "busy", "-d", VALUE_BYTES,
-                                          "-c", 1))
-
-
-def worker_ns(pid):
-    return {thread.tid: int(account.read(f"/proc/{pid}/task/{thread.tid}/schedstat").split()[0])
-            for thread in account.threads(pid) if thread.name.startswith("worker")}
-
-
-def hit_ns(lab, server, hits_wanted):
-    """CPU of one of the two workers for a hit, while the other has the busy connection."""
-    with busy(lab, server):
-        before = worker_ns(server.pid)
-        time.sleep(0.3)
-        after = worker_ns(server.pid)
-        quiet = min(after, key=lambda tid: after[tid] - before[tid])
-        before = worker_ns(server.pid)[quiet]
-        lab.load(HARCAD, server, "-o", "get", "-n", hits_wanted, "-k", 1000, "-K", "hot", "-c", 1, "-P", 16)
-        return (worker_ns(server.pid)[quiet] - before) / hits_wanted
-
-
-def memory_hit(lab):
-    wanted = lab.scaled(200_000)
-    servers = {}
-    for state, enabled in (("off", "no"), ("on", "yes")):
-        options = {"server.workers": "2", "memory.max_bytes": "64M", "file.max_bytes": "1G", "file.enabled": enabled}
-        servers[state] = lab.start(HARCAD, f"hit-{state}", options)
-        lab.load(HARCAD, servers[state], "-o", "fill", "-n", 1000, "-K", "hot", "-d", 64)
-        lab.load(HARCAD, servers[state], "-o", "get", "-n", 50_000, "-k", 1000, "-K", "hot", "-P", 16)
-    costs = {state: [] for state in servers}
-    for number in range(2 * ROUNDS):
-        for state in ("off", "on") if number % 2 == 0 else ("on", "off"):
-            costs[state].append(hit_ns(lab, servers[state], wanted))
-    ratio = statistics.median(costs["on"]) / statistics.median(costs["off"])
-    return Reading({HARCAD: [ratio]}, "`build/load -o get -k 1000 -c 1 -P 16` on one worker of two, whose CPU is measured, while the other has SETs "
-                   "of 4 KiB that are written through and evicted; of the same with file.enabled=no.",
-                   f"off {statistics.median(costs['off']):.0f} ns, on {statistics.median(costs['on']):.0f} ns")
 
 
 # ---- starting ----

@@ -96,12 +96,18 @@ def read_profile(path):
         return Callgrind(file.read()).groups()
 
 
-def counted(lab, kind, depth, gets):
+def need_valgrind():
+    if not os.path.exists("/usr/bin/valgrind"):
+        raise Skip("valgrind is not installed")
+
+
+def counted(lab, kind, depth, gets, options, prepare):
     """Of a server under callgrind from its start to its end, with so many GETs in between, by group: of each thread, in the
     order in which they were started."""
     out = "callgrind.out"
-    server = lab.start(kind, f"callgrind-{depth}-{gets}",
-                       wrapper=["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"])
+    server = lab.start(kind, f"callgrind-{depth}-{gets}", options,
+                       ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"])
+    prepare(server)
     client = server.client()
     client.pipeline([("SET", KEY % number, b"v" * 64) for number in range(depth)])
     batch = b"".join(encode("GET", KEY % number) for number in range(depth))
@@ -119,17 +125,21 @@ def busiest_difference(once, twice):
     return max(differences, key=lambda costs: sum(costs.values()))
 
 
-def per_get(lab, kind, depth):
+def nothing(_server):
+    pass
+
+
+def per_get(lab, kind, depth, options=(), prepare=nothing):
+    """By group. `prepare` is a function of the server, called before anything else is asked of it."""
     gets = max(depth, GETS // lab.divisor)
-    costs = busiest_difference(counted(lab, kind, depth, gets), counted(lab, kind, depth, 2 * gets))
+    costs = busiest_difference(*(counted(lab, kind, depth, number, options, prepare) for number in (gets, 2 * gets)))
     return {name: cost / gets for name, cost in costs.items()}
 
 
 def at_depth(depth):
     """A measurement: instructions of each GET at that pipeline depth."""
     def measure(lab):
-        if not os.path.exists("/usr/bin/valgrind"):
-            raise Skip("valgrind is not installed")
+        need_valgrind()
         groups = {kind: per_get(lab, kind, depth) for kind in (REDIS, HARCAD)}
         totals = {kind: sum(costs.values()) for kind, costs in groups.items()}
         line = (str(depth), f"{totals[REDIS]:,.0f}", f"{totals[HARCAD]:,.0f}",

@@ -9,13 +9,13 @@ comes at random, so that of a few rounds the median tells what the server does e
 """
 
 import dataclasses
-import os
 import statistics
 import time
 
 from kit.processes import wait_until
 
 from .lab import loop_thread, need_memory, settle
+from .processors import pinned
 from .programs import Background
 from .row import HARCAD, REDIS, Reading, Section
 
@@ -37,20 +37,6 @@ STALLS = Section(
     "server just before, with nothing to do, so that it shows the machine's own share. All are medians of the rounds.",
     ("beside", "server", "rounds", "PINGs", "own longest", "own p99.9", "longest", "p99.9", "own > 2 ms",
      "at rest: own longest", "longest"))
-
-
-def processors():
-    """(for the server, for prober and load), as taskset wants them; None where there is one processor only."""
-    allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) < 2:
-        return None
-    return ",".join(map(str, allowed[:-1])), str(allowed[-1])
-
-
-def pinned(which):
-    """The words that start a program on its processors: 0 the server, 1 prober and load."""
-    found = processors()
-    return ("taskset", "-c", found[which]) if found else ()
 
 
 class Run:

@@ -1,7 +1,7 @@
 """The table: a line for each row that is measured, with its target. A new row is a line here, and a function of a lab that
 gives a Reading."""
 
-from . import crowd, expiry, file, fleet, hits, idle, inprocess, inturn, instructions, memory, stalls, sweep
+from . import beside, crowd, expiry, file, fleet, hits, idle, inprocess, inturn, instructions, memory, stalls, sweep
 from .row import Row, at_least, at_most, of_redis
 
 NS = "ns/op"
@@ -66,7 +66,8 @@ TABLE = (
     Row("file-get-cpu", "GET 4 KiB from a file, of memcached's extstore", "x", at_most(0.9), file.get_cpu, 2),
     Row("file-get-p99", "p99 of a read from the log, of a bare pread", "x", at_most(2), file.read_p99, 2),
     Row("file-set-cpu", "SET 4 KiB through, without the write, of no file tier", "x", at_most(1.5), file.set_cpu, 2),
-    Row("file-memory-hit", "GET hit in memory beside a busy file tier, of no file tier", "x", at_most(1.02), file.memory_hit, 2),
+    Row("file-memory-hit", "GET hit in memory beside a busy file tier, of no file tier", "x", at_most(1.02), beside.hit_cpu, 2),
+    Row("file-memory-hit-instructions", "instructions of the same hit, of no file tier", "x", at_most(1.02), beside.hit_instructions, 3),
     Row("file-index-bytes", "index of the file tier, an entry", "B", at_most(32), file.index_bytes, 1),
     Row("file-start-stop", "1 M entries of 4 KiB indexed after a clean stop", "s", at_most(1.5), file.start_after("stop"), 2),
     Row("file-start-kill", "1 M entries of 4 KiB indexed after a kill", "s", at_most(5), file.start_after("kill"), 2),

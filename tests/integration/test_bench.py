@@ -17,7 +17,7 @@ SCRIPTS = os.path.join(ROOT, "scripts")
 sys.path.insert(0, SCRIPTS)
 
 import bench  # noqa: E402  needs the path above
-from measure import account, expiry, hits, idle, inprocess, inturn, instructions, programs, report, runner, table  # noqa: E402
+from measure import account, beside, expiry, hits, idle, inprocess, inturn, instructions, programs, report, runner, table  # noqa: E402
 from measure.row import HARCAD, MEMCACHED, REDIS, Reading, Row, Section, Skip, at_least, at_most, of_redis  # noqa: E402
 
 
@@ -407,6 +407,40 @@ def test_probe_server_that_goes_away_ends_it_with_a_reason(make_redis):
         server.kill()
         with pytest.raises(programs.ProgramError, match="the server"):
             probe.finish(stop=False)
+
+
+# ---- beside a busy file tier ----
+
+
+class LoadLab:
+    """As much of a lab as beside.py asks for."""
+
+    ENDLESS = 4_000_000_000
+
+    def load_argv(self, _kind, server, *options):
+        return [program("load"), "-p", str(server.port), *map(str, options)]
+
+    def load(self, kind, server, *options, wrapper=()):
+        subprocess.run([*wrapper, *self.load_argv(kind, server, *options)], check=True, capture_output=True)
+
+
+def where(pid):
+    return {thread.tid: os.sched_getaffinity(thread.tid) for thread in account.threads(pid)}
+
+
+@pytest.mark.skipif(beside.processors() is None, reason="one processor")
+def test_hit_beside_files_is_counted_on_a_thread_that_shares_with_nobody(make_harcad):
+    server, lab = make_harcad(beside.options("on", 2)), LoadLab()
+    lab.load(HARCAD, server, "-o", "fill", "-n", beside.KEYS, "-K", "hot")
+
+    assert 50 < beside.hit_ns(lab, server, 2000 * beside.DEPTH, apart=True) < 100_000
+
+    last = {int(beside.processors()[1])}
+    alone = [tid for tid, processors in where(server.pid).items() if processors == last]
+    assert alone == [min(beside.worker_ns(server.pid), key=beside.worker_ns(server.pid).get)]
+    assert all(not processors & last for tid, processors in where(server.pid).items() if tid not in alone)
+    beside.place(server.pid, None)
+    assert set(map(frozenset, where(server.pid).values())) == {beside.EVERYWHERE}
 
 
 # ---- a run ----

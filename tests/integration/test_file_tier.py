@@ -3,6 +3,7 @@
 import glob
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -308,6 +309,22 @@ def test_keys_file_is_warmed_first(make_harcad):
     assert harcad.client().execute_command("EXPLAIN", b"a b\n\xff\\")[3] == b"memory"
 
 
+def test_warming_stops_at_its_share_however_fast_it_is(make_harcad):
+    """Values of any size: what they take in memory counts."""
+    for size in (20, 4000):
+        harcad = make_harcad({"memory.max_bytes": "8M", "file.max_bytes": "256M"})
+        keys = (4 << 20) // (size + 20) + 30_000
+        fill(harcad, "k", keys, size)
+        path = os.path.join(harcad.dir, "keys")
+        with open(path, "w", encoding="ascii") as names:
+            names.writelines(f"k:{i}\n" for i in range(keys))
+        harcad.settings.update({"warmup.keys_file": path, "warmup.enabled": "no", "warmup.share": 25, "warmup.rate": "16G"})
+        harcad.restart()
+        info = wait_until(lambda h=harcad: h.info()["warmup_state"] == "done" and h.info())
+        assert 0.9 * (2 << 20) < info["memory_bytes"] < 1.2 * (2 << 20)
+        assert info["evicted_keys"] == 0 and info["warmup_tried"] < keys
+
+
 def test_prefetch_brings_keys_into_memory(make_harcad):
     harcad, client = in_files_only(make_harcad)
     assert client.execute_command("PREFETCH", *[f"k:{i}" for i in range(10)], "nothing") == 10
@@ -315,6 +332,38 @@ def test_prefetch_brings_keys_into_memory(make_harcad):
 
 
 # ---- the directory ----
+
+
+def explain(client, key):
+    words = client.execute_command("EXPLAIN", key)
+    return dict(zip(words[::2], words[1::2]))
+
+
+@pytest.mark.parametrize("size", [2000, 100_000], ids=["by the worker", "by a reader"])
+def test_explain_tells_of_what_is_in_a_file(make_harcad, size):
+    harcad = make_harcad({**SMALL_MEMORY, "warmup.enabled": "no"})
+    client = harcad.client()
+    begun = time.time()
+    client.execute_command("SET", "k", b"v" * size, "MODEL", "m")
+    harcad.restart(hard=True)
+    loaded(harcad)
+    found = explain(harcad.client(), "k")
+    assert (found[b"tier"], found[b"model"], found[b"bytes_raw"], found[b"suspect"]) == (b"file", b"m", size, b"no")
+    assert found[b"bytes_stored"] == harcad.info()["file_live_bytes"]
+    assert 0 <= found[b"age_s"] <= time.time() - begun + 1
+    assert found[b"hits"] == 0
+
+
+def test_explain_of_what_was_demoted_has_its_hits_and_age(make_harcad):
+    harcad = make_harcad({**SMALL_MEMORY, "file.write": "demote", "warmup.enabled": "no"})
+    client = harcad.client()
+    client.set("k", "v")
+    assert [client.get("k") for _ in range(3)] == [b"v"] * 3
+    wait_until(lambda: explain(client, "k")[b"age_s"] >= 1)
+    harcad.restart()
+    loaded(harcad)
+    found = explain(harcad.client(), "k")
+    assert (found[b"tier"], found[b"hits"]) == (b"file", 3) and found[b"age_s"] >= 1
 
 
 def test_second_daemon_says_who_has_the_directory(make_harcad):

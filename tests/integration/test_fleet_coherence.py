@@ -615,3 +615,5 @@ def test_p6_a_start_without_the_upstream_serves_files_as_stale(make_harcad, redi
     wait_until(lambda: node.info()["file_state"] == "on")
     assert node.client().get("k") == (b"v" if may == "yes" else None)
     assert node.info()["stale_served"] == (may == "yes")
+    found = explain(node, "k")
+    assert (found[b"tier"], found.get(b"suspect")) == ((b"file", b"yes") if may == "yes" else (b"none", None))

@@ -349,6 +349,12 @@ START_TEST(inspect_tells_what_there_is)
 	fflush(to);
 	ck_assert_ptr_nonnull(strstr(text, "in use by process"));
 	world_close(&world);
+	/* Its pid is there still, and is ours: of whoever has it by now. */
+	memset(text, 0, sizeof(text));
+	rewind(to);
+	ck_assert_int_eq(hc_file_inspect(world.dir, to), 0);
+	fflush(to);
+	ck_assert_ptr_null(strstr(text, "in use by process"));
 	overwrite("tier", 8, 4);
 	rewind(to);
 	ck_assert_int_eq(hc_file_inspect(world.dir, to), 2);
