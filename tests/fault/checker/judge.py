@@ -470,6 +470,8 @@ class Judge:
         shown = [o for o in self.shown[op.daemon, op.seen] if o.life == op.life and op.follows(o)]
         if op.verb != "get" or op.together > 1 or not shown:
             return False
+        if op.sent > hang.since + self.lease_s / 2:  # the last fence may be half a lease older than the hang
+            return False
         since = max(o.done for o in shown)
         # Redis's own tracking tells of a change too, a little later than its event: that makes the copy suspect at most.
         if any(since - PUSH_S <= change.at <= op.sent for change in self.timeline.changes[op.key]):

@@ -195,7 +195,7 @@ def dump(seed, ops, timeline, windows, logs):
 
 # ---- what the daemons themselves noticed ----
 
-LOG_LINE = re.compile(r"^(\S+Z) \w+ upstream_(up|down) link=harcad-([a-z]+)")
+LOG_LINE = re.compile(r"^(\S+Z) \w+ upstream_(up|down) link=harcad-(([a-z]+)\S*)")
 
 
 def losses(scene):
@@ -208,13 +208,13 @@ def losses(scene):
             match = LOG_LINE.match(line)
             if match is None:
                 continue
-            stamp, state, link = match.groups()
+            stamp, state, link, kind = match.groups()
             at = datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp() + offset - node.clock_offset_s
             if state == "down":
                 down.setdefault(link, at)
             elif link in down:
-                windows.append(lost(node, link, down.pop(link), at))
-        windows += [lost(node, link, at, None) for link, at in down.items()]
+                windows.append(lost(node, kind, down.pop(link), at))
+        windows += [lost(node, link.split("-")[0], at, None) for link, at in down.items()]
     return windows
 
 
