@@ -159,6 +159,8 @@ kill_session(void *host, struct hc_session *session)
 	struct hc_client *client = session->owner;
 
 	(void)host;
+	/* At once: who has read the answer to CLIENT KILL finds it closed, as in Redis. */
+	(void)shutdown(client->fd, SHUT_RDWR);
 	hc_worker_reap(client->worker);
 }
 

@@ -1,6 +1,7 @@
 """CLIENT and COMMAND, beside a real Redis where it has them."""
 
 import re
+import select
 import threading
 
 import pytest
@@ -147,6 +148,17 @@ def test_redis_py_reads_client_list_and_kills(harcad):
         assert client.client_info()["id"] == client.client_id()
         assert client.client_kill_filter(_id=victim["id"]) == 1
         wait_until(lambda: is_closed(other))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_connection_is_closed_before_the_answer(make_harcad, workers):
+    daemon = make_harcad({"server.workers": workers})
+    with daemon.raw() as killer:
+        for _ in range(50):
+            with daemon.raw() as victim:
+                number = victim.command("CLIENT", "ID")
+                assert killer.command("CLIENT", "KILL", "ID", number) == 1
+                assert select.select([victim.sock], [], [], 0)[0] and victim.sock.recv(1) == b""
 
 
 # ---- HELP ----
