@@ -512,6 +512,25 @@ def test_disk_that_hangs_in_reads_keeps_only_those_reads_waiting(make_harcad, di
         assert [conn.read_reply() for conn in conns] == [value("k", i) for i in range(20)]
 
 
+def test_many_who_want_one_record_are_one_read(make_harcad, disk):
+    harcad = make_harcad({**QUICK, "memory.max_bytes": "2M"}, env=disk.env)
+    fill(harcad, "k", 1500)
+    before = harcad.info()
+    disk.fail("read_cached", errno.EAGAIN)
+    disk.delay("read", 600_000)
+    with contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(harcad.raw()) for _ in range(20)]
+        for conn in conns:
+            conn.send(conn.encode("GET", "k:7") * 2)
+        assert is_silent(conns[0], 0.5)
+        disk.heal()
+        for conn in conns:
+            assert [conn.read_reply(), conn.read_reply()] == [value("k", 7)] * 2
+    after = harcad.info()
+    assert after["fills_coalesced"] - before["fills_coalesced"] >= 19
+    assert after["file_reads"] - before["file_reads"] <= 1 + 20  # whoever asked behind may read it once more
+
+
 @pytest.mark.parametrize("mode", ["embedded", "fleet"])
 def test_read_that_waits_for_a_disk_is_not_shown_what_is_written_behind_it(make_harcad, make_redis, disk, mode):
     settings = {**QUICK, "memory.max_bytes": "2M", "file.write": "through"}
