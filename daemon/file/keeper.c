@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 #include <time.h>
+#include "base/mem.h"
 #include "base/thread.h"
 #include "file/internal.h"
 
@@ -178,8 +179,11 @@ sweep(struct hc_file *file, int64_t now_ms)
 	}
 	for (int i = 0; i < SWEEP_STEP; i++) {
 		hc_index_walk(file->index, cursor, remove_dead, file);
-		if (*cursor == 0)
+		if (*cursor == 0) {
+			if (file->keeper.swept)
+				hc_mem_trim(); /* the index's chunks lie in this thread's part of the heap */
 			return false;
+		}
 	}
 	return true;
 }
