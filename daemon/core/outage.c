@@ -23,6 +23,8 @@ hc_outage_create(struct hc_models *models, struct hc_outage **out)
 	TAILQ_INIT(&outage->values);
 	TAILQ_INIT(&outage->gone);
 	pthread_mutex_init(&outage->lock, NULL);
+	for (size_t i = 0; i < HC_OUTAGE_ORDERS; i++)
+		pthread_mutex_init(&outage->order[i], NULL);
 	*out = outage;
 	return HC_OK;
 }
@@ -38,6 +40,8 @@ hc_outage_destroy(struct hc_outage *outage)
 			hc_outage_remove(outage, &outage->slots[i]);
 	}
 	pthread_mutex_destroy(&outage->lock);
+	for (size_t i = 0; i < HC_OUTAGE_ORDERS; i++)
+		pthread_mutex_destroy(&outage->order[i]);
 	hc_free(outage->slots);
 	hc_free(outage->cleared);
 	hc_free(outage);
@@ -318,6 +322,24 @@ bytes_with(const struct hc_outage *outage, const struct hc_outage_node *present,
 	uint64_t bytes = outage->bytes + bytes_of(value->entry);
 
 	return present != NULL ? bytes - bytes_of(present->entry) : bytes + bytes_of(value->base);
+}
+
+static pthread_mutex_t *
+order_of(struct hc_outage *outage, struct hc_key key)
+{
+	return &outage->order[key.hash & (HC_OUTAGE_ORDERS - 1)];
+}
+
+void
+hc_outage_enter(struct hc_outage *outage, struct hc_key key)
+{
+	pthread_mutex_lock(order_of(outage, key));
+}
+
+void
+hc_outage_leave(struct hc_outage *outage, struct hc_key key)
+{
+	pthread_mutex_unlock(order_of(outage, key));
 }
 
 uint64_t

@@ -68,6 +68,12 @@ struct hc_outage_value {
 	bool sent;       /* the upstream may have carried it out: it has the base no more */
 };
 
+/*
+ * Between these a key's change comes onto the list and into memory, so that both have changes of several threads in the
+ * same order. Taken before any other lock.
+ */
+void hc_outage_enter(struct hc_outage *outage, struct hc_key key);
+void hc_outage_leave(struct hc_outage *outage, struct hc_key key);
 /* How often hc_outage_unsure() has been called. */
 uint64_t hc_outage_losses(const struct hc_outage *outage);
 /* HC_LIMIT: with it the list would hold more than that; HC_NOMEM. Then it is as it was. */

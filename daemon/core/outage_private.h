@@ -33,13 +33,16 @@ struct hc_outage_model {
 	int64_t at_ms;
 };
 
+#define HC_OUTAGE_ORDERS 64 /* power of two */
+
 struct hc_outage {
-	struct hc_models *models;  /* not owned; constant */
-	struct hc_outage_log *log; /* the same; NULL: no files */
-	_Atomic uint64_t count;    /* keys, models, and all as one; written under the lock */
-	_Atomic uint64_t losses;   /* the same */
-	pthread_mutex_t lock;      /* all that follows */
-	uint64_t marks;            /* the last one given */
+	struct hc_models *models;                /* not owned; constant */
+	struct hc_outage_log *log;               /* the same; NULL: no files */
+	_Atomic uint64_t count;                  /* keys, models, and all as one; written under the lock */
+	_Atomic uint64_t losses;                 /* the same */
+	pthread_mutex_t order[HC_OUTAGE_ORDERS]; /* by hash: see hc_outage_enter() */
+	pthread_mutex_t lock;                    /* all that follows */
+	uint64_t marks;                          /* the last one given */
 	struct hc_outage_node **slots;
 	size_t n_slots; /* power of two */
 	size_t n_keys;

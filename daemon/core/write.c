@@ -123,16 +123,12 @@ remember(struct hc_core_worker *worker, struct hc_op *op)
 	}
 }
 
-void
-hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
+/* Onto the list, and into memory. */
+static void
+take_op(struct hc_core_worker *worker, struct hc_op *op)
 {
 	struct hc_core *core = worker->core;
 
-	if (core->settings->upstream_writes_when_down == HC_DOWN_REFUSE || needs_upstream(op)) {
-		hc_stats_count(worker->stats, writes_refused);
-		op->status = HC_DOWN;
-		return;
-	}
 	op->status = op->kind == HC_OP_CLEAR_MODEL ? HC_OK : remember(worker, op);
 	if (op->status != HC_OK) {
 		hc_stats_count(worker->stats, writes_refused);
@@ -148,6 +144,21 @@ hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
 	hc_core_apply_local(core, op, worker->now_ms);
 	if (op->kind == HC_OP_CLEAR_MODEL) /* with its new epoch */
 		op->status = hc_outage_add_model(core->outage, op->model);
+}
+
+void
+hc_core_op_while_down(struct hc_core_worker *worker, struct hc_op *op)
+{
+	struct hc_core *core = worker->core;
+
+	if (core->settings->upstream_writes_when_down == HC_DOWN_REFUSE || needs_upstream(op)) {
+		hc_stats_count(worker->stats, writes_refused);
+		op->status = HC_DOWN;
+		return;
+	}
+	hc_outage_enter(core->outage, op->key);
+	take_op(worker, op);
+	hc_outage_leave(core->outage, op->key);
 }
 
 void
