@@ -35,6 +35,7 @@ struct hc_warm {
 struct read {
 	struct hc_waiter waiter;
 	struct hc_warm *warm;
+	bool again; /* the second time */
 };
 
 static void step(struct hc_warm *warm);
@@ -72,6 +73,30 @@ room_left(const struct hc_warm *warm)
 	return stats.bytes < share ? share - stats.bytes : 0;
 }
 
+/*
+ * A fill is not kept when another of the same stamp ends meanwhile. That is once in thousands, but the hottest are not to
+ * be without it.
+ */
+static bool
+was_lost(const struct hc_warm *warm, struct hc_key key)
+{
+	struct hc_entry *entry = NULL;
+	enum hc_status status = hc_core_lookup(warm->worker, key, HC_READ_QUIET, &entry);
+
+	if (status == HC_OK)
+		hc_entry_unref(entry);
+	return status == HC_PENDING;
+}
+
+static bool
+read_again(struct read *read, struct hc_key key)
+{
+	if (read->again || !was_lost(read->warm, key))
+		return false;
+	read->again = true;
+	return hc_core_fetch(read->warm->worker, key, HC_READ_QUIET | HC_READ_KEEP, &read->waiter) == HC_PENDING;
+}
+
 static void
 on_read(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *entry, int64_t pttl)
 {
@@ -79,6 +104,8 @@ on_read(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *entry,
 	struct hc_warm *warm = read->warm;
 
 	(void)pttl;
+	if (status == HC_OK && read_again(read, hc_key(hc_entry_key(entry))))
+		return;
 	hc_free(read);
 	warm->reading--;
 	if (status == HC_OK) {
