@@ -74,8 +74,8 @@ room_left(const struct hc_warm *warm)
 }
 
 /*
- * A fill is not kept when another of the same stamp ends meanwhile. That is once in thousands, but the hottest are not to
- * be without it.
+ * A fill is not kept when another of the same stamp ends meanwhile. That is once in thousands, but the hottest are not
+ * to be without it.
  */
 static bool
 was_lost(const struct hc_warm *warm, struct hc_key key)
