@@ -265,7 +265,7 @@ def random_write(rng):
     """A write of one of few keys."""
     key = f"k{rng.randrange(4)}"
     value = f"v{rng.randrange(1000)}"
-    ttl = str(rng.choice([1000, 2000, 3000]))
+    ttl = str(rng.randrange(100, 10000) * 100)  # no two alike: GT and LT would hang on the millisecond
     return rng.choice([
         ["SET", key, value], ["SET", key, value, "NX"], ["SET", key, value, "XX"], ["SET", key, value, "GET"],
         ["SET", key, value, "KEEPTTL"], ["SET", key, value, "EX", ttl], ["SET", key, value, "XX", "KEEPTTL", "GET"],
