@@ -423,6 +423,28 @@ START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 }
 END_TEST
 
+/* A worker has looked up how far changes had been heard of, and then those numbers were given up. */
+START_TEST(outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure)
+{
+	struct hc_outage *outage = outage_of();
+	struct hc_entry *entry = entry_str(store, "k", "mine");
+	struct hc_outage_value value = {
+	    .entry = entry, .expire_ms = 1000, .since = {.life = 1, .heard = 500}, .losses = hc_outage_losses(outage)};
+
+	hc_outage_unsure(outage);
+	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	must_be(outage, "mine", NULL, HC_OUTAGE_UNSURE);
+	hc_outage_contest(outage, key_str("k"), 7); /* by the new numbers, that is younger */
+	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
+	hc_outage_forget_key(outage, key_str("k"));
+	value.losses = hc_outage_losses(outage);
+	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
+	hc_entry_unref(entry);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
 START_TEST(outage_value_whose_time_or_model_is_over_is_to_be_deleted)
 {
 	struct hc_models *models = hc_store_models(store);
@@ -580,6 +602,7 @@ main(void)
 	tcase_add_test(tcase, outage_limit_of_nothing_refuses_keys_and_takes_clears);
 	tcase_add_test(tcase, outage_base_is_what_was_there_before_the_first_change);
 	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
+	tcase_add_test(tcase, outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure);
 	tcase_add_test(tcase, outage_value_whose_time_or_model_is_over_is_to_be_deleted);
 	tcase_add_test(tcase, outage_value_set_after_a_clear_of_this_daemon_is_of_the_epoch_that_this_gets);
 	tcase_add_test(tcase, outage_value_that_is_never_taken_is_deleted_in_the_end);

@@ -523,9 +523,10 @@ check_every_hundredth(uint64_t n)
 	}
 }
 
-START_TEST(segments_go_early_only_when_hardly_anything_in_them_is_alive)
+/* n values, all of the model but each of `but_each`. */
+static void
+fill_small_segments(int n, uint32_t model, int but_each)
 {
-	uint32_t model = world_model(&world, "m1");
 	char key[32];
 	uint64_t mark;
 
@@ -533,10 +534,17 @@ START_TEST(segments_go_early_only_when_hardly_anything_in_them_is_alive)
 	world.config.segment_bytes = 1 << 20;
 	world.config.max_bytes = 32 << 20;
 	reopen();
-	for (int i = 0; i < 60000; i++) {
+	for (int i = 0; i < n; i++) {
 		snprintf(key, sizeof(key), "key %d", i);
-		world_put(&world, key, "value", 5, HC_NO_EXPIRY, i % 3 == 0 ? 0 : model, &mark);
+		world_put(&world, key, "value", 5, HC_NO_EXPIRY, i % but_each == 0 ? 0 : model, &mark);
 	}
+}
+
+START_TEST(segments_go_early_only_when_hardly_anything_in_them_is_alive)
+{
+	uint32_t model = world_model(&world, "m1");
+
+	fill_small_segments(60000, model, 3);
 	uint64_t index_bytes = world_stats(&world).index_bytes, disk_bytes = world_stats(&world).disk_bytes;
 	world_clear_model(&world, model);
 	for (int i = 0; i < 10000 && world_stats(&world).index_bytes > index_bytes * 7 / 10; i++)
@@ -551,17 +559,9 @@ END_TEST
 START_TEST(clear_model_frees_index_and_space_in_the_background)
 {
 	uint32_t model = world_model(&world, "m1");
-	char key[32];
 	uint64_t mark;
 
-	world_close(&world);
-	world.config.segment_bytes = 1 << 20;
-	world.config.max_bytes = 32 << 20;
-	reopen();
-	for (int i = 0; i < 150000; i++) {
-		snprintf(key, sizeof(key), "key %d", i);
-		world_put(&world, key, "value", 5, HC_NO_EXPIRY, i % 100 == 0 ? 0 : model, &mark);
-	}
+	fill_small_segments(150000, model, 100);
 	ck_assert_uint_eq(hc_file_count(world.file), 150000);
 	uint64_t index_bytes = world_stats(&world).index_bytes;
 	world_clear_model(&world, model);
