@@ -48,6 +48,14 @@ hc_core_take_epochs(struct hc_core *core, const redisReply *state)
 	}
 }
 
+uint32_t
+hc_core_epoch_to_tell(struct hc_core *core, uint32_t model)
+{
+	uint32_t epoch = hc_models_epoch(core->models, model);
+
+	return epoch > 0 && !hc_outage_tells_model(core->outage, model) ? epoch : 0;
+}
+
 bool
 hc_core_is_ahead(struct hc_core *core, const redisReply *state)
 {
@@ -55,12 +63,14 @@ hc_core_is_ahead(struct hc_core *core, const redisReply *state)
 	size_t ahead = 0;
 
 	for (id = 0; id < models; id++)
-		ahead += hc_models_epoch(core->models, id) > 0;
+		ahead += hc_core_epoch_to_tell(core, id) > 0;
 	for (size_t i = 0; i + 1 < state->elements; i += 2) {
 		const redisReply *field = state->element[i];
 		if (field->type == REDIS_REPLY_STRING && field->len >= 3 && memcmp(field->str, "m:", 2) == 0 &&
-		    hc_models_find(core->models, hc_slice(field->str + 2, (size_t)field->len - 2), &id) == HC_OK)
-			ahead -= hc_models_epoch(core->models, id) == hc_core_reply_number(state->element[i + 1]);
+		    hc_models_find(core->models, hc_slice(field->str + 2, (size_t)field->len - 2), &id) == HC_OK) {
+			uint64_t epoch = hc_core_reply_number(state->element[i + 1]);
+			ahead -= epoch > 0 && epoch == hc_core_epoch_to_tell(core, id);
+		}
 	}
 	return ahead > 0;
 }

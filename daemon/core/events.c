@@ -72,6 +72,7 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 			break;
 		if (!is_ours(core, event, own))
 			hc_outage_contest_model(core->outage, id, event->seq);
+		hc_outage_heard_epoch(core->outage, id, (uint32_t)event->epoch);
 		hc_core_raise_epoch(core, id, (uint32_t)event->epoch);
 		hc_sweeper_kick(core->sweeper);
 		break;
@@ -137,6 +138,10 @@ hc_sync_on_message(struct hc_sync *sync, const redisReply *payload)
 		if (hc_log_allow(&limit, 1000))
 			hc_log(HC_LOG_WARN, "event_malformed", "bytes=%d", (int)payload->len);
 		hc_sync_doubt_everything(sync); /* it may have told of anything */
+	}
+	if (sync->cleared_seq > 0 && sync->heard.upto >= sync->cleared_seq) {
+		sync->cleared_seq = 0;
+		hc_sync_make_up(sync);
 	}
 	/* While not in step yet, the state's answer is waited for. */
 	uint64_t hole_end = hc_heard_hole_end(&sync->heard);

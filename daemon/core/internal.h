@@ -142,6 +142,9 @@ enum hc_store_fill hc_core_fill(const struct hc_core_worker *worker);
 void hc_core_raise_epoch(struct hc_core *core, uint32_t model, uint32_t epoch);
 /* From all of the fleet's state, as HGETALL gives it. */
 void hc_core_take_epochs(struct hc_core *core, const redisReply *state);
+/* The epoch that the upstream is to have at least; 0: any will do, as when a clear on the outage list will see to it.
+ */
+uint32_t hc_core_epoch_to_tell(struct hc_core *core, uint32_t model);
 /* Whether a model has been cleared here more often than that state, whose epochs have been taken, tells. */
 bool hc_core_is_ahead(struct hc_core *core, const redisReply *state);
 /* The number that it has in a field; of a reply. 0: there is none. */
@@ -227,7 +230,7 @@ struct hc_script_result {
 	bool done;
 	uint64_t seq;
 	uint32_t epoch;
-	int64_t pttl;
+	int64_t pttl;           /* CLEAR_MODEL: the epoch that the upstream had before */
 	struct hc_slice old;    /* stored form; ptr NULL: none. Points into the reply */
 	struct hc_slice answer; /* the same: a change's */
 	struct hc_slice error;  /* ptr NULL: none */

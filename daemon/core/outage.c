@@ -131,13 +131,14 @@ hc_outage_log_node(struct hc_outage *outage, const struct hc_outage_node *node)
 }
 
 static void
-log_model(struct hc_outage *outage, enum hc_outage_record_type type, uint32_t id)
+log_model(struct hc_outage *outage, enum hc_outage_record_type type, const struct hc_outage_model *model)
 {
 	if (outage->log == NULL)
 		return;
 	const struct hc_outage_record record = {.type = type,
-	    .model = hc_models_name(outage->models, id),
-	    .epoch = hc_models_epoch(outage->models, id),
+	    .model = hc_models_name(outage->models, model->id),
+	    .epoch = hc_models_epoch(outage->models, model->id),
+	    .known = model->known,
 	    .at_ms = hc_clock_wall_ms()};
 	hc_outage_log_append(outage->log, &record);
 }
@@ -424,12 +425,12 @@ hc_outage_model(struct hc_outage *outage, uint32_t id)
 void
 hc_outage_remove_model(struct hc_outage *outage, struct hc_outage_model *model)
 {
-	log_model(outage, HC_OUTAGE_RECORD_MODEL_DONE, model->id);
+	log_model(outage, HC_OUTAGE_RECORD_MODEL_DONE, model);
 	*model = outage->cleared[--outage->n_cleared];
 }
 
 static struct hc_outage_model *
-add_model(struct hc_outage *outage, uint32_t id)
+add_model(struct hc_outage *outage, uint32_t id, uint32_t known)
 {
 	if (outage->n_cleared == outage->cap_cleared) {
 		size_t cap = outage->cap_cleared == 0 ? 8 : outage->cap_cleared * 2;
@@ -440,20 +441,21 @@ add_model(struct hc_outage *outage, uint32_t id)
 		outage->cap_cleared = cap;
 	}
 	struct hc_outage_model *model = &outage->cleared[outage->n_cleared++];
-	*model = (struct hc_outage_model){.id = id, .at_ms = hc_clock_wall_ms()};
+	*model = (struct hc_outage_model){.id = id, .known = known, .at_ms = hc_clock_wall_ms()};
 	return model;
 }
 
 enum hc_status
-hc_outage_add_model(struct hc_outage *outage, uint32_t id)
+hc_outage_add_model(struct hc_outage *outage, uint32_t id, uint32_t known)
 {
 	pthread_mutex_lock(&outage->lock);
 	struct hc_outage_model *model = hc_outage_model(outage, id);
 	if (model == NULL)
-		model = add_model(outage, id);
+		model = add_model(outage, id, known);
 	if (model != NULL) {
 		model->mark = ++outage->marks;
-		log_model(outage, HC_OUTAGE_RECORD_MODEL, id);
+		model->epoch = hc_models_epoch(outage->models, id);
+		log_model(outage, HC_OUTAGE_RECORD_MODEL, model);
 		hc_outage_recount(outage);
 	}
 	pthread_mutex_unlock(&outage->lock);
@@ -503,6 +505,16 @@ hc_outage_has_model(struct hc_outage *outage, uint32_t id)
 	bool has = outage->all || hc_outage_model(outage, id) != NULL;
 	pthread_mutex_unlock(&outage->lock);
 	return has;
+}
+
+bool
+hc_outage_tells_model(struct hc_outage *outage, uint32_t id)
+{
+	pthread_mutex_lock(&outage->lock);
+	const struct hc_outage_model *model = hc_outage_model(outage, id);
+	bool tells = model != NULL && (!outage->all || model->mark > outage->all_mark);
+	pthread_mutex_unlock(&outage->lock);
+	return tells;
 }
 
 bool
@@ -593,6 +605,16 @@ hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq)
 		hc_outage_drop_value(outage, node);
 		hc_outage_log_node(outage, node);
 	}
+	pthread_mutex_unlock(&outage->lock);
+}
+
+void
+hc_outage_heard_epoch(struct hc_outage *outage, uint32_t id, uint32_t epoch)
+{
+	pthread_mutex_lock(&outage->lock);
+	struct hc_outage_model *model = hc_outage_model(outage, id);
+	if (model != NULL && epoch > model->known)
+		model->known = epoch;
 	pthread_mutex_unlock(&outage->lock);
 }
 

@@ -20,6 +20,11 @@
  *     the upstream is another, or events are lost
  *         → UNSURE: written if it has the base still, or nothing at all; else the key is deleted there
  *
+ * A model that was cleared is counted here by one epoch, and by the upstream by another, once it is told. Values that
+ * came onto the list after the clear belong behind it, whatever its number. If others have cleared the model meanwhile,
+ * they do so only where it is known that they came after that, too: by the events heard; where these prove nothing, the
+ * upstream must have had no other epoch, before it was told, than was known here.
+ *
  * The base is what this daemon had of the key when it was changed, that is what the upstream had as far as clients were
  * shown. An event that comes late may tell of no more than that.
  *
@@ -83,7 +88,8 @@ enum hc_status hc_outage_add_value(struct hc_outage *outage, struct hc_key key, 
 enum hc_status hc_outage_add_key(struct hc_outage *outage, struct hc_key key, uint64_t max);
 /* It expires then: a value that is on the list does, else as above. */
 enum hc_status hc_outage_add_expiry(struct hc_outage *outage, struct hc_key key, int64_t expire_ms, uint64_t max);
-enum hc_status hc_outage_add_model(struct hc_outage *outage, uint32_t model);
+/* It was cleared, and has its new epoch here; `known` is the one before, which counts if it is not on the list yet. */
+enum hc_status hc_outage_add_model(struct hc_outage *outage, uint32_t model, uint32_t known);
 void hc_outage_add_all(struct hc_outage *outage);
 
 /* The upstream was told something newer of the key. */
@@ -94,6 +100,8 @@ void hc_outage_forget_key(struct hc_outage *outage, struct hc_key key);
 /* The upstream's copy is not to be believed. */
 bool hc_outage_has_key(struct hc_outage *outage, struct hc_key key);
 bool hc_outage_has_model(struct hc_outage *outage, uint32_t model);
+/* The list will tell the upstream of the epoch that the model has here; nobody else is to. */
+bool hc_outage_tells_model(struct hc_outage *outage, uint32_t model);
 /* The same; and *entry is its value, with a reference, or NULL: it has none (any more), or another may have a newer. */
 bool hc_outage_find(struct hc_outage *outage, struct hc_key key, int64_t now_ms, struct hc_entry **entry);
 /* What the upstream knows of the key may be outdated: that, or a model is here, whose keys nobody knows by name. */
@@ -108,8 +116,10 @@ void hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq
 void hc_outage_own(struct hc_outage *outage, struct hc_key key);
 /* Another has cleared everything by it: values older than that go off the list. */
 void hc_outage_contest_all(struct hc_outage *outage, uint64_t seq);
-/* … has cleared that model. */
+/* … has cleared that model: values older than that are to be deleted. */
 void hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq);
+/* A clear, whosever, has given it that epoch upstream: what is on the list has been weighed against it. */
+void hc_outage_heard_epoch(struct hc_outage *outage, uint32_t model, uint32_t epoch);
 /* Nobody can tell any more what others have changed. */
 void hc_outage_unsure(struct hc_outage *outage);
 
@@ -138,6 +148,12 @@ struct hc_outage_item {
 	uint64_t mark;
 };
 
+struct hc_outage_page_model {
+	uint32_t id;
+	uint32_t known; /* the epoch upstream, as far as has been heard */
+	uint64_t mark;
+};
+
 /*
  * A page holds either `all`, or models and keys that went, or, when there are none of these, values. Take one, tell the
  * upstream, settle the page; what was changed anew in between stays on the list.
@@ -145,8 +161,7 @@ struct hc_outage_item {
 struct hc_outage_page {
 	bool all;
 	uint64_t all_mark;
-	uint32_t *models;
-	uint64_t *model_marks;
+	struct hc_outage_page_model *models;
 	size_t n_models;
 	struct hc_outage_item *items;
 	size_t n_items;
@@ -156,12 +171,17 @@ struct hc_outage_page {
 enum hc_status hc_outage_take(
     struct hc_outage *outage, size_t max, uint64_t max_bytes, int64_t now_ms, struct hc_outage_page *page);
 void hc_outage_settle(struct hc_outage *outage, const struct hc_outage_page *page);
+/* What the upstream answered to a clear. */
+struct hc_outage_clear {
+	uint32_t incarnation;
+	uint32_t before, epoch; /* the model's */
+};
 /*
- * The upstream was told of the i-th clear of the page, and counts that epoch since. Values that came onto the list
- * after it count as of that epoch: others' clears, had there been any, would have taken them off. Before the models
- * hear of it.
+ * The upstream was told of the i-th clear of the page. Values that came onto the list after it count as of its epoch;
+ * where others may have cleared the model since they came, they are to be deleted.
  */
-void hc_outage_cleared(struct hc_outage *outage, const struct hc_outage_page *page, size_t i, uint32_t epoch);
+void hc_outage_cleared(
+    struct hc_outage *outage, const struct hc_outage_page *page, size_t i, const struct hc_outage_clear *clear);
 /* Nobody knows what the upstream has carried out of it: it stays on the list. */
 void hc_outage_lose(struct hc_outage *outage, const struct hc_outage_page *page);
 void hc_outage_page_fini(struct hc_outage_page *page);

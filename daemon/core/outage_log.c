@@ -31,7 +31,7 @@ struct head {
 	uint32_t key_len, value_len;
 	uint32_t model_len, epoch;
 	uint32_t type, incarnation;
-	int64_t expire_ms;
+	int64_t expire_ms; /* of a model: `known` */
 	uint64_t life, heard;
 	int64_t at_ms;
 };
@@ -110,7 +110,7 @@ encode(struct bytes *to, const struct hc_outage_record *record)
 	    .model_len = (uint32_t)record->model.len,
 	    .epoch = record->epoch,
 	    .type = record->type,
-	    .expire_ms = record->expire_ms,
+	    .expire_ms = record->type == HC_OUTAGE_RECORD_MODEL ? record->known : record->expire_ms,
 	    .incarnation = record->since.incarnation,
 	    .life = record->since.life,
 	    .heard = record->since.heard,
@@ -148,6 +148,7 @@ decode(struct hc_slice run, struct hc_outage_record *out)
 	    .model = hc_slice(at + head.key_len, head.model_len),
 	    .value = hc_slice(at + head.key_len + head.model_len, head.value_len),
 	    .epoch = head.epoch,
+	    .known = (uint32_t)head.expire_ms,
 	    .expire_ms = head.expire_ms,
 	    .since = {head.life, head.incarnation, head.heard},
 	    .at_ms = head.at_ms,
@@ -281,8 +282,9 @@ write_page(const struct hc_outage_log *log, int fd, struct bytes *bytes, const s
 		done = put(fd, bytes, &record);
 	for (size_t i = 0; done && i < page->n_models; i++) {
 		record = (struct hc_outage_record){.type = HC_OUTAGE_RECORD_MODEL,
-		    .model = hc_models_name(log->models, page->models[i]),
-		    .epoch = hc_models_epoch(log->models, page->models[i]),
+		    .model = hc_models_name(log->models, page->models[i].id),
+		    .epoch = hc_models_epoch(log->models, page->models[i].id),
+		    .known = page->models[i].known,
 		    .at_ms = hc_clock_wall_ms()};
 		done = put(fd, bytes, &record);
 	}

@@ -41,6 +41,7 @@ struct hc_outage_record {
 	enum hc_outage_record_type type;
 	struct hc_slice key, model, value;
 	uint32_t epoch;
+	uint32_t known; /* of a model: see outage_private.h */
 	int64_t expire_ms;
 	struct hc_outage_since since;
 	int64_t at_ms;

@@ -43,12 +43,11 @@ static enum hc_status
 copy_models(struct hc_outage *outage, struct hc_outage_page *page)
 {
 	page->models = hc_calloc(outage->n_cleared + 1, sizeof(*page->models));
-	page->model_marks = hc_calloc(outage->n_cleared + 1, sizeof(*page->model_marks));
-	if (page->models == NULL || page->model_marks == NULL)
+	if (page->models == NULL)
 		return HC_NOMEM;
 	for (; page->n_models < outage->n_cleared; page->n_models++) {
-		page->models[page->n_models] = outage->cleared[page->n_models].id;
-		page->model_marks[page->n_models] = outage->cleared[page->n_models].mark;
+		const struct hc_outage_model *model = &outage->cleared[page->n_models];
+		page->models[page->n_models] = (struct hc_outage_page_model){model->id, model->known, model->mark};
 	}
 	return HC_OK;
 }
@@ -123,7 +122,6 @@ hc_outage_page_fini(struct hc_outage_page *page)
 	}
 	hc_free(page->items);
 	hc_free(page->models);
-	hc_free(page->model_marks);
 	*page = (struct hc_outage_page){0};
 }
 
@@ -204,8 +202,8 @@ hc_outage_settle(struct hc_outage *outage, const struct hc_outage_page *page)
 	if (page->all)
 		settle_all(outage, page->all_mark);
 	for (size_t i = 0; i < page->n_models; i++) {
-		struct hc_outage_model *model = hc_outage_model(outage, page->models[i]);
-		if (model != NULL && model->mark == page->model_marks[i])
+		struct hc_outage_model *model = hc_outage_model(outage, page->models[i].id);
+		if (model != NULL && model->mark == page->models[i].mark)
 			hc_outage_remove_model(outage, model);
 	}
 	for (size_t i = 0; i < page->n_items; i++)
@@ -214,21 +212,43 @@ hc_outage_settle(struct hc_outage *outage, const struct hc_outage_page *page)
 	pthread_mutex_unlock(&outage->lock);
 }
 
-void
-hc_outage_cleared(struct hc_outage *outage, const struct hc_outage_page *page, size_t i, uint32_t epoch)
+/* Whether others may have cleared the model after the value came, by what that clear found upstream. */
+static bool
+may_be_older(
+    const struct hc_outage_node *node, const struct hc_outage_model *model, const struct hc_outage_clear *clear)
 {
-	uint32_t model = page->models[i];
-	struct hc_outage_node *node;
+	return node->doubt == HC_OUTAGE_UNSURE &&
+	       (node->since.incarnation != clear->incarnation || clear->before != model->known);
+}
 
-	pthread_mutex_lock(&outage->lock);
-	TAILQ_FOREACH(node, &outage->values, in_order)
-	{
-		if (hc_entry_model(node->entry) != model || node->mark < page->model_marks[i] ||
-		    node->doubt == HC_OUTAGE_UNSURE || node->epoch != hc_models_epoch(outage->models, model))
+/* Under the lock. */
+static void
+move_behind(struct hc_outage *outage, const struct hc_outage_model *model, const struct hc_outage_clear *clear)
+{
+	struct hc_outage_node *node, *next;
+
+	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
+		next = TAILQ_NEXT(node, in_order);
+		if (hc_entry_model(node->entry) != model->id || node->mark < model->mark || node->epoch < model->epoch)
 			continue;
-		node->epoch = epoch;
+		if (may_be_older(node, model, clear))
+			hc_outage_drop_value(outage, node);
+		else
+			node->epoch = clear->epoch;
 		hc_outage_log_node(outage, node);
 	}
+}
+
+void
+hc_outage_cleared(
+    struct hc_outage *outage, const struct hc_outage_page *page, size_t i, const struct hc_outage_clear *clear)
+{
+	pthread_mutex_lock(&outage->lock);
+	struct hc_outage_model *model = hc_outage_model(outage, page->models[i].id);
+	if (model != NULL && model->mark == page->models[i].mark) /* else they wait for the clear after this one */
+		move_behind(outage, model, clear);
+	if (model != NULL && model->known == clear->before)
+		model->known = clear->epoch;
 	pthread_mutex_unlock(&outage->lock);
 }
 

@@ -29,6 +29,8 @@ TAILQ_HEAD(hc_outage_nodes, hc_outage_node);
 
 struct hc_outage_model {
 	uint32_t id;
+	uint32_t epoch; /* here, since it was cleared last: values of that or a later one came after */
+	uint32_t known; /* upstream, as far as has been heard */
 	uint64_t mark;
 	int64_t at_ms;
 };

@@ -9,6 +9,9 @@
  *        ├ another has written it (contested, or not the base)   ─→ what is there stays
  *        └ else                                                  ─→ SET
  *
+ * After clears, all that came before them is heard of first: a clear by another would else take the epoch of ours for
+ * its own, where the script compares nothing but that.
+ *
  * So between what was heard and the SET there is no gap: what came before has been weighed here (outage.h), what came
  * after is seen by the script. The copy that is kept here goes then: from here on it is fetched as any other, and as
  * any other it is heard of.
@@ -67,8 +70,11 @@ take_new_epochs(struct hc_sync *sync, const redisReply *reply)
 		struct hc_script_result result;
 		if (hc_script_result(reply, i, &result) != HC_OK || !result.done)
 			continue;
-		hc_outage_cleared(sync->core->outage, &sync->page, i, result.epoch);
-		hc_core_raise_epoch(sync->core, sync->page.models[i], result.epoch);
+		const struct hc_outage_clear clear = {
+		    hc_script_incarnation(reply), (uint32_t)result.pttl, result.epoch};
+		hc_core_raise_epoch(sync->core, sync->page.models[i].id, clear.epoch);
+		hc_outage_cleared(sync->core->outage, &sync->page, i, &clear);
+		sync->cleared_seq = result.seq;
 	}
 }
 
@@ -190,7 +196,7 @@ send_page(struct hc_sync *sync, int64_t now_ms)
 	for (size_t i = 0; status == HC_OK && i < page->n_models; i++) {
 		/* Cleared here twice, it is two ahead: an upstream that lags behind would make its values look old for
 		 * ever. */
-		struct hc_op op = {.kind = HC_OP_CLEAR_MODEL, .model = page->models[i]};
+		struct hc_op op = {.kind = HC_OP_CLEAR_MODEL, .model = page->models[i].id};
 		op.epoch = hc_models_epoch(sync->core->models, op.model);
 		status = hc_script_call_add(call, &op);
 	}
@@ -211,7 +217,7 @@ hc_sync_make_up(struct hc_sync *sync)
 
 	/* A lease outlives the control link: what that leads to now may number its changes otherwise. */
 	if (sync->making_up || hc_outage_empty(outage) || !hc_link_is_up(sync->control) || !sync->following ||
-	    !atomic_load(&sync->core->coherent))
+	    !atomic_load(&sync->core->coherent) || sync->heard.upto < sync->cleared_seq)
 		return;
 	if (hc_outage_take(outage, PAGE, PAGE_BYTES, now_ms, &sync->page) != HC_OK)
 		return;

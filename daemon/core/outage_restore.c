@@ -109,7 +109,8 @@ restore_model(struct hc_core *core, const struct hc_outage_record *record, bool 
 	if (status != HC_OK)
 		return status;
 	(void)hc_models_raise(core->models, model, record->epoch);
-	return done ? hc_outage_drop_model(core->outage, model) : hc_outage_add_model(core->outage, model);
+	return done ? hc_outage_drop_model(core->outage, model)
+		    : hc_outage_add_model(core->outage, model, record->known);
 }
 
 static enum hc_status

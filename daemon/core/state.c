@@ -32,7 +32,7 @@ state_call_fill(struct state_call *call, struct hc_core *core)
 	call->argv[call->argc++] = hc_fleet_state_key(core->fleet);
 	call->argv[call->argc++] = hc_slice_str(call->incarnation);
 	for (uint32_t id = 0; id < models; id++) {
-		uint32_t epoch = hc_models_epoch(core->models, id);
+		uint32_t epoch = hc_core_epoch_to_tell(core, id);
 		if (epoch == 0)
 			continue;
 		snprintf(call->numbers[id], sizeof(call->numbers[id]), "%" PRIu32, epoch);

@@ -57,6 +57,7 @@ hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why)
 	doubt_copies(sync, seq, why);
 	hc_heard_begin(&sync->heard, seq);
 	hc_sync_note_heard(sync);
+	sync->cleared_seq = 0;
 	hc_outage_unsure(sync->core->outage);
 }
 

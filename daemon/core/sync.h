@@ -72,6 +72,7 @@ struct hc_sync {
 	/* outage_replay.c's */
 	bool making_up;
 	struct hc_outage_page page; /* being made up for */
+	uint64_t cleared_seq;       /* the last clear that was made up for; 0: all before it has been heard of */
 };
 
 /* sync.c */

@@ -142,8 +142,8 @@ take_op(struct hc_core_worker *worker, struct hc_op *op)
 	    op->kind != HC_OP_PERSIST)
 		hc_store_invalidate(core->store, op->key, 0);
 	hc_core_apply_local(core, op, worker->now_ms);
-	if (op->kind == HC_OP_CLEAR_MODEL) /* with its new epoch */
-		op->status = hc_outage_add_model(core->outage, op->model);
+	if (op->kind == HC_OP_CLEAR_MODEL)
+		op->status = hc_outage_add_model(core->outage, op->model, op->epoch - 1);
 }
 
 void
@@ -234,6 +234,26 @@ builds_on_outdated(struct hc_core *core, const struct hc_op_group *group)
 	return false;
 }
 
+/*
+ * Whether a model is to be cleared before what is written under it. Not while the key is being written: whose answer
+ * comes after this would take it off the list.
+ */
+static bool
+waits_for_a_clear(struct hc_core *core, const struct hc_op_group *group)
+{
+	bool waits = false;
+
+	if (hc_outage_empty(core->outage))
+		return false;
+	for (size_t i = 0; i < group->n; i++) {
+		const struct hc_op *op = &group->ops[i];
+		if (op->kind != HC_OP_SET || hc_store_writing(core->store, op->key))
+			return false;
+		waits = waits || hc_outage_has_model(core->outage, op->model);
+	}
+	return waits;
+}
+
 bool
 hc_core_is_reserved(const struct hc_core *core, struct hc_slice key)
 {
@@ -274,7 +294,7 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 			group->ops[i].status = HC_INVALID;
 		return HC_OK;
 	}
-	if (hc_link_is_up(worker->link) && !builds_on_outdated(core, group))
+	if (hc_link_is_up(worker->link) && !builds_on_outdated(core, group) && !waits_for_a_clear(core, group))
 		return write_upstream(worker, group);
 	for (size_t i = 0; i < group->n; i++)
 		hc_core_op_while_down(worker, &group->ops[i]);

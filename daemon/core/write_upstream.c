@@ -77,6 +77,22 @@ is_change(enum hc_op_kind kind)
 }
 
 static void
+settle_clear(struct hc_core *core, struct hc_op *op, const struct hc_script_result *result, bool known)
+{
+	bool counted_on = hc_outage_tells_model(core->outage, op->model); /* here, beyond what the upstream counts to */
+
+	op->epoch = result->epoch;
+	if (known && !counted_on) {
+		hc_core_raise_epoch(core, op->model, result->epoch);
+		return;
+	}
+	uint32_t epoch = hc_models_bump(core->models, op->model);
+	hc_tier_clear_model(core->tier, op->model, epoch);
+	if (counted_on)
+		(void)hc_outage_add_model(core->outage, op->model, result->epoch);
+}
+
+static void
 settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_script_result *result, bool known)
 {
 	struct hc_core *core = worker->core;
@@ -92,13 +108,8 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 	}
 	if (op->kind == HC_OP_SET && result->pttl == HC_SCRIPT_LATE)
 		hc_stats_count(worker->stats, late_sets);
-	if (op->kind == HC_OP_CLEAR_MODEL && result->done) {
-		op->epoch = result->epoch;
-		if (known)
-			hc_core_raise_epoch(core, op->model, result->epoch);
-		else
-			hc_tier_clear_model(core->tier, op->model, hc_models_bump(core->models, op->model));
-	}
+	if (op->kind == HC_OP_CLEAR_MODEL && result->done)
+		settle_clear(core, op, result, known);
 	/* Before it counts as answered: who finds no write under way may replay what is on the list. */
 	if (op->begun && result->seq > 0 && !hc_outage_empty(core->outage))
 		hc_outage_forget_key(core->outage, op->key);

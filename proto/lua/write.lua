@@ -28,8 +28,8 @@
 --          value   or by how much, for I and J; for G: what was there before
 -- Returns  incarnation, then for each operation: {code, seq, epoch, pttl, old, answer} with code 1 done, 0 not
 --          (condition, or no such key), 2 not before the caller has heard of what changed since; seq 0 when nothing
---          changed, pttl as PTTL gives it (-2 when not asked for, -3 for a SET that came too late), old the stored value
---          (frame included) or false, answer of a change the new number or length; or an error.
+--          changed, pttl as PTTL gives it (-2 when not asked for, -3 for a SET that came too late; of C the epoch that there
+--          was before), old the stored value (frame included) or false, answer of a change the new number or length; or an error.
 --
 -- The form 'p' is for what most batches are: nothing but S of one model, expiry ('' or P<ms>) and flags (f, r or none,
 -- and perhaps l<epoch>). ARGV then goes on with model, flags, expiry, and the event but for its seq and epoch, in three
@@ -458,6 +458,7 @@ local function clear_model(model, least)
 	if failed(epoch) then
 		return epoch
 	end
+	local before = epoch - 1
 	if least ~= '' and epoch < tonumber(least) then
 		epoch = tonumber(least)
 		redis.call('HSET', state, 'm:' .. model, least)
@@ -467,7 +468,7 @@ local function clear_model(model, least)
 	redis.pcall('HINCRBY', state, 'clears', 1)
 	redis.pcall('SET', string.sub(state, 1, -6) .. 'cleared/' .. model, 'at ' .. epoch)
 	seq = seq + 1
-	return {1, seq, epoch, -2, false}
+	return {1, seq, epoch, before, false}
 end
 
 local function event(kind, first, model, epoch, keys)

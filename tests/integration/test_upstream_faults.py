@@ -1062,3 +1062,169 @@ def test_p3_p4_a_clear_is_heard_of_while_the_event_link_is_silent(redis_server, 
         node.wait_info(event_link="down")
         assert there.command("SET", "k", "older", "MODEL", "n") == there.command("CLEAR", "MODEL", "n") == "OK"
         serves(node, "k", None, SLOW + SLACK_S)
+
+
+# ---- P5 with P4: what is set after a CLEAR MODEL of the same outage ----
+
+
+@pytest.fixture
+def lasting_redis(make_redis):
+    """One that comes back with its data."""
+    return make_redis(appendonly="yes")
+
+
+def clear_between(conn, clears=1):
+    """Sets a value of a model, clears that, and sets another."""
+    assert conn.command("SET", "before", "old", "MODEL", "m") == "OK"
+    assert [conn.command("CLEAR", "MODEL", "m") for _ in range(clears)] == ["OK"] * clears
+    assert conn.command("SET", "after", "new", "MODEL", "m") == "OK"
+    assert conn.command("MGET", "before", "after") == [None, b"new"]
+
+
+def only_the_later_is_left(*nodes):
+    for node in nodes:
+        with node.raw() as conn:
+            wait_until(lambda conn=conn: conn.command("MGET", "before", "after") == [None, b"new"],
+                       message=lambda conn=conn, node=node: f"{conn.command('MGET', 'before', 'after')}\n{node.log()}")
+
+
+def gone_everywhere(key, *nodes):
+    for node in nodes:
+        node.wait_info(queued_writes=0)
+        serves(node, key, None)
+
+
+@pytest.mark.parametrize("clears", [1, 3])
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_p5_what_is_set_after_a_clear_is_kept_over_a_restart_of_redis(lasting_redis, make_harcad, clears, epoch):
+    nodes = start_fleet(make_harcad, lasting_redis, 2, BRISK)
+    with nodes[0].raw() as conn:
+        assert [conn.command("CLEAR", "MODEL", "m") for _ in range(epoch)] == ["OK"] * epoch
+        lasting_redis.kill()
+        down(*nodes)
+        clear_between(conn, clears)
+        lasting_redis.start()
+        in_step(*nodes)
+        nodes[0].wait_info(queued_writes=0)
+    only_the_later_is_left(*nodes)
+
+
+@pytest.mark.parametrize("redis_too", [False, True], ids=["daemon", "daemon and redis"])
+def test_p5_what_is_set_after_a_clear_is_kept_over_a_restart_of_the_daemon(lasting_redis, make_link_proxy, make_harcad, redis_too):
+    proxy = make_link_proxy(lasting_redis.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, BRISK)
+    sibling, = start_fleet(make_harcad, lasting_redis, 1, BRISK)
+    with node.raw() as conn:
+        assert conn.command("CLEAR", "MODEL", "m") == "OK"
+        cut_off(proxy, node)
+        clear_between(conn, 2)
+    node.restart(hard=True)
+    with node.raw() as conn:
+        assert conn.command("MGET", "before", "after") == [None, b"new"]
+    if redis_too:
+        lasting_redis.restart(hard=True)
+    back(proxy, node)
+    only_the_later_is_left(node, sibling)
+
+
+def test_p5_what_is_set_after_a_clear_is_kept_whichever_link_tells_of_it_first(proxy, node, redis_server, make_harcad):
+    """The event of the own clear comes before the answer, with an epoch that the daemon has not counted to by itself."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    with node.raw() as conn:
+        proxy.lose("worker")
+        assert conn.command("CLEAR", "MODEL", "m") == "OK"
+        assert sibling.client().execute_command("CLEAR", "MODEL", "m") == b"OK"
+        assert sibling.client().execute_command("CLEAR", "MODEL", "m") == b"OK"
+        clear_between(conn)
+        proxy.let_go()
+        node.wait_info(upstream_state="up", queued_writes=0)
+    only_the_later_is_left(node, sibling)
+
+
+@pytest.mark.parametrize("redis_too", [False, True], ids=["cut off", "redis restarted"])
+def test_p4_what_is_set_after_a_clear_does_not_outlive_a_later_one_by_a_sibling(lasting_redis, make_link_proxy, make_harcad,
+                                                                              redis_too):
+    proxy = make_link_proxy(lasting_redis.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, BRISK)
+    sibling, = start_fleet(make_harcad, lasting_redis, 1, BRISK)
+    with node.raw() as conn:
+        cut_off(proxy, node)
+        clear_between(conn, 2)
+        assert sibling.client().execute_command("CLEAR", "MODEL", "m") == b"OK"
+        if redis_too:
+            lasting_redis.restart(hard=True)
+            in_step(sibling)
+        back(proxy, node)
+    gone_everywhere("after", node, sibling)
+    gone_everywhere("before", node, sibling)
+
+
+def test_p4_a_clear_of_a_sibling_that_comes_just_before_ours_is_heard_of_first(redis_server, proxy, node, make_harcad):
+    """The answer to our clear is here and the event of theirs is not."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    cleared = []
+
+    def get_in_between(direction, data, _):
+        if direction == "up" and b"\r\nC\r\n" in data and not cleared:
+            proxy.hold("events")
+            cleared.append(sibling.client().execute_command("CLEAR", "MODEL", "m"))
+
+    with node.raw() as conn:
+        cut_off(proxy, node)
+        clear_between(conn)
+        proxy.on_data = get_in_between
+        proxy.accept()
+        wait_until(lambda: cleared)
+        proxy.wait_held("events")
+        wait_until(lambda: redis_server.client().hget(STATE, "m:m") == b"2")
+        time.sleep(0.2 * SLOW)  # in which the value would be sent, if that were not waited for
+        proxy.let_go()
+        in_step(node)
+    gone_everywhere("after", node, sibling)
+
+
+@pytest.mark.parametrize("model_too", [True, False], ids=["of the model", "of another"])
+def test_p5_what_is_set_while_a_clear_is_to_be_made_up_for_is_behind_it(proxy, node, redis_server, make_harcad, model_too):
+    """The worker's link is back, the one that makes up is not: what is written now must not be cleared by what is older."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    model = "m" if model_too else "n"
+    with node.raw() as conn:
+        cut_off(proxy, node)
+        assert conn.command("CLEAR", "MODEL", "m") == "OK"
+        proxy.hold("control")
+        proxy.accept()
+        node.wait_info(upstream_state="up")
+        assert conn.command("SET", "k", "new", "MODEL", model) == "OK"
+        assert conn.command("GET", "k") == b"new"
+        assert (redis_server.client().get(PREFIX + b"k") is None) == model_too, "what others do not wait for is there"
+        proxy.let_go()
+        in_step(node)
+        node.wait_info(queued_writes=0)
+        for each in (node, sibling):
+            serves(each, "k", b"new")
+
+
+def test_p4_a_clear_that_redis_has_carried_out_takes_what_is_queued_too(proxy, redis_server, make_harcad):
+    """One of two workers cannot reach it; the daemon has counted as far by itself as Redis then does."""
+    proxy.KINDS = ("worker", "worker-1", "control", "events")
+    node, = start_fleet(make_harcad, proxy.url, 1, {**BRISK, "server.workers": "2"})
+    conns = [node.raw() for _ in range(8)]
+    try:
+        proxy.lose("worker-1")
+        upstream = redis_server.client()
+        cut = next(conn for i, conn in enumerate(conns) if conn.command("SET", f"probe{i}", "x") == "OK" and
+                   upstream.get(PREFIX + b"probe%d" % i) is None)
+        node.wait_info(queued_writes=0)
+        reaching = next(conn for i, conn in enumerate(conns) if conn.command("SET", f"again{i}", "x") == "OK" and
+                        upstream.get(PREFIX + b"again%d" % i) is not None)
+        proxy.hold("control")
+        clear_between(cut)
+        assert reaching.command("CLEAR", "MODEL", "m") == "OK"
+        assert upstream.hget(STATE, "m:m") == b"1"
+        assert cut.command("GET", "after") is None
+        proxy.let_go()
+        in_step(node)
+        gone_everywhere("after", node)
+    finally:
+        for conn in conns:
+            conn.close()

@@ -111,7 +111,8 @@ class LinkProxy(Proxy):
         self._lost = set()  # kinds
 
     def hold(self, kind, direction="down"):
-        self._call(self._hold(kind, direction))
+        """From on_data, too."""
+        self._holds.setdefault((kind, direction), asyncio.Event())
 
     def wait_held(self, kind, n=1):
         wait_until(lambda: self._waiting[kind] >= n, message=f"{n} pieces wait on {kind} links")
@@ -124,9 +125,6 @@ class LinkProxy(Proxy):
 
     def cut_links(self, kind):
         self._call(self._cut_links(kind))
-
-    async def _hold(self, kind, direction):
-        self._holds.setdefault((kind, direction), asyncio.Event())
 
     async def _let_go(self, kind, direction):
         for key in [key for key in self._holds if kind in (None, key[0]) and direction in (None, key[1])]:

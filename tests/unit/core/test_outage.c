@@ -153,7 +153,7 @@ take(struct hc_outage *outage, const struct plain *plain, size_t max, struct tak
 		seen[number] = true;
 	}
 	for (size_t i = 0; i < taken->page.n_models; i++)
-		must(plain->models[taken->page.models[i]] != 0);
+		must(plain->models[taken->page.models[i].id] != 0);
 	must(taken->page.n_models == n_models);
 }
 
@@ -177,7 +177,7 @@ settle(struct hc_outage *outage, struct plain *plain, struct taken *taken)
 	if (taken->page.all && plain->all == before->all)
 		plain->all = 0;
 	for (size_t i = 0; i < taken->page.n_models; i++) {
-		uint32_t id = taken->page.models[i];
+		uint32_t id = taken->page.models[i].id;
 		if (plain->models[id] == before->models[id])
 			plain->models[id] = 0;
 	}
@@ -213,7 +213,7 @@ change(struct hc_outage *outage, struct plain *plain, struct rng *rng)
 	case 1:
 	case 2:
 	case 3:
-		must(hc_outage_add_model(outage, id) == HC_OK);
+		must(hc_outage_add_model(outage, id, 0) == HC_OK);
 		plain->models[id] = ++plain->now;
 		break;
 	case 4:
@@ -331,7 +331,7 @@ START_TEST(outage_limit_of_nothing_refuses_keys_and_takes_clears)
 
 	must(hc_outage_add_key(outage, key_str("k"), 0) == HC_LIMIT);
 	must(hc_outage_empty(outage));
-	must(hc_outage_add_model(outage, 0) == HC_OK);
+	must(hc_outage_add_model(outage, 0, 0) == HC_OK);
 	hc_outage_add_all(outage);
 	must(hc_outage_count(outage) == 2);
 	hc_outage_destroy(outage);
@@ -475,24 +475,85 @@ START_TEST(outage_value_whose_time_or_model_is_over_is_to_be_deleted)
 }
 END_TEST
 
+/* The upstream is told of what was cleared, and has that epoch since. Returns whether the value is kept. */
+static bool
+is_kept_behind(struct hc_outage *outage, uint32_t id, const struct hc_outage_clear *clear)
+{
+	struct hc_outage_page page;
+
+	must(hc_outage_take(outage, 10, 0, 1, &page) == HC_OK);
+	must(page.n_models == 1 && page.models[0].id == id);
+	hc_models_raise(hc_store_models(store), id, clear->epoch);
+	hc_outage_cleared(outage, &page, 0, clear);
+	hc_outage_settle(outage, &page);
+	hc_outage_page_fini(&page);
+	page = page_of_one(outage, 1);
+	bool kept = page.items[0].entry != NULL;
+	must(!kept || page.items[0].epoch == clear->epoch);
+	hc_outage_page_fini(&page);
+	return kept;
+}
+
 START_TEST(outage_value_set_after_a_clear_of_this_daemon_is_of_the_epoch_that_this_gets)
 {
+	static const struct {
+		uint32_t heard, before; /* epochs: by a clear of another's, before the value came; upstream */
+		bool unsure, kept;
+	} cases[] = {{0, 0, false, true}, {0, 0, true, true}, {0, 7, false, true}, {0, 7, true, false},
+	    {7, 7, true, true}, {7, 8, true, false}};
+	struct hc_models *models = hc_store_models(store);
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct hc_outage *outage = outage_of();
+		char name[32];
+		uint32_t id;
+		snprintf(name, sizeof(name), "cleared here %u", i);
+		must(hc_models_intern(models, hc_slice_str(name), &id) == HC_OK);
+		must(hc_outage_add_model(outage, id, hc_models_bump(models, id) - 1) == HC_OK);
+		hc_outage_heard_epoch(outage, id, cases[i].heard);
+		hc_models_raise(models, id, cases[i].heard);
+		note(outage, "v", id, NULL, false);
+		if (cases[i].unsure)
+			hc_outage_unsure(outage);
+		const struct hc_outage_clear clear = {0, cases[i].before, cases[i].before + 1};
+		must(is_kept_behind(outage, id, &clear) == cases[i].kept);
+		hc_outage_destroy(outage);
+	}
+}
+END_TEST
+
+START_TEST(outage_value_set_before_a_clear_or_in_another_life_is_not_moved_behind_it)
+{
+	static const struct hc_outage_clear clear = {0, 0, 9}, other_life = {1, 0, 9};
 	struct hc_models *models = hc_store_models(store);
 	struct hc_outage *outage = outage_of();
 	struct hc_outage_page page;
 	uint32_t id;
 
-	must(hc_models_intern(models, HC_SLICE("cleared here"), &id) == HC_OK);
-	hc_models_bump(models, id);
-	must(hc_outage_add_model(outage, id) == HC_OK);
+	must(hc_models_intern(models, HC_SLICE("cleared between"), &id) == HC_OK);
 	note(outage, "v", id, NULL, false);
+	must(hc_outage_add_model(outage, id, hc_models_bump(models, id) - 1) == HC_OK);
+	must(
+	    hc_outage_add_expiry(outage, key_str("k"), 2000, 10) == HC_OK); /* later than the clear; its value is not */
+	must(!is_kept_behind(outage, id, &clear));
+	must(hc_outage_add_model(outage, id, hc_models_bump(models, id) - 1) == HC_OK);
+	note(outage, "v", id, NULL, false);
+	hc_outage_unsure(outage);
+	must(!is_kept_behind(outage, id, &other_life));
+
+	/* Cleared once more while the upstream is told: the value in between goes, that behind it waits for the second.
+	 */
+	must(hc_outage_add_model(outage, id, hc_models_bump(models, id) - 1) == HC_OK);
 	must(hc_outage_take(outage, 10, 0, 1, &page) == HC_OK);
-	must(page.n_models == 1 && page.n_items == 0);
-	hc_outage_cleared(outage, &page, 0, 9);
-	hc_models_raise(models, id, 9);
+	must(hc_outage_add_model(outage, id, hc_models_bump(models, id) - 1) == HC_OK);
+	note(outage, "v", id, NULL, false);
+	uint32_t epoch = hc_models_epoch(models, id);
+	const struct hc_outage_clear first = {0, epoch - 2, epoch - 1}, second = {0, epoch - 1, epoch};
+	hc_outage_cleared(outage, &page, 0, &first);
 	hc_outage_settle(outage, &page);
 	hc_outage_page_fini(&page);
-	must_be(outage, "v", NULL, HC_OUTAGE_SURE);
+	must(hc_outage_has_model(outage, id));
+	must(is_kept_behind(outage, id, &second));
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -534,7 +595,7 @@ faulty_run(void)
 			plain.keys[i] = ++plain.now, plain.n_keys++;
 	}
 	for (uint32_t i = 0; i < 10; i++) {
-		if (hc_outage_add_model(outage, i) != HC_OK)
+		if (hc_outage_add_model(outage, i, 0) != HC_OK)
 			told = true;
 		else
 			plain.models[i] = ++plain.now;
@@ -605,6 +666,7 @@ main(void)
 	tcase_add_test(tcase, outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure);
 	tcase_add_test(tcase, outage_value_whose_time_or_model_is_over_is_to_be_deleted);
 	tcase_add_test(tcase, outage_value_set_after_a_clear_of_this_daemon_is_of_the_epoch_that_this_gets);
+	tcase_add_test(tcase, outage_value_set_before_a_clear_or_in_another_life_is_not_moved_behind_it);
 	tcase_add_test(tcase, outage_value_that_is_never_taken_is_deleted_in_the_end);
 	tcase_add_test(tcase, outage_each_failing_allocation_is_told_or_harmless);
 	suite_add_tcase(suite, tcase);

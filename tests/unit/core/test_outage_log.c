@@ -125,7 +125,7 @@ fill(void)
 	add_value("one", 10, 5);
 	add_value("two", 0, 6);
 	must(hc_outage_add_key(outage, key_str("gone"), 10) == HC_OK);
-	must(hc_outage_add_model(outage, HC_MODEL_DEFAULT) == HC_OK);
+	must(hc_outage_add_model(outage, HC_MODEL_DEFAULT, 0) == HC_OK);
 	hc_outage_forget_key(outage, key_str("two"));
 	must(hc_outage_log_mark() > 0);
 	wait_written(log);
