@@ -339,6 +339,18 @@ def test_p5_a_queued_write_that_is_never_replayed_is_found_where_that_is_promise
     assert broken(ops, [has(5, 2, by="d1.1")], faults, Promises(replay_keeps=True)) == []
 
 
+def test_p5_a_value_queued_behind_a_clear_of_its_own_daemon_must_be_replayed_and_one_before_it_must_not():
+    keeps = Promises(replay_keeps=True)
+    clear, faults = op("clear", 3, 4, model="m"), [fault(2, 7, daemons=[0])]
+    after, before = write(5, 6, 1, "m"), write(2.5, 2.8, 1, "m")
+    made_up = cleared(7.05)
+    assert broken([clear, after], [made_up], faults, keeps) == ["P5"]
+    assert broken([clear, after], [made_up, has(7.1, 1, "m", link="harcad-control")], faults, keeps) == []
+    assert broken([clear, after], [cleared(5.5, by="d1.1"), made_up], faults, keeps) == [], "another cleared it too"
+    assert broken([before, clear], [made_up], faults, keeps) == []
+    assert broken([before, clear, get(8, 8.1, 1)], [made_up], faults, keeps) == ["P4"]
+
+
 # ---- P9, expiry, integrity ----
 
 

@@ -4,6 +4,8 @@ and saw. One thread for each; its connections are its own."""
 import threading
 import time
 
+import redis
+
 from harcad_harness import RawConn, RespError, SLOW
 
 from checker.history import DONE, NOT_DONE, UNKNOWN, Op
@@ -68,7 +70,7 @@ class Client(threading.Thread):
         """Some keys are changed so rarely that a copy may grow old, were it not for the fleet."""
         config = self.scene.config
         cold = verb not in CHANGES or self.rng.random() < config.cold_share
-        return self.rng.choice(self.scene.keys if cold else config.keys)
+        return self.rng.choice(config.keys + config.cold if cold else config.keys)
 
     def command(self, verb, keys=None):
         """(arguments, [Op]) of a random command."""
@@ -181,6 +183,51 @@ class Client(threading.Thread):
             op.outcome = DONE if answer else NOT_DONE
         else:
             op.outcome = DONE
+
+
+class Owner(Client):
+    """Alone writes the keys of a model, at one daemon: what becomes of these is nobody else's doing. Like an operator who
+    has a new model: now and then its values are cleared, and new ones come. Mostly once in each outage, so that nothing
+    comes after that but what is made up for."""
+
+    LOOK_S = 0.03  # how often it looks whether there is one
+    UNASKED = 0.02  # share of looks at which it renews although all is well
+
+    def __init__(self, scene, history, rng, node):
+        super().__init__(scene, history, rng, f"owner{node.number}", [node])
+        self.others = [other for other in scene.nodes if other is not node]
+        self.owned = scene.config.owned_by(node.number)
+
+    def run(self):
+        try:
+            renewed = False
+            while not self.scene.over.wait(self.LOOK_S):
+                down = self.is_cut_off()
+                if (down and not renewed) or self.rng.random() < (0 if down else self.UNASKED):
+                    self.renew(self.nodes[0])
+                renewed = down
+        except BaseException as error:  # pylint: disable=broad-except
+            self.error = error
+            self.scene.over.set()
+        finally:
+            for conn, *_ in self.conns.values():
+                conn.close()
+
+    def is_cut_off(self):
+        try:
+            return self.nodes[0].daemon.info("upstream")["upstream_state"] == "down"
+        except (OSError, AssertionError, redis.RedisError):  # it is not there itself
+            return False
+
+    def renew(self, node):
+        model, keys = self.owned
+        for _ in range(self.rng.choice([0, 1, 1, 2])):
+            self.ask(node, [(["clear", "model", model], [self.op("clear", model=model)])])
+        for key in self.rng.sample(keys, self.rng.randrange(1, len(keys) + 1)):
+            number, payload = self.history.values.new(self.rng.choice(SIZES))
+            self.ask(node, [(["set", key, payload, "model", model], [self.op("set", key=key, model=model, value=number)])])
+        for other in self.others:  # never here: a SET would be taken to be computed for the miss
+            self.ask(other, [self.command("get", [key]) for key in keys])
 
 
 def final_reads(scene, history):

@@ -386,19 +386,38 @@ class Judge:
             return
         for (daemon, key), ops in self.local.items():
             for op in (op for op in ops if op.writes and op.ttl_ms is None):
-                well = next((w.until for w in self.windows if w.covers(daemon, DATA, op.sent, op.done)), None)
-                if well is None or self.covered(daemon, EVERYTHING, well + EPS_S, well + self.slack_s):
+                well = self._well_again(daemon, op)
+                if well is None:
                     continue
                 ill = [w for w in self.windows if daemon in w.daemons or w.forgets]
                 since = self._ill_since(ill, op.sent)
                 if any(w.forgets or w.restarts and not self.promises.queue_survives
                        for w in ill if w.since <= well and (w.until is None or w.until >= since)):
                     continue
-                if self._changed_since(op, since, well + self.slack_s):
+                if self.late.may_be(op) or self._changed_since(op, since, well + self.slack_s):
                     continue
                 self.checked["P5 replayed"] += 1
+                self.checked["P5 replayed behind a clear"] += self._is_behind_a_clear(op, since)
                 if not any(change.at < well + self.slack_s for change in self.timeline.of_value.get(op.value, ())):
                     yield Violation("P5", "queued, and not upstream after the outage", (op,))
+
+    def _well_again(self, daemon, op):
+        """When the outage in which it was written was over for that daemon, and nothing else went wrong for a while; None:
+        never, or there was none."""
+        if not self.covered(daemon, DATA, op.sent, op.done):
+            return None
+        well, ills = op.done, [w for w in self.windows if daemon in w.daemons]
+        for window in sorted(ills, key=lambda w: w.since):
+            if window.covers(daemon, EVERYTHING, well - EPS_S, well + self.slack_s):
+                if window.until is None:
+                    return None
+                well = max(well, window.until)
+        return well
+
+    def _is_behind_a_clear(self, op, since):
+        """Whether its daemon had cleared its model since then."""
+        return any(clear.verb == "clear" and clear.model == op.model and clear.daemon == op.daemon and clear.sent >= since and
+                   op.follows(clear) for clear in self.ops)
 
     def _ill_since(self, windows, time):
         """When all was well last before that time, and events had been heard."""

@@ -15,7 +15,7 @@ import time
 from harcad_harness import ROOT, SLOW, TIMEOUT, Harcad, wait_until
 
 from checker import promises, report
-from checker.clients import Client, final_reads
+from checker.clients import Client, Owner, final_reads
 from checker.faults import Injector, Window
 from checker.history import History
 from checker.judge import Judge
@@ -43,6 +43,15 @@ class Config:
     clocks: tuple = (0,)  # seconds that daemons' clocks are off by, in turn
     settings: dict = dataclasses.field(default_factory=dict)
     faults: tuple = None  # names; None: all
+
+    @staticmethod
+    def owned_by(daemon):
+        """The model, and its keys, that are written at that daemon alone, by one client."""
+        return f"own{daemon}", [f"own{daemon}.{i}" for i in range(3)]
+
+    @property
+    def owned(self):
+        return tuple(key for daemon in range(self.daemons) for key in self.owned_by(daemon)[1])
 
     @classmethod
     def drawn(cls, rng, **fixed):
@@ -111,6 +120,7 @@ def run(config, seed):
         stalls = Stalls(quiet)
         clients = [Client(scene, history, random.Random(f"{seed} client {i}"), f"c{i}", some_nodes(rng, scene.nodes))
                    for i in range(config.clients)]
+        clients += [Owner(scene, history, random.Random(f"{seed} owner {node.number}"), node) for node in scene.nodes]
         for thread in [stalls, *clients]:
             thread.start()
         injector.run(time.monotonic() + config.seconds)

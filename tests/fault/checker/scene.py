@@ -71,7 +71,7 @@ class Scene:
         self.config = config
         self.promises = made
         self.seed = seed
-        self.keys = config.keys + config.cold
+        self.keys = config.keys + config.cold + config.owned
         self.lease_s = LEASE_MS / 1000
         self.timeout_s = TIMEOUT_MS / 1000
         self.over = threading.Event()
