@@ -218,6 +218,24 @@ def test_raw_values_go_only_if_nobody_has_used_them_since_the_clear(redis_server
         assert client.get(b"somebody else's") == b"v"
 
 
+def test_a_raw_value_of_a_model_that_was_cleared_is_a_miss_even_when_written_later(redis_server, make_harcad):
+    """It carries no epoch. What a daemon writes does."""
+    nodes = start_fleet(make_harcad, redis_server, 2, {"model.templates": "emb:{model}:{id}"})
+    with redis_server.client() as client, nodes[1].raw() as conn:
+        client.set(PREFIX + b"emb:n:1", "raw")
+        assert conn.command("GET", "emb:n:1") == b"raw"
+        clear(nodes[0], "m")
+        wait_swept(redis_server)
+        client.set(PREFIX + b"k", "raw")
+        client.set(PREFIX + b"emb:m:1", "raw")
+        assert conn.command("MGET", "emb:m:1", "k") == [None, b"raw"]
+        assert nodes[0].client().set("emb:m:1", "v")
+        wait_until(lambda: conn.command("GET", "emb:m:1") == b"v")
+        client.set(PREFIX + b"emb:m:1", "raw")
+        wait_until(lambda: conn.command("GET", "emb:m:1") is None)
+        assert client.get(PREFIX + b"emb:m:1") == b"raw"
+
+
 def test_without_a_prefix_raw_values_that_no_template_tells_of_stay(redis_server, make_harcad):
     node, = start_fleet(make_harcad, redis_server, 1, {**OFF, "upstream.prefix": ""})
     with redis_server.client() as client:
