@@ -17,6 +17,7 @@ static const char *const type_names[] = {
     [HC_EVENT_EXPIRE] = "expire",
     [HC_EVENT_CLEAR_MODEL] = "clear-model",
     [HC_EVENT_CLEAR_ALL] = "clear-all",
+    [HC_EVENT_SWEPT] = "swept",
     [HC_EVENT_HEARTBEAT] = "heartbeat",
     [HC_EVENT_UNKNOWN] = "unknown",
 };

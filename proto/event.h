@@ -24,6 +24,7 @@ enum hc_event_type {
 	HC_EVENT_EXPIRE,      /* keys' expiry was changed */
 	HC_EVENT_CLEAR_MODEL, /* `model` is at `epoch` now */
 	HC_EVENT_CLEAR_ALL,   /* everything is forgotten */
+	HC_EVENT_SWEPT,       /* keys were removed that nobody could see any more: no change, and no seq */
 	HC_EVENT_HEARTBEAT,   /* the sender lives; keys hold field, value, field, value… about it */
 	HC_EVENT_UNKNOWN,     /* a type of a later version */
 };
@@ -76,7 +77,7 @@ struct hc_event_pieces {
 };
 void hc_event_cut(struct hc_slice wire, struct hc_event_pieces *out);
 
-/* "set", "del", "expire", "clear-model", "clear-all", "heartbeat", "unknown". */
+/* "set", "del", "expire", "clear-model", "clear-all", "swept", "heartbeat", "unknown". */
 const char *hc_event_type_name(enum hc_event_type type);
 
 #endif

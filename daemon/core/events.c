@@ -16,6 +16,27 @@ is_ours(const struct hc_core *core, const struct hc_event *event, bool own)
 	return own || hc_outage_is_earlier(core, event->instance);
 }
 
+/* False: it is of a sibling that has another prefix. */
+static bool
+take_prefix_off(const struct hc_core *core, struct hc_slice *key)
+{
+	if (key->len < core->prefix.len || memcmp(key->ptr, core->prefix.ptr, core->prefix.len) != 0)
+		return false;
+	*key = hc_slice(key->ptr + core->prefix.len, key->len - core->prefix.len);
+	return true;
+}
+
+/* Redis tells of them, too: that is nobody else's doing. */
+static void
+expect_pushes(struct hc_sync *sync, const struct hc_event *event)
+{
+	for (size_t i = 0; i < event->nkeys; i++) {
+		struct hc_slice key = event->keys[i];
+		if (take_prefix_off(sync->core, &key))
+			hc_sync_told_of(sync, hc_key(key));
+	}
+}
+
 static void
 invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 {
@@ -25,9 +46,8 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 	for (size_t i = 0; i < event->nkeys; i++) {
 		struct hc_slice key = event->keys[i];
 		uint64_t version = event->seq == 0 ? 0 : event->seq + i;
-		if (key.len < core->prefix.len || memcmp(key.ptr, core->prefix.ptr, core->prefix.len) != 0)
-			continue; /* a sibling of another prefix */
-		key = hc_slice(key.ptr + core->prefix.len, key.len - core->prefix.len);
+		if (!take_prefix_off(core, &key))
+			continue;
 		struct hc_key hashed = hc_key(key);
 		if (queued && ours)
 			hc_outage_own(core->outage, hashed);
@@ -66,6 +86,9 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 	case HC_EVENT_DEL:
 	case HC_EVENT_EXPIRE:
 		invalidate_keys(sync, event, own, live);
+		return;
+	case HC_EVENT_SWEPT:
+		expect_pushes(sync, event);
 		return;
 	case HC_EVENT_CLEAR_MODEL:
 		if (hc_models_intern(core->models, name, &id) != HC_OK)

@@ -103,6 +103,17 @@ local function finish(at)
 	return number(at) == clears and 'done' or 'again'
 end
 
+local function bulk(text)
+	return '$' .. #text .. '\r\n' .. text .. '\r\n'
+end
+
+-- So that what the server itself tells of these keys is not taken for somebody else's doing.
+local function tell(keys)
+	local head = '*' .. 7 + #keys .. '\r\n' .. bulk('1') .. bulk('swept') .. bulk(token) .. bulk('0') .. bulk('') ..
+	    bulk('0') .. bulk('0')
+	redis.pcall('PUBLISH', own .. 'events', head .. table.concat(keys))
+end
+
 local function page()
 	local progress = redis.call('HMGET', pass, 'inc', 'life', 'at', 'cursor')
 	if redis.call('GET', lease) ~= token or not is_of_this(progress) then
@@ -110,11 +121,15 @@ local function page()
 	end
 	begin_writing()
 	redis.call('PEXPIRE', lease, lease_ms)
-	local deleted = 0
+	local deleted, keys = 0, {}
 	for i = FIRST, #KEYS do
 		if is_stale(KEYS[i], ARGV[HEAD + i - FIRST + 1]) then
 			deleted = deleted + redis.call('UNLINK', KEYS[i])
+			keys[#keys + 1] = bulk(KEYS[i])
 		end
+	end
+	if #keys > 0 then
+		tell(keys)
 	end
 	if ARGV[5] == '0' then
 		return {finish(progress[3]), deleted}

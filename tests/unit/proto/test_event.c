@@ -71,6 +71,7 @@ static const struct hc_event events[] = {
     {1, HC_EVENT_EXPIRE, {"i", 1}, 0, {"a/b:c@d", 7}, UINT64_MAX, INT64_MAX, some_keys, 1},
     {1, HC_EVENT_CLEAR_MODEL, {"i", 1}, 9, {"m\r\n\0", 4}, 10, -1, NULL, 0},
     {1, HC_EVENT_CLEAR_ALL, {"i", 1}, UINT64_MAX, {NULL, 0}, 0, INT64_MIN, NULL, 0},
+    {1, HC_EVENT_SWEPT, {"i", 1}, 0, {NULL, 0}, 0, 0, some_keys, 2},
     {1, HC_EVENT_HEARTBEAT, {"i", 1}, UINT64_MAX, {NULL, 0}, 0, 5, some_keys, 2},
     {1, HC_EVENT_UNKNOWN, {"i", 1}, 1, {NULL, 0}, 0, 5, some_keys, 2},
 };
