@@ -138,6 +138,10 @@ fail_op(struct hc_core_worker *worker, struct hc_op *op, struct hc_slice error)
 		op->status = HC_WRONGTYPE;
 		return;
 	}
+	static struct hc_log_limit limit;
+	struct hc_log_quoted quoted;
+	if (hc_log_allow(&limit, 10000))
+		hc_log(HC_LOG_WARN, "upstream_refused_write", "error=%s", hc_log_quote(&quoted, error.ptr, error.len));
 	op->status = HC_ERROR;
 	op->error = hc_strndup(error.ptr, error.len);
 }

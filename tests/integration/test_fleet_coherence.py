@@ -1,12 +1,11 @@
 """P3, bounded staleness, and what P2, P6 and P7 ask for when events are missed: the lease, the journal, suspect copies. A
 proxy treats one daemon's links one by one; its sibling, which changes things, is before the Redis itself."""
 
-import asyncio
 import time
 
 import pytest
 
-from fleet import PREFIX, STATE, StateRefused, calls, has_copy, in_step, prime, serves, start_fleet
+from fleet import PREFIX, STATE, STATE_SCRIPT, StateRefused, calls, has_copy, in_step, prime, serves, start_fleet
 from harcad_harness import SLOW, free_port, wait_until
 
 JOURNAL = b"harcad/harca/journal"
@@ -480,7 +479,7 @@ def test_p4_a_clear_that_the_upstream_has_counted_otherwise_does_not_leave_the_d
         for _ in range(2):
             assert conn.command("CLEAR", "MODEL", "m") == "OK"
         proxy.hold("worker")
-        proxy.on_data = lambda way, data, _: hold_answers(proxy) if way == "up" and b"HSETNX" in data else None
+        proxy.on_data = lambda way, data, _: proxy.hold("control") if way == "up" and STATE_SCRIPT in data else None
         upstream.flushall()
         conn.send(conn.encode("CLEAR", "MODEL", "m"))
         proxy.wait_held("worker")
@@ -499,11 +498,6 @@ def test_p4_a_clear_that_the_upstream_has_counted_otherwise_does_not_leave_the_d
 def epoch_of(node, model):
     pairs = node.client().execute_command("MODEL", "INFO", model)
     return dict(zip(pairs[::2], pairs[1::2]))[b"epoch"]
-
-
-def hold_answers(proxy):
-    """From here on those on the control link wait. In the proxy's thread."""
-    proxy._holds.setdefault(("control", "down"), asyncio.Event())  # pylint: disable=protected-access
 
 
 @pytest.mark.parametrize("known", ["base known", "base unknown"])

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fleet import PREFIX, STATE, in_step, prime, serves, start_fleet
+from fleet import PREFIX, STATE, has_copy, in_step, prime, serves, start_fleet
 from harcad_harness import CUT, Redis, RespError, SLOW, free_port, wait_until
 
 TIMEOUT_S = 0.5 * SLOW  # upstream.timeout here
@@ -1062,6 +1062,67 @@ def test_p3_p4_a_clear_is_heard_of_while_the_event_link_is_silent(redis_server, 
         node.wait_info(event_link="down")
         assert there.command("SET", "k", "older", "MODEL", "n") == there.command("CLEAR", "MODEL", "n") == "OK"
         serves(node, "k", None, SLOW + SLACK_S)
+
+
+# ---- Redis is there, and takes no writes ----
+
+
+def full(redis):
+    """Takes nothing that needs memory; returns what undoes that."""
+    redis.client().config_set("maxmemory", "1mb")
+    return lambda: redis.client().config_set("maxmemory", "0")
+
+
+def without_replicas(redis):
+    redis.client().config_set("min-replicas-to-write", "1")
+    return lambda: redis.client().config_set("min-replicas-to-write", "0")
+
+
+@pytest.mark.parametrize("refuse,error", [(full, "OOM "), (without_replicas, "NOREPLICAS ")])
+def test_who_comes_to_a_redis_that_takes_no_writes_is_in_step_and_reads(redis_server, proxy, node, make_harcad, refuse, error):
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    with sibling.raw() as conn:
+        assert conn.command("CLEAR", "MODEL", "m") == conn.command("SET", "k", "v", "MODEL", "m") == "OK"
+    cut_off(proxy, node)
+    accept_again = refuse(redis_server)
+    proxy.accept()
+    late = make_harcad({**BRISK}, upstream=redis_server)
+    in_step(node, late)
+    for each in (node, late):
+        with each.raw() as conn:
+            assert conn.command("GET", "k") == b"v"
+            assert has_copy(conn, "k"), "it is kept as fresh"
+            before = each.info()["writes_failed"]
+            assert str(conn.command("SET", "k", "w")).startswith(error)
+            assert each.info()["writes_failed"] == before + 1
+            assert conn.command("GET", "k") == b"v"
+        assert f"upstream_refused_write error=\"{error}" in each.log()
+    accept_again()
+    assert late.client().set("k", "w")
+    serves(node, "k", b"w")
+
+
+@pytest.mark.parametrize("refuse", [full, without_replicas])
+def test_an_epoch_that_redis_cannot_be_told_keeps_nobody_out_of_step(redis_server, make_harcad, refuse):
+    """It has lost its state, but for the incarnation: epochs known here are to be told."""
+    node, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    with node.raw() as conn:
+        assert conn.command("CLEAR", "MODEL", "m") == conn.command("SET", "k", "v") == "OK"
+        redis_server.client().hdel(STATE, "m:m")
+        accept_again = refuse(redis_server)
+    node.restart()
+    in_step(node)
+    assert node.client().get("k") == b"v"
+    accept_again()
+    wait_until(lambda: redis_server.client().hget(STATE, "m:m") == b"1", message="it is told when it can be")
+
+
+def test_a_redis_that_is_empty_and_full_gets_a_state_all_the_same(make_redis, make_harcad):
+    upstream = make_redis(maxmemory="1mb")
+    node = make_harcad({**BRISK}, upstream=upstream)
+    in_step(node)
+    assert "fleet_state_refused" not in node.log()
+    assert node.client().get("k") is None
 
 
 # ---- P5 with P4: what is set after a CLEAR MODEL of the same outage ----

@@ -11,6 +11,7 @@ from harcad_harness import Proxy, SLOW, _end_link as end_link, wait_until
 
 PREFIX = b"harca:"  # upstream.prefix's default
 STATE = b"harcad/harca/state"  # the fleet's own key, with fleet.name's default
+STATE_SCRIPT = b"-- The fleet's state at this node"  # it begins so
 MAGIC = b"\xf5hc\x01"
 
 # A machine with much else to do must not look like an upstream that is down.
@@ -169,7 +170,7 @@ class StateRefused:
         self.proxy.on_data = None
 
     def _refuse(self, direction, data, _):
-        if direction == "up" and b"HSETNX" in data:
+        if direction == "up" and STATE_SCRIPT in data:
             self.times += 1
-            return data.replace(b"HSETNX", b"HSETNO")
+            return data.replace(STATE_SCRIPT, b"?" * len(STATE_SCRIPT))
         return None
