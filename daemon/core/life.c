@@ -37,6 +37,12 @@ hc_life_lineage(struct hc_slice info)
 	return digest(field(info, HC_SLICE("master_replid")));
 }
 
+bool
+hc_life_in_cluster(struct hc_slice info)
+{
+	return hc_slice_eq(field(info, HC_SLICE("cluster_enabled")), HC_SLICE("1"));
+}
+
 uint64_t
 hc_life(struct hc_slice info)
 {

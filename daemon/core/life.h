@@ -5,6 +5,7 @@
 #ifndef HC_CORE_LIFE_H
 #define HC_CORE_LIFE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "proto/slice.h"
 
@@ -12,5 +13,7 @@
 uint64_t hc_life(struct hc_slice info);
 /* Of INFO replication: the lower half alone; 0 when it does not tell. */
 uint32_t hc_life_lineage(struct hc_slice info);
+/* Whether it is a node of a Redis Cluster. */
+bool hc_life_in_cluster(struct hc_slice info);
 
 #endif

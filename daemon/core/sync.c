@@ -142,11 +142,24 @@ life_of(enum hc_status status, const redisReply *info)
 	return hc_life(hc_slice(info->str, (size_t)info->len));
 }
 
+/* It works as long as all keys of the fleet hash to one slot, and this is the node that has it. */
+static void
+look_for_cluster(enum hc_status status, const redisReply *info)
+{
+	static struct hc_log_limit limit;
+
+	if (status == HC_OK && info->type == REDIS_REPLY_STRING &&
+	    hc_life_in_cluster(hc_slice(info->str, (size_t)info->len)) && hc_log_allow(&limit, 60000))
+		hc_log(HC_LOG_WARN, "upstream_in_cluster",
+		    "consequence=\"writes fail unless upstream.prefix and fleet.name share a hash tag\"");
+}
+
 static void
 on_control_info(void *arg, enum hc_status status, const redisReply *info)
 {
 	struct hc_sync *sync = arg;
 
+	look_for_cluster(status, info);
 	sync->control_life = life_of(status, info);
 }
 
