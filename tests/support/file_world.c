@@ -18,6 +18,8 @@
 
 /* ---- the system ---- */
 
+#define FDS 4096
+
 static struct {
 	_Atomic long at[WORLD_CALLS]; /* calls until the one that fails; <= 0: none, or past it */
 	_Atomic long more[WORLD_CALLS];
@@ -28,7 +30,60 @@ static struct {
 	_Atomic int64_t stop_after;
 	_Atomic long write_us, read_us, unlink_us;
 	_Atomic uint64_t longest[WORLD_CALLS]; /* bytes of one call */
+	_Atomic bool segment[FDS];
+	_Atomic uint64_t unsynced[FDS]; /* bytes written to a segment since it was synced last */
+	_Atomic uint64_t unsynced_at_unlink;
 } sys;
+
+static void
+was_written(int fd, uint64_t len)
+{
+	if (fd >= 0 && fd < FDS && atomic_load(&sys.segment[fd]))
+		atomic_fetch_add(&sys.unsynced[fd], len);
+}
+
+/* What has been written when that began is safe. */
+static uint64_t
+sync_begins(int fd)
+{
+	return fd >= 0 && fd < FDS ? atomic_load(&sys.unsynced[fd]) : 0;
+}
+
+static void
+was_synced(int fd, uint64_t len)
+{
+	if (fd >= 0 && fd < FDS)
+		atomic_fetch_sub(&sys.unsynced[fd], len);
+}
+
+static void
+opened(int fd, bool segment)
+{
+	if (fd < 0 || fd >= FDS)
+		return;
+	atomic_store(&sys.unsynced[fd], 0);
+	atomic_store(&sys.segment[fd], segment);
+}
+
+static bool
+is_segment(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 4 && strcmp(name + len - 4, ".log") == 0;
+}
+
+/* Counts what would be lost if the power went now. */
+static void
+look_at_unsynced(void)
+{
+	uint64_t sum = 0;
+
+	for (int fd = 0; fd < FDS; fd++)
+		sum += atomic_load(&sys.unsynced[fd]);
+	if (sum > atomic_load(&sys.unsynced_at_unlink))
+		atomic_store(&sys.unsynced_at_unlink, sum);
+}
 
 static bool
 faulty(enum world_call call)
@@ -70,7 +125,9 @@ sys_openat(int dir, const char *name, int flags, mode_t mode)
 		return -1;
 	if (atomic_load(&sys.stopped) && (flags & (O_CREAT | O_TRUNC)) != 0)
 		return open("/dev/null", O_RDWR | O_CLOEXEC);
-	return openat(dir, name, flags, mode);
+	int fd = openat(dir, name, flags, mode);
+	opened(fd, is_segment(name));
+	return fd;
 }
 
 static ssize_t
@@ -138,7 +195,10 @@ sys_pwritev(int fd, const struct iovec *iov, int n, off_t offset)
 			return (ssize_t)len;
 		}
 	}
-	return pwritev(fd, iov, n, offset);
+	ssize_t wrote = pwritev(fd, iov, n, offset);
+	if (wrote > 0)
+		was_written(fd, (uint64_t)wrote);
+	return wrote;
 }
 
 static int
@@ -146,7 +206,13 @@ sys_fdatasync(int fd)
 {
 	if (faulty(WORLD_SYNC))
 		return -1;
-	return atomic_load(&sys.stopped) ? 0 : fdatasync(fd);
+	if (atomic_load(&sys.stopped))
+		return 0;
+	uint64_t safe = sync_begins(fd);
+	int result = fdatasync(fd);
+	if (result == 0)
+		was_synced(fd, safe);
+	return result;
 }
 
 static int
@@ -172,6 +238,8 @@ sys_unlinkat(int dir, const char *name, int flags)
 	dawdle(atomic_load(&sys.unlink_us));
 	if (faulty(WORLD_UNLINK))
 		return -1;
+	if (is_segment(name))
+		look_at_unsynced();
 	return atomic_load(&sys.stopped) ? 0 : unlinkat(dir, name, flags);
 }
 
@@ -244,6 +312,12 @@ void
 world_slow_unlinks(long us)
 {
 	atomic_store(&sys.unlink_us, us);
+}
+
+uint64_t
+world_unsynced_at_unlink(void)
+{
+	return atomic_exchange(&sys.unsynced_at_unlink, 0);
 }
 
 long

@@ -68,6 +68,9 @@ void world_slow(long write_us, long read_us);
 /* The next unlinks take so long. */
 void world_slow_unlinks(long us);
 long world_calls(enum world_call call);
+/* The most bytes of all segments that a power cut would have taken away when one was unlinked; since it was asked last.
+ */
+uint64_t world_unsynced_at_unlink(void);
 /* The bytes of the longest call of that kind so far: WORLD_WRITE, WORLD_BEGIN_SYNC. */
 uint64_t world_longest(enum world_call call);
 

@@ -588,6 +588,24 @@ START_TEST(clear_model_frees_index_and_space_in_the_background)
 }
 END_TEST
 
+/* What was safe from a power cut is so in its new place before the old one goes. */
+START_TEST(what_is_carried_early_is_synced_before_its_segment_is_unlinked)
+{
+	uint32_t model = world_model(&world, "m1");
+
+	world.config.sync = HC_FILE_SYNC_EVERYSEC;
+	fill_small_segments(150000, model, 100);
+	long unlinks = world_calls(WORLD_UNLINK);
+	(void)world_unsynced_at_unlink();
+	world_clear_model(&world, model);
+	for (int i = 0; i < 10000 && world_stats(&world).disk_bytes > 3 << 20; i++)
+		sleep_ms(1);
+	ck_assert_uint_gt(world_stats(&world).carried, 1000);
+	ck_assert_int_gt(world_calls(WORLD_UNLINK), unlinks);
+	ck_assert_uint_eq(world_unsynced_at_unlink(), 0);
+}
+END_TEST
+
 /* ---- reading ---- */
 
 struct late_read {
@@ -714,6 +732,7 @@ main(void)
 	tcase_add_test(tcase, reclaim_carries_over_what_is_hot_and_nothing_deleted);
 	tcase_add_test(tcase, segments_go_early_only_when_hardly_anything_in_them_is_alive);
 	tcase_add_test(tcase, clear_model_frees_index_and_space_in_the_background);
+	tcase_add_test(tcase, what_is_carried_early_is_synced_before_its_segment_is_unlinked);
 	tcase_add_test(tcase, read_that_is_overtaken_by_a_change_sees_the_change);
 	tcase_add_test(tcase, walk_meets_everything_once);
 	tcase_add_test(tcase, read_cached_answers_without_a_thread);
