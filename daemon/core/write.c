@@ -180,7 +180,7 @@ mark_late(const struct hc_core *core, struct hc_op_group *group)
 		struct hc_op *op = &group->ops[i];
 		uint64_t changes;
 		op->late = op->has_seen = false;
-		if (op->kind != HC_OP_SET || hc_op_looks(op) ||
+		if (op->kind != HC_OP_SET || hc_op_looks(op) || !hc_late_may_have(core->late, op->key.hash) ||
 		    !hc_late_set(core->late, op->key.hash, hc_clock_mono_coarse_ms(), &changes))
 			continue;
 		op->seen = hc_models_epoch(core->models, op->model);
