@@ -4,7 +4,7 @@
 #include "core/late.h"
 
 #include "store/models.h"
-#include "../store/support.h"
+#include "tests/unit/support.h"
 
 static struct hc_late *
 late_new(void)
