@@ -15,7 +15,7 @@ from measure import report, runner
 from measure.lab import Lab
 from measure.table import TABLE
 
-ROUNDS = 5
+ROUNDS = 9
 QUICK_ROUNDS = 3
 QUICK_DIVISOR = 10
 DOC_PATH = os.path.join(ROOT, "docs", "benchmarks.md")

@@ -42,6 +42,12 @@ hc_clock_mono_ms(void)
 }
 
 int64_t
+hc_clock_mono_coarse_ms(void)
+{
+	return now_us(CLOCK_MONOTONIC_COARSE) / 1000;
+}
+
+int64_t
 hc_clock_cpu_us(void)
 {
 	return now_us(CLOCK_THREAD_CPUTIME_ID);

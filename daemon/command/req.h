@@ -49,7 +49,7 @@ struct hc_req {
 	void *data;
 	int64_t number;
 
-	/* req.c's */
+	/* req*.c's */
 	hc_req_fn *done;
 	void (*data_fini)(struct hc_req *req);
 	unsigned read_flags;

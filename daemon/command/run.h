@@ -1,5 +1,5 @@
 /*
- * Running handlers: what req.c, command.c and multi.c share. Nobody else includes this.
+ * Running handlers: what req*.c, command.c and multi.c share. Nobody else includes this.
  */
 #ifndef HC_COMMAND_RUN_H
 #define HC_COMMAND_RUN_H
@@ -15,6 +15,10 @@ void hc_run_hush(struct hc_req *req);
 void hc_run_handler(struct hc_req *req);
 /* Ends a request that has been answered without its handler. */
 void hc_run_end(struct hc_req *req);
+/* hc_req_alloc(), but not zeroed. */
+void *hc_run_alloc(struct hc_req *req, size_t size);
+/* Whether a command names more keys than the upstream may be asked for at once; true after replying so. */
+bool hc_run_names_too_many(struct hc_req *req, size_t n);
 /* Replies that there is no such command. */
 void hc_run_refuse_unknown(struct hc_req *req);
 /* A command as a part of EXEC: its reply goes to the parent's. False: out of memory, nothing replied. */

@@ -84,13 +84,17 @@ hc_late_missed(struct hc_late *late, uint64_t hash, uint64_t changes, int64_t no
 }
 
 bool
+hc_late_may_have(struct hc_late *late, uint64_t hash)
+{
+	return find(bucket_of(late, hash), hash) < WAYS;
+}
+
+bool
 hc_late_set(struct hc_late *late, uint64_t hash, int64_t now_ms, uint64_t *changes)
 {
 	struct bucket *bucket = bucket_of(late, hash);
 	bool found = false;
 
-	if (find(bucket, hash) == WAYS)
-		return false;
 	hc_lock_acquire(&bucket->lock);
 	unsigned way = find(bucket, hash);
 	if (way < WAYS && bucket->missed[way].misses > 0) {

@@ -27,6 +27,8 @@ void hc_late_destroy(struct hc_late *late);
 
 /* The key was missed; `changes` is hc_models_changes(), `now_ms` monotonic. */
 void hc_late_missed(struct hc_late *late, uint64_t hash, uint64_t changes, int64_t now_ms);
+/* Whether such a miss may be remembered: no lock, no clock, for SETs of keys that nobody missed. */
+bool hc_late_may_have(struct hc_late *late, uint64_t hash);
 /* It is SET. True: for a miss, at *changes, that is remembered no more. */
 bool hc_late_set(struct hc_late *late, uint64_t hash, int64_t now_ms, uint64_t *changes);
 

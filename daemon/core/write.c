@@ -166,7 +166,7 @@ hc_core_missed(struct hc_core_worker *worker, struct hc_key key)
 {
 	const struct hc_core *core = worker->core;
 
-	hc_late_missed(core->late, key.hash, hc_models_changes(core->models), hc_clock_mono_ms());
+	hc_late_missed(core->late, key.hash, hc_models_changes(core->models), hc_clock_mono_coarse_ms());
 }
 
 /*
@@ -180,8 +180,8 @@ mark_late(const struct hc_core *core, struct hc_op_group *group)
 		struct hc_op *op = &group->ops[i];
 		uint64_t changes;
 		op->late = op->has_seen = false;
-		if (op->kind != HC_OP_SET || hc_op_looks(op) ||
-		    !hc_late_set(core->late, op->key.hash, hc_clock_mono_ms(), &changes))
+		if (op->kind != HC_OP_SET || hc_op_looks(op) || !hc_late_may_have(core->late, op->key.hash) ||
+		    !hc_late_set(core->late, op->key.hash, hc_clock_mono_coarse_ms(), &changes))
 			continue;
 		op->seen = hc_models_epoch(core->models, op->model);
 		op->late = hc_models_cleared_since(core->models, op->model, changes);

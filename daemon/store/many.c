@@ -41,6 +41,14 @@ bring_near_locked(struct hc_store *store, const struct hc_key *keys, size_t n)
 	}
 }
 
+/* What a write of each changes besides. They stay where they are, and nothing is read: no lock. */
+static void
+bring_stamps_near(const struct hc_store *store, const struct hc_key *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(hc_shard_stamp(hc_shard_of(store, keys[i]), keys[i]), 1);
+}
+
 void
 hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n)
 {
@@ -49,6 +57,7 @@ hc_store_prefetch(struct hc_store *store, const struct hc_key *keys, size_t n)
 
 	if (n < 2) /* it would be waited for at once */
 		return;
+	bring_stamps_near(store, keys, n);
 	if (hc_store_exclusive == store)
 		bring_near(store, keys, n < HC_STORE_MANY ? n : HC_STORE_MANY, buckets, likely);
 	else

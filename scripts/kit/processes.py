@@ -251,6 +251,10 @@ class Servers:
 
         return self._start(name, argv, wrapper, memcached_pid)
 
+    def floor(self, name, program, wrapper=()):
+        """The canned server of tests/sim, for Servers with `unix`."""
+        return self._start(name, lambda server, port: [program, "-p", str(port), "-s", server.unix_path], wrapper)
+
     def _start(self, name, argv, wrapper, ask_pid=resp_pid):
         server = Server(name, os.path.join(self._directory, name), lambda port: argv(server, port), wrapper, ask_pid)
         self._servers.append(server)

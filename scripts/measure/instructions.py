@@ -19,7 +19,7 @@ KEY = "key:%012d"
 
 # The first that matches the file, or else the object, counts. What matches none is "rest".
 GROUPS = (
-    ("parse", r"proto/resp_request|proto/resp_scan|proto/number"),
+    ("parse", r"proto/resp_request|proto/resp_scan|proto/resp_quick|proto/number"),
     ("reply", r"proto/resp_reply|base/out|base/chunk"),
     ("look-up", r"daemon/store/|base/hash|xxh|base/lock|mmintrin|daemon/core/"),
     ("dispatch", r"daemon/command/|commands\.def|base/stats"),

@@ -5,6 +5,9 @@ other: what a busy machine does to one it mostly does to the other. CPU time is 
 threads in nanoseconds, user and system, so that it does not matter what the load generator needs, or whether it is held
 up; throughput and latency do depend on that, and are no more than indicative where others use the machine.
 
+Beside redis-benchmark's load there is the floor: the same bytes exchanged with a server that does nothing else. What it
+needs is the kernel's, and nobody's to save.
+
 Two loads: redis-benchmark, and build/load for comparisons that include memcached. None of the servers writes to a disk:
 harcad runs without its file tier, whose costs have rows of their own (file.py).
 """
@@ -13,14 +16,16 @@ import csv
 import dataclasses
 import statistics
 
+from kit.resp import Client, encode
+
 from . import account, programs
-from .row import HARCAD, MEMCACHED, REDIS, Reading, Section
+from .row import FLOOR, HARCAD, MEMCACHED, REDIS, Reading, Section
 
 KEYS = 10000  # of each size of value
 MGET_KEYS = 100
 CLIENTS = 50
 SIZES = {"key": 64, "large": 4096}  # of values, by the prefix of their keys
-OPTIONS = {HARCAD: {"file.enabled": "no"}, REDIS: {}, MEMCACHED: {"-t": "1"}}
+OPTIONS = {HARCAD: {"file.enabled": "no"}, REDIS: {}, MEMCACHED: {"-t": "1"}, FLOOR: {}}
 
 SPEED_CAPTION = """Medians of the rounds the CPU time was measured in. Indicative only: load generator and server share the machine, with
 whatever else runs there. Latency is that of a whole pipeline."""
@@ -35,6 +40,11 @@ def speed_section(title, caption, servers):
 PAIR, ALL = (REDIS, HARCAD), (MEMCACHED, REDIS, HARCAD)
 SPEED = speed_section("Throughput and latency", SPEED_CAPTION, PAIR)
 EQUAL_SPEED = speed_section("Throughput and latency with equal load generators", EQUAL_CAPTION, ALL)
+ABOVE_FLOOR = Section(
+    "Above the floor",
+    "CPU time beside that of `build/floor`, an epoll loop which counts the bytes of the requests and writes replies made\n"
+    "beforehand: it parses nothing and looks nothing up. Medians of the rounds' ratios to it.",
+    ("operation", "floor ns/op", "redis-server", "harcad"))
 
 
 @dataclasses.dataclass
@@ -53,7 +63,8 @@ def fill(lab, kind, server):
 def start_side_by_side(lab, kinds):
     for kind in lab.kinds(*kinds):
         lab.side_by_side[kind] = lab.start(kind, "beside", OPTIONS[kind])
-        fill(lab, kind, lab.side_by_side[kind])
+        if kind != FLOOR:
+            fill(lab, kind, lab.side_by_side[kind])
 
 
 def stop_side_by_side(lab):
@@ -62,8 +73,24 @@ def stop_side_by_side(lab):
     lab.side_by_side.clear()
 
 
+@dataclasses.dataclass(frozen=True)
+class Exchange:
+    """A request and its reply, byte for byte in length: all that the floor has to know."""
+
+    request: bytes
+    reply: bytes
+
+    def tell(self, client):
+        client.send(b"FLOOR %d %d\r\n%s" % (len(self.request), len(self.reply), self.reply))
+        client.receive()
+
+
 def median_of(samples, field):
     return statistics.median(getattr(sample, field) for sample in samples)
+
+
+def median_ratio(numbers, others):
+    return statistics.median(number / other for number, other in zip(numbers, others))
 
 
 def speed_cells(samples):
@@ -86,14 +113,22 @@ class InTurn:
 
     def sample(self, lab, kind):
         server, requests = lab.side_by_side[kind], lab.scaled(self.requests)
+        self.prepare(kind, server)
         before = account.cpu_ns(server.pid)
         per_second, p50_ms, p99_ms = self.run(lab, kind, server, requests)
         return Sample((account.cpu_ns(server.pid) - before) / requests, per_second, p50_ms, p99_ms)
 
     def reading(self, samples):
         values = {kind: [sample.cpu_ns for sample in rounds] for kind, rounds in samples.items()}
-        cells = (cell for kind in self.servers for cell in speed_cells(samples.get(kind)))
-        return Reading(values, self.method(), details=[(self.section, (self.title, *cells))])
+        cells = (cell for kind in self.servers if kind != FLOOR for cell in speed_cells(samples.get(kind)))
+        return Reading(values, self.method(), details=[(self.section, (self.title, *cells)), *self.above_floor(values)])
+
+    def prepare(self, kind, server):
+        """Before a sample is taken."""
+
+    def above_floor(self, values):
+        """Lines for the section of that name."""
+        return []
 
     def run(self, lab, kind, server, requests):
         """Operations a second, and milliseconds a pipeline took: p50, p99."""
@@ -105,10 +140,23 @@ class InTurn:
 
 @dataclasses.dataclass(frozen=True)
 class RedisBenchmark(InTurn):
-    """What redis-benchmark is told."""
+    """What redis-benchmark is told, and what is exchanged then."""
 
     arguments: tuple = ()
     unix: bool = False
+    exchange: Exchange | None = None
+    servers = (*PAIR, FLOOR)
+
+    def prepare(self, kind, server):
+        if kind == FLOOR:
+            with Client(server.address) as client:
+                self.exchange.tell(client)
+
+    def above_floor(self, values):
+        if not values.get(FLOOR):
+            return []
+        ratios = (median_ratio(values[kind], values[FLOOR]) for kind in PAIR)
+        return [(ABOVE_FLOOR, (self.title, f"{statistics.median(values[FLOOR]):,.0f}", *(f"{ratio:.2f}" for ratio in ratios)))]
 
     def argv(self, address, requests):
         return ["redis-benchmark", *address, "-c", str(CLIENTS), "-n", str(requests), "-P", str(self.pipeline), "--csv",
@@ -167,23 +215,38 @@ def random_keys(*arguments):
     return ("-r", str(KEYS), *arguments)
 
 
+def key(prefix, number=0):
+    return f"{prefix}:{number:012d}"
+
+
+def bulk(size):
+    return b"$%d\r\n%s\r\n" % (size, b"x" * size)
+
+
+def exchange_of_get(prefix):
+    return Exchange(encode("GET", key(prefix)), bulk(SIZES[prefix]))
+
+
 def get(pipeline, requests, unix=False):
     return RedisBenchmark(f"GET hit 64 B, {'Unix' if unix else 'TCP'}, pipeline {pipeline}", requests, pipeline,
-                          random_keys("-t", "get"), unix)
+                          random_keys("-t", "get"), unix, exchange_of_get("key"))
 
 
 def get_large(pipeline, requests):
     return RedisBenchmark(f"GET hit 4 KiB, TCP, pipeline {pipeline}", requests, pipeline,
-                          random_keys("GET", "large:__rand_int__"))
+                          random_keys("GET", "large:__rand_int__"), exchange=exchange_of_get("large"))
 
 
 def set_(pipeline, requests):
-    return RedisBenchmark(f"SET 64 B, TCP, pipeline {pipeline}", requests, pipeline, random_keys("-d", "64", "-t", "set"))
+    return RedisBenchmark(f"SET 64 B, TCP, pipeline {pipeline}", requests, pipeline, random_keys("-d", "64", "-t", "set"),
+                          exchange=Exchange(encode("SET", key("key"), b"x" * 64), b"+OK\r\n"))
 
 
 def mget(requests):
-    keys = (f"key:{number:012d}" for number in range(MGET_KEYS))
-    return RedisBenchmark(f"MGET of {MGET_KEYS}, 64 B, TCP", requests, arguments=("MGET", *keys))
+    keys = [key("key", number) for number in range(MGET_KEYS)]
+    reply = b"*%d\r\n%s" % (MGET_KEYS, bulk(SIZES["key"]) * MGET_KEYS)
+    return RedisBenchmark(f"MGET of {MGET_KEYS}, 64 B, TCP", requests, arguments=("MGET", *keys),
+                          exchange=Exchange(encode("MGET", *keys), reply))
 
 
 def equal(operation, prefix, pipeline, requests):

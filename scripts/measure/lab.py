@@ -9,7 +9,7 @@ import time
 from kit.processes import wait_until
 
 from . import account, programs
-from .row import HARCAD, MEMCACHED, REDIS, Skip
+from .row import FLOOR, HARCAD, MEMCACHED, REDIS, Skip
 
 KEY_BYTES = 16  # of the keys that build/load and redis-benchmark make: key:000000000000
 FILL_ATTEMPTS = 4
@@ -54,13 +54,17 @@ class Lab:
         return [kind for kind in wanted if kind != MEMCACHED or shutil.which("memcached")]
 
     def start(self, kind, name, options=(), wrapper=()):
-        start = {HARCAD: self.servers.harcad, REDIS: self.servers.redis, MEMCACHED: self.servers.memcached}[kind]
+        start = {HARCAD: self.servers.harcad, REDIS: self.servers.redis, MEMCACHED: self.servers.memcached,
+                 FLOOR: self.start_floor}[kind]
         self._started += 1
         return start(f"{self._started}-{name}", options, wrapper)
 
     def start_unlimited(self, kind, name, wrapper=()):
         """One that has room for all that is put in."""
         return self.start(kind, name, UNLIMITED[kind], wrapper)
+
+    def start_floor(self, name, _options, wrapper):
+        return self.servers.floor(name, self.program("floor"), wrapper)
 
     # ---- programs ----
 

@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 
 HARCAD, REDIS, MEMCACHED = "harcad", "redis-server", "memcached"
+FLOOR = "floor"  # tests/sim/floor.c: what any server needs
 
 
 class Skip(Exception):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,12 +12,13 @@ import time
 
 import pytest
 
-from harcad_harness import Harcad, ROOT, SLOW, wait_until
+from harcad_harness import Harcad, ROOT, SLOW, free_port, wait_until
 
 SCRIPTS = os.path.join(ROOT, "scripts")
 sys.path.insert(0, SCRIPTS)
 
 import bench  # noqa: E402  needs the path above
+from kit.resp import Client  # noqa: E402
 from measure import account, beside, expiry, hits, idle, inprocess, inturn, instructions, programs, report, runner, table  # noqa: E402
 from measure.row import HARCAD, MEMCACHED, REDIS, Reading, Row, Section, Skip, at_least, at_most, of_redis  # noqa: E402
 
@@ -333,6 +335,49 @@ def test_load_speaks_memcached():
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def of_redis_benchmark():
+    return [r for r in table.TABLE if isinstance(r.measure, inturn.RedisBenchmark)]
+
+
+def test_floor_exchanges_what_the_servers_do(harcad):
+    client = harcad.client()
+    for prefix, size in inturn.SIZES.items():
+        client.mset({inturn.key(prefix, number): b"v" * size for number in range(inturn.MGET_KEYS)})
+
+    assert len(of_redis_benchmark()) > 10
+    for r in of_redis_benchmark():
+        exchange = r.measure.exchange
+        with socket.create_connection(harcad.address, timeout=10 * SLOW) as connection:
+            connection.sendall(exchange.request)
+            reply = b""
+            while len(reply) < len(exchange.reply):
+                more = connection.recv(1 << 16)
+                assert more, r.key
+                reply += more
+        assert len(reply) == len(exchange.reply), r.key
+
+
+def test_floor_answers_each_request_however_its_bytes_come(short_tmp):
+    path = os.path.join(short_tmp, "sock")
+    exchange = inturn.Exchange(b"r" * 10, b"abc")
+    argv = [program("floor"), "-p", str(free_port()), "-s", path]
+    with programs.Endless(argv):
+        wait_until(lambda: os.path.exists(path), message="it listens")
+        with Client(path) as told:
+            exchange.tell(told)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10 * SLOW)
+            connection.connect(path)
+            for pieces, replies in (([3, 3, 4], 1), ([25], 2), ([5], 1), ([10 * 1000], 1000)):
+                for piece in pieces:
+                    connection.sendall(b"r" * piece)
+                    time.sleep(0.01)
+                got = b""
+                while len(got) < 3 * replies:
+                    got += connection.recv(1 << 16)
+                assert got == b"abc" * replies
 
 
 def start_probe(server, *wrapper):

@@ -3,7 +3,7 @@
  */
 #include "core/catalog.h"
 
-#include "../store/support.h"
+#include "tests/unit/support.h"
 
 static redisReply *
 reply_of(const char *resp)

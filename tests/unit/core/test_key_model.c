@@ -3,9 +3,10 @@
  */
 #include "core/key_model.h"
 
+#include "base/mem.h"
 #include "base/num.h"
 #include "store/models.h"
-#include "../store/support.h"
+#include "tests/unit/support.h"
 
 static struct hc_key_models *
 models_of(const char *templates)

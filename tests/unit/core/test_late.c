@@ -4,7 +4,7 @@
 #include "core/late.h"
 
 #include "store/models.h"
-#include "../store/support.h"
+#include "tests/unit/support.h"
 
 static struct hc_late *
 late_new(void)
@@ -20,9 +20,10 @@ START_TEST(late_each_miss_is_one_set)
 	struct hc_late *late = late_new();
 	uint64_t changes = 0;
 
-	must(!hc_late_set(late, 1, 0, &changes));
+	must(!hc_late_may_have(late, 1) && !hc_late_set(late, 1, 0, &changes));
 	hc_late_missed(late, 1, 7, 0);
 	hc_late_missed(late, 1, 7, 0);
+	must(hc_late_may_have(late, 1) && !hc_late_may_have(late, 2));
 	must(hc_late_set(late, 1, 0, &changes) && changes == 7);
 	must(hc_late_set(late, 1, 0, &changes) && changes == 7);
 	must(!hc_late_set(late, 1, 0, &changes));

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "file/inspect.h"
-#include "support.h"
+#include "tests/unit/support.h"
 #include "tests/support/file_world.h"
 
 #define SEGMENT (64u << 10)

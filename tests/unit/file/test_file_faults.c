@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/mem.h"
-#include "support.h"
+#include "tests/unit/support.h"
 #include "tests/support/file_world.h"
 
 #define SEGMENT (64u << 10)

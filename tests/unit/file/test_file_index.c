@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "file/index.h"
-#include "support.h"
+#include "tests/unit/support.h"
 
 #define KEYS 20000u
 

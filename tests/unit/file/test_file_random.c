@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/mem.h"
-#include "support.h"
+#include "tests/unit/support.h"
 #include "tests/support/file_world.h"
 
 #define KEYS 150u

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include "base/clock.h"
-#include "support.h"
+#include "tests/unit/support.h"
 #include "tests/support/file_world.h"
 
 #define KEYS 400

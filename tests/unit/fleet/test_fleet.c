@@ -4,8 +4,9 @@
  */
 #include "fleet/fleet.h"
 
+#include "base/mem.h"
 #include "base/num.h"
-#include "../store/support.h"
+#include "tests/unit/support.h"
 
 #define SELF "self"
 #define LEASE_MS 3600000 /* the tests are quicker */

@@ -1,8 +1,8 @@
 /*
- * What the file tier's tests share: assertions for loops, numbers by seed, running a suite.
+ * What all tests share: assertions for loops, numbers by seed, running a suite.
  */
-#ifndef HC_TESTS_FILE_SUPPORT_H
-#define HC_TESTS_FILE_SUPPORT_H
+#ifndef HC_TESTS_UNIT_SUPPORT_H
+#define HC_TESTS_UNIT_SUPPORT_H
 
 #include <check.h>
 #include <stdint.h>
