@@ -1,5 +1,6 @@
 /*
- * The outage list; see outage.h. Any thread; `lock` protects all but the count.
+ * The outage list itself: what is on it and where, and what reads ask of it; see outage.h. Any thread; `lock` protects
+ * all but the count.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -130,8 +131,8 @@ hc_outage_log_node(struct hc_outage *outage, const struct hc_outage_node *node)
 	hc_outage_log_append(outage->log, &record);
 }
 
-static void
-log_model(struct hc_outage *outage, enum hc_outage_record_type type, const struct hc_outage_model *model)
+void
+hc_outage_log_model(struct hc_outage *outage, enum hc_outage_record_type type, const struct hc_outage_model *model)
 {
 	if (outage->log == NULL)
 		return;
@@ -192,8 +193,8 @@ grow(struct hc_outage *outage)
 }
 
 /* One that went; NULL: no memory. */
-static struct hc_outage_node *
-add_node(struct hc_outage *outage, struct hc_key key)
+struct hc_outage_node *
+hc_outage_add_node(struct hc_outage *outage, struct hc_key key)
 {
 	struct hc_outage_node *node = hc_malloc(sizeof(*node) + key.len);
 
@@ -211,8 +212,8 @@ add_node(struct hc_outage *outage, struct hc_key key)
 	return node;
 }
 
-static uint64_t
-bytes_of(const struct hc_entry *entry)
+uint64_t
+hc_outage_bytes_of(const struct hc_entry *entry)
 {
 	return entry != NULL ? hc_entry_footprint(entry) : 0;
 }
@@ -220,7 +221,7 @@ bytes_of(const struct hc_entry *entry)
 void
 hc_outage_drop_base(struct hc_outage *outage, struct hc_outage_node *node)
 {
-	outage->bytes -= bytes_of(node->base);
+	outage->bytes -= hc_outage_bytes_of(node->base);
 	hc_entry_unref(node->base);
 	node->base = NULL;
 }
@@ -231,7 +232,7 @@ hc_outage_drop_value(struct hc_outage *outage, struct hc_outage_node *node)
 	hc_outage_drop_base(outage, node);
 	if (node->entry == NULL)
 		return;
-	outage->bytes -= bytes_of(node->entry);
+	outage->bytes -= hc_outage_bytes_of(node->entry);
 	hc_entry_unref(node->entry);
 	node->entry = NULL;
 	TAILQ_REMOVE(&outage->values, node, in_order);
@@ -251,27 +252,27 @@ hc_outage_remove(struct hc_outage *outage, struct hc_outage_node **at)
 	outage->n_keys--;
 }
 
-static void
-put_value(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *entry)
+void
+hc_outage_put_value(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *entry)
 {
 	if (node->entry == NULL) {
 		TAILQ_REMOVE(&outage->gone, node, in_order);
 		TAILQ_INSERT_TAIL(&outage->values, node, in_order);
 	}
 	hc_entry_ref(entry);
-	outage->bytes += bytes_of(entry) - bytes_of(node->entry);
+	outage->bytes += hc_outage_bytes_of(entry) - hc_outage_bytes_of(node->entry);
 	hc_entry_unref(node->entry);
 	node->entry = entry;
 }
 
-static void
-put_base(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *base)
+void
+hc_outage_put_base(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *base)
 {
 	if (base == NULL)
 		return;
 	hc_entry_ref(base);
 	node->base = base;
-	outage->bytes += bytes_of(base);
+	outage->bytes += hc_outage_bytes_of(base);
 }
 
 bool
@@ -280,137 +281,7 @@ hc_outage_is_stale(const struct hc_outage *outage, const struct hc_outage_node *
 	return node->expire_ms <= now_ms || node->epoch != hc_models_epoch(outage->models, hc_entry_model(node->entry));
 }
 
-/* ---- what is changed here ---- */
-
-/* The node to be changed, of that key. */
-static enum hc_status
-node_for(struct hc_outage *outage, struct hc_key key, uint64_t max, struct hc_outage_node **node)
-{
-	*node = *hc_outage_slot(outage, key);
-	if (*node != NULL)
-		return HC_OK;
-	if (outage->n_keys >= max)
-		return HC_LIMIT;
-	*node = add_node(outage, key);
-	return *node != NULL ? HC_OK : HC_NOMEM;
-}
-
-static void
-changed(struct hc_outage *outage, struct hc_outage_node *node)
-{
-	node->mark = ++outage->marks;
-	node->tries = 0;
-	hc_outage_log_node(outage, node);
-	hc_outage_recount(outage);
-}
-
-/* A base is what the upstream had before the first of these changes, as long as nothing else may have come to it. */
-static void
-take_base(struct hc_outage *outage, struct hc_outage_node *node, bool was_there, const struct hc_outage_value *value)
-{
-	if (value->sent || node->doubt == HC_OUTAGE_CONTESTED)
-		hc_outage_drop_base(outage, node);
-	else if (!was_there)
-		put_base(outage, node, value->base);
-	if (node->doubt == HC_OUTAGE_CONTESTED)
-		node->doubt = HC_OUTAGE_SURE; /* this is younger than what another wrote */
-}
-
-/* What the values would take with that one in place of what its key has. */
-static uint64_t
-bytes_with(const struct hc_outage *outage, const struct hc_outage_node *present, const struct hc_outage_value *value)
-{
-	uint64_t bytes = outage->bytes + bytes_of(value->entry);
-
-	return present != NULL ? bytes - bytes_of(present->entry) : bytes + bytes_of(value->base);
-}
-
-static pthread_mutex_t *
-order_of(struct hc_outage *outage, struct hc_key key)
-{
-	return &outage->order[key.hash & (HC_OUTAGE_ORDERS - 1)];
-}
-
-void
-hc_outage_enter(struct hc_outage *outage, struct hc_key key)
-{
-	pthread_mutex_lock(order_of(outage, key));
-}
-
-void
-hc_outage_leave(struct hc_outage *outage, struct hc_key key)
-{
-	pthread_mutex_unlock(order_of(outage, key));
-}
-
-uint64_t
-hc_outage_losses(const struct hc_outage *outage)
-{
-	return atomic_load(&outage->losses);
-}
-
-static void
-doubt(struct hc_outage_node *node)
-{
-	node->doubt = HC_OUTAGE_UNSURE;
-	node->since.heard = 0; /* numbers may begin anew */
-}
-
-enum hc_status
-hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc_outage_value *value,
-    const struct hc_outage_limits *max)
-{
-	struct hc_outage_node *node;
-	enum hc_status status = HC_LIMIT;
-
-	pthread_mutex_lock(&outage->lock);
-	const struct hc_outage_node *present = *hc_outage_slot(outage, key);
-	if (bytes_with(outage, present, value) <= max->bytes)
-		status = node_for(outage, key, max->keys, &node);
-	if (status == HC_OK) {
-		put_value(outage, node, value->entry);
-		take_base(outage, node, present != NULL, value);
-		node->expire_ms = value->expire_ms;
-		node->since = value->since;
-		node->epoch = hc_entry_epoch(value->entry);
-		if (value->losses != atomic_load(&outage->losses))
-			doubt(node);
-		changed(outage, node);
-	}
-	pthread_mutex_unlock(&outage->lock);
-	return status;
-}
-
-enum hc_status
-hc_outage_add_key(struct hc_outage *outage, struct hc_key key, uint64_t max)
-{
-	struct hc_outage_node *node;
-
-	pthread_mutex_lock(&outage->lock);
-	enum hc_status status = node_for(outage, key, max, &node);
-	if (status == HC_OK) {
-		hc_outage_drop_value(outage, node);
-		node->doubt = HC_OUTAGE_SURE;
-		changed(outage, node);
-	}
-	pthread_mutex_unlock(&outage->lock);
-	return status;
-}
-
-enum hc_status
-hc_outage_add_expiry(struct hc_outage *outage, struct hc_key key, int64_t expire_ms, uint64_t max)
-{
-	struct hc_outage_node *node;
-
-	pthread_mutex_lock(&outage->lock);
-	enum hc_status status = node_for(outage, key, max, &node);
-	if (status == HC_OK) {
-		node->expire_ms = expire_ms;
-		changed(outage, node);
-	}
-	pthread_mutex_unlock(&outage->lock);
-	return status;
-}
+/* ---- models ---- */
 
 struct hc_outage_model *
 hc_outage_model(struct hc_outage *outage, uint32_t id)
@@ -425,66 +296,8 @@ hc_outage_model(struct hc_outage *outage, uint32_t id)
 void
 hc_outage_remove_model(struct hc_outage *outage, struct hc_outage_model *model)
 {
-	log_model(outage, HC_OUTAGE_RECORD_MODEL_DONE, model);
+	hc_outage_log_model(outage, HC_OUTAGE_RECORD_MODEL_DONE, model);
 	*model = outage->cleared[--outage->n_cleared];
-}
-
-static struct hc_outage_model *
-add_model(struct hc_outage *outage, uint32_t id, uint32_t known)
-{
-	if (outage->n_cleared == outage->cap_cleared) {
-		size_t cap = outage->cap_cleared == 0 ? 8 : outage->cap_cleared * 2;
-		struct hc_outage_model *cleared = hc_realloc(outage->cleared, cap * sizeof(*cleared));
-		if (cleared == NULL)
-			return NULL;
-		outage->cleared = cleared;
-		outage->cap_cleared = cap;
-	}
-	struct hc_outage_model *model = &outage->cleared[outage->n_cleared++];
-	*model = (struct hc_outage_model){.id = id, .known = known, .at_ms = hc_clock_wall_ms()};
-	return model;
-}
-
-enum hc_status
-hc_outage_add_model(struct hc_outage *outage, uint32_t id, uint32_t known)
-{
-	pthread_mutex_lock(&outage->lock);
-	struct hc_outage_model *model = hc_outage_model(outage, id);
-	if (model == NULL)
-		model = add_model(outage, id, known);
-	if (model != NULL) {
-		model->mark = ++outage->marks;
-		model->epoch = hc_models_epoch(outage->models, id);
-		log_model(outage, HC_OUTAGE_RECORD_MODEL, model);
-		hc_outage_recount(outage);
-	}
-	pthread_mutex_unlock(&outage->lock);
-	return model != NULL ? HC_OK : HC_NOMEM;
-}
-
-void
-hc_outage_add_all(struct hc_outage *outage)
-{
-	pthread_mutex_lock(&outage->lock);
-	while (!TAILQ_EMPTY(&outage->values))
-		hc_outage_drop_value(outage, TAILQ_FIRST(&outage->values));
-	outage->all = true;
-	outage->all_at_ms = hc_clock_wall_ms();
-	outage->all_mark = ++outage->marks;
-	hc_outage_log_type(outage, HC_OUTAGE_RECORD_ALL, HC_SLICE(""));
-	hc_outage_recount(outage);
-	pthread_mutex_unlock(&outage->lock);
-}
-
-void
-hc_outage_forget_key(struct hc_outage *outage, struct hc_key key)
-{
-	pthread_mutex_lock(&outage->lock);
-	struct hc_outage_node **at = hc_outage_slot(outage, key);
-	if (*at != NULL)
-		hc_outage_remove(outage, at);
-	hc_outage_recount(outage);
-	pthread_mutex_unlock(&outage->lock);
 }
 
 /* ---- what reads ask ---- */
@@ -540,94 +353,4 @@ hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key)
 	bool doubts = outage->all || outage->n_cleared > 0 || *hc_outage_slot(outage, key) != NULL;
 	pthread_mutex_unlock(&outage->lock);
 	return doubts;
-}
-
-/* ---- what others changed ---- */
-
-void
-hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
-{
-	pthread_mutex_lock(&outage->lock);
-	struct hc_outage_node **at = hc_outage_slot(outage, key), *node = *at;
-	if (node != NULL && node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
-		hc_outage_remove(outage, at); /* see hc_outage_own() */
-		hc_outage_recount(outage);
-	} else if (node != NULL && node->entry != NULL && seq > node->since.heard) {
-		node->doubt = HC_OUTAGE_CONTESTED;
-		/* After another start nothing would be known of the base. */
-		hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
-	}
-	pthread_mutex_unlock(&outage->lock);
-}
-
-void
-hc_outage_own(struct hc_outage *outage, struct hc_key key)
-{
-	pthread_mutex_lock(&outage->lock);
-	struct hc_outage_node *node = *hc_outage_slot(outage, key);
-	if (node != NULL && node->entry != NULL) {
-		hc_outage_drop_base(outage, node);
-		if (node->doubt == HC_OUTAGE_CONTESTED) {
-			hc_outage_drop_value(outage, node);
-			hc_outage_log_node(outage, node);
-		}
-	}
-	pthread_mutex_unlock(&outage->lock);
-}
-
-void
-hc_outage_contest_all(struct hc_outage *outage, uint64_t seq)
-{
-	struct hc_outage_node *node, *next;
-
-	pthread_mutex_lock(&outage->lock);
-	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
-		const struct hc_key key = {node->key, node->len, node->hash};
-		next = TAILQ_NEXT(node, in_order);
-		if (seq > node->since.heard)
-			hc_outage_remove(outage, hc_outage_slot(outage, key));
-	}
-	hc_outage_recount(outage);
-	pthread_mutex_unlock(&outage->lock);
-}
-
-void
-hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq)
-{
-	struct hc_outage_node *node, *next;
-
-	pthread_mutex_lock(&outage->lock);
-	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
-		next = TAILQ_NEXT(node, in_order);
-		if (hc_entry_model(node->entry) != model || seq <= node->since.heard)
-			continue;
-		/* What the upstream has may be of another model: it went with this, and must go there too. */
-		hc_outage_drop_value(outage, node);
-		hc_outage_log_node(outage, node);
-	}
-	pthread_mutex_unlock(&outage->lock);
-}
-
-void
-hc_outage_heard_epoch(struct hc_outage *outage, uint32_t id, uint32_t epoch)
-{
-	pthread_mutex_lock(&outage->lock);
-	struct hc_outage_model *model = hc_outage_model(outage, id);
-	if (model != NULL && epoch > model->known)
-		model->known = epoch;
-	pthread_mutex_unlock(&outage->lock);
-}
-
-void
-hc_outage_unsure(struct hc_outage *outage)
-{
-	struct hc_outage_node *node;
-
-	pthread_mutex_lock(&outage->lock);
-	atomic_fetch_add(&outage->losses, 1);
-	TAILQ_FOREACH(node, &outage->values, in_order)
-	{
-		doubt(node);
-	}
-	pthread_mutex_unlock(&outage->lock);
 }

@@ -1,4 +1,7 @@
-/* What outage.c (the list) and outage_pages.c (working it off) share. Nobody else includes this. */
+/*
+ * What the files of the outage list share: outage.c (the list), outage_add.c, outage_contest.c, outage_pages.c (working
+ * it off). Nobody else includes this.
+ */
 #ifndef HC_CORE_OUTAGE_PRIVATE_H
 #define HC_CORE_OUTAGE_PRIVATE_H
 
@@ -59,6 +62,13 @@ struct hc_outage {
 
 /* All under the lock. */
 struct hc_outage_node **hc_outage_slot(struct hc_outage *outage, struct hc_key key);
+/* One that went; NULL: no memory. The key is not on the list. */
+struct hc_outage_node *hc_outage_add_node(struct hc_outage *outage, struct hc_key key);
+/* The node takes a reference, in the place of the value it had; of a base if there is one, and it had none. */
+void hc_outage_put_value(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *entry);
+void hc_outage_put_base(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *base);
+/* What it counts in the list's `bytes`; NULL: 0. */
+uint64_t hc_outage_bytes_of(const struct hc_entry *entry);
 struct hc_outage_model *hc_outage_model(struct hc_outage *outage, uint32_t id);
 /* The node's value and base go; it becomes one that went. */
 void hc_outage_drop_value(struct hc_outage *outage, struct hc_outage_node *node);
@@ -69,7 +79,11 @@ void hc_outage_remove_model(struct hc_outage *outage, struct hc_outage_model *mo
 void hc_outage_recount(struct hc_outage *outage);
 /* The node is told to the log as it is. */
 void hc_outage_log_node(struct hc_outage *outage, const struct hc_outage_node *node);
+void hc_outage_log_model(
+    struct hc_outage *outage, enum hc_outage_record_type type, const struct hc_outage_model *model);
 void hc_outage_log_type(struct hc_outage *outage, enum hc_outage_record_type type, struct hc_slice key);
+/* Nobody can tell any more whether others have changed its key. */
+void hc_outage_doubt(struct hc_outage_node *node);
 /* The value counts no more: its model was cleared since, or its time is over. */
 bool hc_outage_is_stale(const struct hc_outage *outage, const struct hc_outage_node *node, int64_t now_ms);
 

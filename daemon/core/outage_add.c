@@ -1,0 +1,187 @@
+/*
+ * What is changed here while the upstream cannot be told: how it comes onto the outage list. Any thread; see outage.h.
+ */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "core/outage_private.h"
+
+/* The node to be changed, of that key. */
+static enum hc_status
+node_for(struct hc_outage *outage, struct hc_key key, uint64_t max, struct hc_outage_node **node)
+{
+	*node = *hc_outage_slot(outage, key);
+	if (*node != NULL)
+		return HC_OK;
+	if (outage->n_keys >= max)
+		return HC_LIMIT;
+	*node = hc_outage_add_node(outage, key);
+	return *node != NULL ? HC_OK : HC_NOMEM;
+}
+
+static void
+changed(struct hc_outage *outage, struct hc_outage_node *node)
+{
+	node->mark = ++outage->marks;
+	node->tries = 0;
+	hc_outage_log_node(outage, node);
+	hc_outage_recount(outage);
+}
+
+/* A base is what the upstream had before the first of these changes, as long as nothing else may have come to it. */
+static void
+take_base(struct hc_outage *outage, struct hc_outage_node *node, bool was_there, const struct hc_outage_value *value)
+{
+	if (value->sent || node->doubt == HC_OUTAGE_CONTESTED)
+		hc_outage_drop_base(outage, node);
+	else if (!was_there)
+		hc_outage_put_base(outage, node, value->base);
+	if (node->doubt == HC_OUTAGE_CONTESTED)
+		node->doubt = HC_OUTAGE_SURE; /* this is younger than what another wrote */
+}
+
+/* What the values would take with that one in place of what its key has. */
+static uint64_t
+bytes_with(const struct hc_outage *outage, const struct hc_outage_node *present, const struct hc_outage_value *value)
+{
+	uint64_t bytes = outage->bytes + hc_outage_bytes_of(value->entry);
+
+	return present != NULL ? bytes - hc_outage_bytes_of(present->entry) : bytes + hc_outage_bytes_of(value->base);
+}
+
+static pthread_mutex_t *
+order_of(struct hc_outage *outage, struct hc_key key)
+{
+	return &outage->order[key.hash & (HC_OUTAGE_ORDERS - 1)];
+}
+
+void
+hc_outage_enter(struct hc_outage *outage, struct hc_key key)
+{
+	pthread_mutex_lock(order_of(outage, key));
+}
+
+void
+hc_outage_leave(struct hc_outage *outage, struct hc_key key)
+{
+	pthread_mutex_unlock(order_of(outage, key));
+}
+
+uint64_t
+hc_outage_losses(const struct hc_outage *outage)
+{
+	return atomic_load(&outage->losses);
+}
+
+enum hc_status
+hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc_outage_value *value,
+    const struct hc_outage_limits *max)
+{
+	struct hc_outage_node *node;
+	enum hc_status status = HC_LIMIT;
+
+	pthread_mutex_lock(&outage->lock);
+	const struct hc_outage_node *present = *hc_outage_slot(outage, key);
+	if (bytes_with(outage, present, value) <= max->bytes)
+		status = node_for(outage, key, max->keys, &node);
+	if (status == HC_OK) {
+		hc_outage_put_value(outage, node, value->entry);
+		take_base(outage, node, present != NULL, value);
+		node->expire_ms = value->expire_ms;
+		node->since = value->since;
+		node->epoch = hc_entry_epoch(value->entry);
+		if (value->losses != atomic_load(&outage->losses))
+			hc_outage_doubt(node);
+		changed(outage, node);
+	}
+	pthread_mutex_unlock(&outage->lock);
+	return status;
+}
+
+enum hc_status
+hc_outage_add_key(struct hc_outage *outage, struct hc_key key, uint64_t max)
+{
+	struct hc_outage_node *node;
+
+	pthread_mutex_lock(&outage->lock);
+	enum hc_status status = node_for(outage, key, max, &node);
+	if (status == HC_OK) {
+		hc_outage_drop_value(outage, node);
+		node->doubt = HC_OUTAGE_SURE;
+		changed(outage, node);
+	}
+	pthread_mutex_unlock(&outage->lock);
+	return status;
+}
+
+enum hc_status
+hc_outage_add_expiry(struct hc_outage *outage, struct hc_key key, int64_t expire_ms, uint64_t max)
+{
+	struct hc_outage_node *node;
+
+	pthread_mutex_lock(&outage->lock);
+	enum hc_status status = node_for(outage, key, max, &node);
+	if (status == HC_OK) {
+		node->expire_ms = expire_ms;
+		changed(outage, node);
+	}
+	pthread_mutex_unlock(&outage->lock);
+	return status;
+}
+
+static struct hc_outage_model *
+add_model(struct hc_outage *outage, uint32_t id, uint32_t known)
+{
+	if (outage->n_cleared == outage->cap_cleared) {
+		size_t cap = outage->cap_cleared == 0 ? 8 : outage->cap_cleared * 2;
+		struct hc_outage_model *cleared = hc_realloc(outage->cleared, cap * sizeof(*cleared));
+		if (cleared == NULL)
+			return NULL;
+		outage->cleared = cleared;
+		outage->cap_cleared = cap;
+	}
+	struct hc_outage_model *model = &outage->cleared[outage->n_cleared++];
+	*model = (struct hc_outage_model){.id = id, .known = known, .at_ms = hc_clock_wall_ms()};
+	return model;
+}
+
+enum hc_status
+hc_outage_add_model(struct hc_outage *outage, uint32_t id, uint32_t known)
+{
+	pthread_mutex_lock(&outage->lock);
+	struct hc_outage_model *model = hc_outage_model(outage, id);
+	if (model == NULL)
+		model = add_model(outage, id, known);
+	if (model != NULL) {
+		model->mark = ++outage->marks;
+		model->epoch = hc_models_epoch(outage->models, id);
+		hc_outage_log_model(outage, HC_OUTAGE_RECORD_MODEL, model);
+		hc_outage_recount(outage);
+	}
+	pthread_mutex_unlock(&outage->lock);
+	return model != NULL ? HC_OK : HC_NOMEM;
+}
+
+void
+hc_outage_add_all(struct hc_outage *outage)
+{
+	pthread_mutex_lock(&outage->lock);
+	while (!TAILQ_EMPTY(&outage->values))
+		hc_outage_drop_value(outage, TAILQ_FIRST(&outage->values));
+	outage->all = true;
+	outage->all_at_ms = hc_clock_wall_ms();
+	outage->all_mark = ++outage->marks;
+	hc_outage_log_type(outage, HC_OUTAGE_RECORD_ALL, HC_SLICE(""));
+	hc_outage_recount(outage);
+	pthread_mutex_unlock(&outage->lock);
+}
+
+void
+hc_outage_forget_key(struct hc_outage *outage, struct hc_key key)
+{
+	pthread_mutex_lock(&outage->lock);
+	struct hc_outage_node **at = hc_outage_slot(outage, key);
+	if (*at != NULL)
+		hc_outage_remove(outage, at);
+	hc_outage_recount(outage);
+	pthread_mutex_unlock(&outage->lock);
+}

@@ -1,0 +1,99 @@
+/*
+ * What others changed, as far as it is heard of, weighed against what is on the outage list. Any thread; see outage.h.
+ */
+#include "core/outage_private.h"
+
+void
+hc_outage_doubt(struct hc_outage_node *node)
+{
+	node->doubt = HC_OUTAGE_UNSURE;
+	node->since.heard = 0; /* numbers may begin anew */
+}
+
+void
+hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
+{
+	pthread_mutex_lock(&outage->lock);
+	struct hc_outage_node **at = hc_outage_slot(outage, key), *node = *at;
+	if (node != NULL && node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
+		hc_outage_remove(outage, at); /* see hc_outage_own() */
+		hc_outage_recount(outage);
+	} else if (node != NULL && node->entry != NULL && seq > node->since.heard) {
+		node->doubt = HC_OUTAGE_CONTESTED;
+		/* After another start nothing would be known of the base. */
+		hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
+	}
+	pthread_mutex_unlock(&outage->lock);
+}
+
+void
+hc_outage_own(struct hc_outage *outage, struct hc_key key)
+{
+	pthread_mutex_lock(&outage->lock);
+	struct hc_outage_node *node = *hc_outage_slot(outage, key);
+	if (node != NULL && node->entry != NULL) {
+		hc_outage_drop_base(outage, node);
+		if (node->doubt == HC_OUTAGE_CONTESTED) {
+			hc_outage_drop_value(outage, node);
+			hc_outage_log_node(outage, node);
+		}
+	}
+	pthread_mutex_unlock(&outage->lock);
+}
+
+void
+hc_outage_contest_all(struct hc_outage *outage, uint64_t seq)
+{
+	struct hc_outage_node *node, *next;
+
+	pthread_mutex_lock(&outage->lock);
+	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
+		const struct hc_key key = {node->key, node->len, node->hash};
+		next = TAILQ_NEXT(node, in_order);
+		if (seq > node->since.heard)
+			hc_outage_remove(outage, hc_outage_slot(outage, key));
+	}
+	hc_outage_recount(outage);
+	pthread_mutex_unlock(&outage->lock);
+}
+
+void
+hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq)
+{
+	struct hc_outage_node *node, *next;
+
+	pthread_mutex_lock(&outage->lock);
+	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
+		next = TAILQ_NEXT(node, in_order);
+		if (hc_entry_model(node->entry) != model || seq <= node->since.heard)
+			continue;
+		/* What the upstream has may be of another model: it went with this, and must go there too. */
+		hc_outage_drop_value(outage, node);
+		hc_outage_log_node(outage, node);
+	}
+	pthread_mutex_unlock(&outage->lock);
+}
+
+void
+hc_outage_heard_epoch(struct hc_outage *outage, uint32_t id, uint32_t epoch)
+{
+	pthread_mutex_lock(&outage->lock);
+	struct hc_outage_model *model = hc_outage_model(outage, id);
+	if (model != NULL && epoch > model->known)
+		model->known = epoch;
+	pthread_mutex_unlock(&outage->lock);
+}
+
+void
+hc_outage_unsure(struct hc_outage *outage)
+{
+	struct hc_outage_node *node;
+
+	pthread_mutex_lock(&outage->lock);
+	atomic_fetch_add(&outage->losses, 1);
+	TAILQ_FOREACH(node, &outage->values, in_order)
+	{
+		hc_outage_doubt(node);
+	}
+	pthread_mutex_unlock(&outage->lock);
+}
