@@ -462,7 +462,7 @@ void hc_waiters_run_room(struct hc_file *file);
 enum hc_status hc_readers_start(struct hc_file *file);
 void hc_readers_stop(struct hc_file *file);
 
-/* ---- keeper.c, load.c, reclaim.c ---- */
+/* ---- keeper.c, load.c, load_begin.c, reclaim.c ---- */
 
 void *hc_keeper_main(void *arg);
 void hc_keeper_nudge(struct hc_file *file);
