@@ -55,7 +55,8 @@ struct hc_index_part {
 	uint32_t bucket_room; /* of the array */
 	uint32_t item_chunks;
 	uint32_t item_room;
-	uint32_t **heads; /* at first `one`, for the chunk that is always there */
+	size_t chunk_bytes; /* of all chunks, as the allocator has them */
+	uint32_t **heads;   /* at first `one`, for the chunk that is always there */
 	uint32_t *one[1];
 	struct packed **pool;
 } __attribute__((aligned(64)));
@@ -240,6 +241,22 @@ grow_array(void *array, uint32_t used, uint32_t *room, const void *fixed)
 	return grown;
 }
 
+static void *
+new_chunk(struct hc_index_part *part, size_t size)
+{
+	void *chunk = hc_malloc(size);
+
+	part->chunk_bytes += hc_mem_footprint(chunk);
+	return chunk;
+}
+
+static void
+free_chunk(struct hc_index_part *part, void *chunk)
+{
+	part->chunk_bytes -= hc_mem_footprint(chunk);
+	hc_free(chunk);
+}
+
 static bool
 add_heads(struct hc_index_part *part)
 {
@@ -249,7 +266,7 @@ add_heads(struct hc_index_part *part)
 	if (heads == NULL)
 		return false;
 	part->heads = heads;
-	chunk = hc_malloc(CHUNK * sizeof(*chunk));
+	chunk = new_chunk(part, CHUNK * sizeof(*chunk));
 	if (chunk == NULL)
 		return false;
 	part->heads[part->bucket_chunks++] = chunk;
@@ -265,7 +282,7 @@ add_items(struct hc_index_part *part)
 	if (pool == NULL)
 		return false;
 	part->pool = pool;
-	chunk = hc_malloc(CHUNK * sizeof(*chunk));
+	chunk = new_chunk(part, CHUNK * sizeof(*chunk));
 	if (chunk == NULL)
 		return false;
 	part->pool[part->item_chunks++] = chunk;
@@ -314,7 +331,7 @@ merge(struct hc_index_part *part)
 		link_set(link, number);
 	/* A chunk is kept in hand, so that one at the border is not made and freed in turns. */
 	if (part->bucket_chunks > (last >> CHUNK_BITS) + 2)
-		hc_free(part->heads[--part->bucket_chunks]);
+		free_chunk(part, part->heads[--part->bucket_chunks]);
 }
 
 static void
@@ -340,7 +357,7 @@ take_out(struct hc_index_part *part, void *link)
 	}
 	part->items = last;
 	if (part->item_chunks > (last >> CHUNK_BITS) + 2)
-		hc_free(part->pool[--part->item_chunks]);
+		free_chunk(part, part->pool[--part->item_chunks]);
 }
 
 /* ---- one item ---- */
@@ -507,6 +524,7 @@ hc_index_clear(struct hc_index *index, struct hc_index_garbage **garbage)
 			part->pool = NULL;
 			part->item_chunks = part->item_room = 0;
 		}
+		part->chunk_bytes = hc_mem_footprint(part->heads[0]);
 		empty_chunk(part);
 	}
 }
@@ -610,13 +628,9 @@ hc_index_count(struct hc_index *index)
 static uint64_t
 part_bytes(const struct hc_index_part *part)
 {
-	uint64_t n = hc_mem_footprint(part->pool) + (part->heads == part->one ? 0 : hc_mem_footprint(part->heads));
+	uint64_t arrays = hc_mem_footprint(part->pool) + (part->heads == part->one ? 0 : hc_mem_footprint(part->heads));
 
-	for (uint32_t i = 0; i < part->bucket_chunks; i++)
-		n += hc_mem_footprint(part->heads[i]);
-	for (uint32_t i = 0; i < part->item_chunks; i++)
-		n += hc_mem_footprint(part->pool[i]);
-	return n;
+	return arrays + part->chunk_bytes;
 }
 
 uint64_t
