@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "store/shard.h"
 
-#define AHEAD 2       /* steps by which buckets are fetched before entries, and entries before they are looked at */
+#define AHEAD 4       /* steps by which buckets are fetched before entries, and entries before they are looked at */
 #define HOLD 64       /* places looked at in one hold of a lock by who scans … */
 #define UPKEEP 256    /* … and by upkeep, which reads ahead */
 #define SPARSE 20     /* a scan that finds little looks at up to so many times as many places */

@@ -247,6 +247,44 @@ START_TEST(slab_memory_comes_back)
 }
 END_TEST
 
+/* Of several sizes in any order, some too large for slabs: as if each was freed alone. */
+START_TEST(slab_many_freed_at_once_give_their_memory_back)
+{
+	struct rng rng = {test_seed()};
+
+	for (unsigned round = 0; round < 200; round++) {
+		struct hc_slab_block many[HC_SLAB_MANY];
+		unsigned n = 1 + rng_below(&rng, HC_SLAB_MANY);
+		for (unsigned at = 0; at < BLOCKS; at++) {
+			if (blocks[at].content == NULL)
+				make(&blocks[at], rng_below(&rng, 3) > 0 ? 104 : draw_size(&rng), round);
+		}
+		for (unsigned i = 0, at = rng_below(&rng, BLOCKS); i < n; i++, at = (at + 1) % BLOCKS) {
+			check_block(&blocks[at]);
+			atomic_store(&blocks[at].content->word, 0);
+			many[i] = (struct hc_slab_block){blocks[at].content, blocks[at].size};
+			blocks[at].content = NULL;
+		}
+		hc_slab_free_many(many, n);
+		must(live() == footprints());
+	}
+	for (unsigned at = 0; at < BLOCKS; at += HC_SLAB_MANY / 2) {
+		struct hc_slab_block many[HC_SLAB_MANY];
+		unsigned n = 0;
+		for (unsigned i = at; i < BLOCKS && i < at + HC_SLAB_MANY / 2; i++) {
+			if (blocks[i].content == NULL)
+				continue;
+			atomic_store(&blocks[i].content->word, 0);
+			many[n++] = (struct hc_slab_block){blocks[i].content, blocks[i].size};
+			blocks[i].content = NULL;
+		}
+		hc_slab_free_many(many, n);
+	}
+	must(live() == 0);
+	must(resident() < 320 * 2 * (64 << 10)); /* of each class a slab may stay */
+}
+END_TEST
+
 /* One in eight stays: without compaction, no slab would come free. */
 START_TEST(slab_compaction_closes_holes)
 {
@@ -460,6 +498,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, set_up, NULL);
 	tcase_add_test(tcase, slab_blocks_in_random_order_keep_their_bytes);
 	tcase_add_test(tcase, slab_every_size_fits_its_block);
+	tcase_add_test(tcase, slab_many_freed_at_once_give_their_memory_back);
 	tcase_add_loop_test(tcase, slab_memory_comes_back, 0, sizes);
 	tcase_add_loop_test(tcase, slab_compaction_closes_holes, 0, sizes);
 	tcase_add_test(tcase, slab_compaction_while_sizes_change_keeps_all_bytes);
