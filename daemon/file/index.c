@@ -567,8 +567,7 @@ bucket_in_order(const struct hc_index_part *part, uint32_t place, uint32_t *widt
 }
 
 static void
-walk_bucket(struct hc_index_part *part, uint32_t bucket,
-    enum hc_index_verdict (*fn)(void *arg, const struct hc_index_item *item), void *arg)
+walk_bucket(struct hc_index_part *part, uint32_t bucket, hc_index_look_fn *fn, void *arg)
 {
 	void *link = head_of(part, bucket);
 	uint32_t number;
@@ -588,8 +587,7 @@ walk_bucket(struct hc_index_part *part, uint32_t bucket,
 }
 
 void
-hc_index_walk(struct hc_index *index, uint64_t *cursor,
-    enum hc_index_verdict (*fn)(void *arg, const struct hc_index_item *item), void *arg)
+hc_index_walk(struct hc_index *index, uint64_t *cursor, hc_index_look_fn *fn, void *arg)
 {
 	uint32_t number = (uint32_t)(*cursor >> CURSOR_BITS) & (HC_INDEX_PARTS - 1);
 	struct hc_index_part *part = &index->parts[number];
@@ -610,6 +608,72 @@ hc_index_walk(struct hc_index *index, uint64_t *cursor,
 		next = 0;
 	}
 	*cursor = number == HC_INDEX_PARTS ? 0 : (uint64_t)number << CURSOR_BITS | next;
+}
+
+/* ---- sweeping: a part's items from the last to the first, so that what goes leaves no hole to be filled ---- */
+
+#define SETTLING UINT32_MAX /* in place of a number in a cursor: the items were seen, the buckets become as few */
+
+#define AHEAD 8 /* items by which what the next ones' chains lead to is fetched */
+
+/* What link_to() will want: of items further ahead the next in their chain, of nearer ones the head of it. */
+static inline __attribute__((always_inline)) void
+look_ahead(const struct hc_index_part *part, uint32_t number)
+{
+	if (number < 2 * AHEAD)
+		return;
+	uint32_t far = item_at(part, number - 2 * AHEAD)->next, at = number - AHEAD;
+	if ((far & END) == 0)
+		__builtin_prefetch(item_at(part, far));
+	const struct packed *near = item_at(part, at);
+	while ((at & END) == 0)
+		at = link_get(&item_at(part, at)->next);
+	__builtin_prefetch(head_of(part, bucket_of(part, whole_hash(part, near, at))));
+}
+
+/* Under the lock. Returns the number of the item to go on below; 0: they were all seen. */
+static uint32_t
+sweep_items(struct hc_index_part *part, uint32_t number, unsigned n, hc_index_look_fn *look, void *arg)
+{
+	for (; n > 0 && number > 0; n--) {
+		struct hc_index_item item;
+		look_ahead(part, number);
+		unpack(item_at(part, --number), 0, &item);
+		if (look(arg, &item) == HC_INDEX_REMOVE)
+			take_out(part, link_to(part, number));
+	}
+	return number;
+}
+
+/* Under the lock. True: it is done. */
+static bool
+settle_some(struct hc_index_part *part, unsigned n)
+{
+	while (n > 0 && part->buckets > CHUNK && TOO_FEW((uint64_t)part->items, part->buckets)) {
+		merge(part);
+		n--;
+	}
+	return n > 0;
+}
+
+void
+hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, hc_index_look_fn *look, void *arg)
+{
+	uint32_t at = (uint32_t)(*cursor >> CURSOR_BITS) & (HC_INDEX_PARTS - 1), number = (uint32_t)*cursor;
+	struct hc_index_part *part = &index->parts[at];
+
+	hc_lock_acquire(&part->lock);
+	if (number != SETTLING) {
+		if (number == 0 || number > part->items)
+			number = part->items;
+		number = sweep_items(part, number, n, look, arg);
+		number = number == 0 ? SETTLING : number;
+	} else if (settle_some(part, n)) {
+		number = 0;
+		at++;
+	}
+	hc_lock_release(&part->lock);
+	*cursor = at == HC_INDEX_PARTS ? 0 : (uint64_t)at << CURSOR_BITS | number;
 }
 
 uint64_t
