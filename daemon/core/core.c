@@ -2,6 +2,7 @@
  * The core's life, what its parts share, and the sweep. Functions say in core.h which threads may call them.
  */
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/hash.h"
@@ -12,10 +13,15 @@
 /*
  * The sweep comes in steps so short that who shares its processor, or waits for a lock it has, does not notice: to
  * reclaim what nobody misses it takes a twentieth of a core at most, to be within memory.max_bytes again half of one.
+ *
+ * What it works on is all over memory, and after a pause the processor has forgotten where: a step costs up to three
+ * times as much then as right after another. So they come in runs, between which anyone else has the processor, and
+ * the event loop, who wants it; and the pause is the longer.
  */
-#define SWEEP_STEP_US 500
-#define SWEEP_OVER_US 500     /* from one step to the next, while more memory is taken than may be … */
-#define SWEEP_STEP_MS 10      /* … while much is reclaimed … */
+#define SWEEP_STEP_US 250
+#define SWEEP_RUN 8           /* steps, one right after the other, while much is reclaimed … */
+#define SWEEP_RUN_MS 40       /* … and from one run to the next … */
+#define SWEEP_OVER_US 250     /* … from one step to the next, while more memory is taken than may be … */
 #define SWEEP_INTERVAL_MS 100 /* … and while little is */
 #define PROBE_INTERVAL_MS 500 /* while something has expired, but little was found */
 #define REST_INTERVAL_MS 1500 /* while nothing happens: with the file tier's threads less than one wake-up a second */
@@ -171,7 +177,7 @@ fit_process(struct hc_core *core)
 
 	if (!core->settings->memory_enabled || resident == 0)
 		return false;
-	core->fit_next_ms = now_ms + SWEEP_INTERVAL_MS - SWEEP_STEP_MS;
+	core->fit_next_ms = now_ms + SWEEP_INTERVAL_MS - SWEEP_RUN_MS / 4;
 	core->resident_before = resident;
 	bool fits = hc_store_fit_process(core->store, grown);
 	return !fits || resident + REST_BYTES < before || before + REST_BYTES < resident;
@@ -193,10 +199,13 @@ rest_ms(struct hc_core *core, int64_t now_ms)
 static int64_t
 pause_us(struct hc_core *core, int64_t now_ms, enum hc_sweep left, bool busy)
 {
+	if (left == HC_SWEEP_MORE && ++core->sweep_run < SWEEP_RUN)
+		return 0;
+	core->sweep_run = 0;
 	if (left == HC_SWEEP_OVER)
 		return SWEEP_OVER_US;
 	if (left == HC_SWEEP_MORE)
-		return SWEEP_STEP_MS * 1000;
+		return SWEEP_RUN_MS * 1000;
 	return (busy ? SWEEP_INTERVAL_MS : rest_ms(core, now_ms)) * 1000;
 }
 
@@ -219,7 +228,14 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 	bool busy = fit_process(core);
 	enum hc_sweep left = hc_store_sweep(core->store, now_ms, SWEEP_STEP_US);
 	hc_tier_kick(core->tier);
-	(void)schedule_sweep(core, pause_us(core, now_ms, left, busy));
+	/* Files come after memory: both together would take twice as much of a core. */
+	if (core->sweep_found && left == HC_SWEEP_DONE)
+		hc_tier_sweep_soon(core->tier);
+	core->sweep_found = left == HC_SWEEP_MORE;
+	int64_t in_us = pause_us(core, now_ms, left, busy);
+	if (in_us == 0)
+		(void)sched_yield(); /* to who waits for this processor, whatever the kernel's idea of fairness */
+	(void)schedule_sweep(core, in_us);
 }
 
 enum hc_status

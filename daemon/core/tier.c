@@ -148,6 +148,13 @@ hc_tier_kick(struct hc_tier *tier)
 	hc_file_kick(tier->file);
 }
 
+void
+hc_tier_sweep_soon(struct hc_tier *tier)
+{
+	if (tier != NULL)
+		hc_file_sweep_soon(tier->file);
+}
+
 /* ---- clearing ---- */
 
 void

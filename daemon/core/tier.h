@@ -67,6 +67,8 @@ uint64_t hc_tier_demoted(const struct hc_tier *tier);
 
 /* Without locks, after what may have appended: lets the log's writer know, if it did. */
 void hc_tier_kick(struct hc_tier *tier);
+/* Much of what memory had was not valid any more: the log's index is likely to have the same. NULL will do. */
+void hc_tier_sweep_soon(struct hc_tier *tier);
 
 /* What the calling thread's changes have to wait for: the last mark, 0 when there was none. */
 uint64_t hc_tier_mark(void);

@@ -18,7 +18,7 @@ static void
 leave(struct hc_file *file, const struct hc_index_item *item)
 {
 	if (item->kind == HC_INDEX_VALUE)
-		hc_group_leave(file, item->group, item->bytes);
+		hc_group_leave(file, item->group, 1, item->bytes);
 }
 
 /*

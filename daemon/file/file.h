@@ -147,6 +147,12 @@ struct hc_file_record {
 enum hc_status hc_file_append(struct hc_file *file, const struct hc_file_record *record, void *owner, uint64_t *mark);
 void hc_file_kick(struct hc_file *file);
 
+/*
+ * A hint: much of what the log has is likely to have expired, and the index is worth looking through before that is
+ * due. Cheap; may be repeated.
+ */
+void hc_file_sweep_soon(struct hc_file *file);
+
 /* What a value takes in the log, for hc_file_claim(). Records without a value: lengths 0. */
 uint64_t hc_file_record_bytes(size_t key_len, size_t value_len);
 

@@ -168,12 +168,12 @@ hc_group_enter(struct hc_file *file, uint16_t number, uint32_t bytes)
 }
 
 void
-hc_group_leave(struct hc_file *file, uint16_t number, uint32_t bytes)
+hc_group_leave(struct hc_file *file, uint16_t number, uint32_t items, uint64_t bytes)
 {
 	struct hc_group *group = &file->groups.groups[number];
 
 	atomic_fetch_sub_explicit(&group->bytes, bytes, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&group->items, 1, memory_order_release);
+	atomic_fetch_sub_explicit(&group->items, items, memory_order_release);
 }
 
 void

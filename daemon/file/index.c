@@ -55,7 +55,8 @@ struct hc_index_part {
 	uint32_t bucket_room; /* of the array */
 	uint32_t item_chunks;
 	uint32_t item_room;
-	uint32_t **heads; /* at first `one`, for the chunk that is always there */
+	size_t chunk_bytes; /* of all chunks, as the allocator has them */
+	uint32_t **heads;   /* at first `one`, for the chunk that is always there */
 	uint32_t *one[1];
 	struct packed **pool;
 } __attribute__((aligned(64)));
@@ -240,6 +241,22 @@ grow_array(void *array, uint32_t used, uint32_t *room, const void *fixed)
 	return grown;
 }
 
+static void *
+new_chunk(struct hc_index_part *part, size_t size)
+{
+	void *chunk = hc_malloc(size);
+
+	part->chunk_bytes += hc_mem_footprint(chunk);
+	return chunk;
+}
+
+static void
+free_chunk(struct hc_index_part *part, void *chunk)
+{
+	part->chunk_bytes -= hc_mem_footprint(chunk);
+	hc_free(chunk);
+}
+
 static bool
 add_heads(struct hc_index_part *part)
 {
@@ -249,7 +266,7 @@ add_heads(struct hc_index_part *part)
 	if (heads == NULL)
 		return false;
 	part->heads = heads;
-	chunk = hc_malloc(CHUNK * sizeof(*chunk));
+	chunk = new_chunk(part, CHUNK * sizeof(*chunk));
 	if (chunk == NULL)
 		return false;
 	part->heads[part->bucket_chunks++] = chunk;
@@ -265,7 +282,7 @@ add_items(struct hc_index_part *part)
 	if (pool == NULL)
 		return false;
 	part->pool = pool;
-	chunk = hc_malloc(CHUNK * sizeof(*chunk));
+	chunk = new_chunk(part, CHUNK * sizeof(*chunk));
 	if (chunk == NULL)
 		return false;
 	part->pool[part->item_chunks++] = chunk;
@@ -314,7 +331,7 @@ merge(struct hc_index_part *part)
 		link_set(link, number);
 	/* A chunk is kept in hand, so that one at the border is not made and freed in turns. */
 	if (part->bucket_chunks > (last >> CHUNK_BITS) + 2)
-		hc_free(part->heads[--part->bucket_chunks]);
+		free_chunk(part, part->heads[--part->bucket_chunks]);
 }
 
 static void
@@ -340,7 +357,7 @@ take_out(struct hc_index_part *part, void *link)
 	}
 	part->items = last;
 	if (part->item_chunks > (last >> CHUNK_BITS) + 2)
-		hc_free(part->pool[--part->item_chunks]);
+		free_chunk(part, part->pool[--part->item_chunks]);
 }
 
 /* ---- one item ---- */
@@ -507,6 +524,7 @@ hc_index_clear(struct hc_index *index, struct hc_index_garbage **garbage)
 			part->pool = NULL;
 			part->item_chunks = part->item_room = 0;
 		}
+		part->chunk_bytes = hc_mem_footprint(part->heads[0]);
 		empty_chunk(part);
 	}
 }
@@ -549,8 +567,7 @@ bucket_in_order(const struct hc_index_part *part, uint32_t place, uint32_t *widt
 }
 
 static void
-walk_bucket(struct hc_index_part *part, uint32_t bucket,
-    enum hc_index_verdict (*fn)(void *arg, const struct hc_index_item *item), void *arg)
+walk_bucket(struct hc_index_part *part, uint32_t bucket, hc_index_look_fn *fn, void *arg)
 {
 	void *link = head_of(part, bucket);
 	uint32_t number;
@@ -570,8 +587,7 @@ walk_bucket(struct hc_index_part *part, uint32_t bucket,
 }
 
 void
-hc_index_walk(struct hc_index *index, uint64_t *cursor,
-    enum hc_index_verdict (*fn)(void *arg, const struct hc_index_item *item), void *arg)
+hc_index_walk(struct hc_index *index, uint64_t *cursor, hc_index_look_fn *fn, void *arg)
 {
 	uint32_t number = (uint32_t)(*cursor >> CURSOR_BITS) & (HC_INDEX_PARTS - 1);
 	struct hc_index_part *part = &index->parts[number];
@@ -594,6 +610,72 @@ hc_index_walk(struct hc_index *index, uint64_t *cursor,
 	*cursor = number == HC_INDEX_PARTS ? 0 : (uint64_t)number << CURSOR_BITS | next;
 }
 
+/* ---- sweeping: a part's items from the last to the first, so that what goes leaves no hole to be filled ---- */
+
+#define SETTLING UINT32_MAX /* in place of a number in a cursor: the items were seen, the buckets become as few */
+
+#define AHEAD 8 /* items by which what the next ones' chains lead to is fetched */
+
+/* What link_to() will want: of items further ahead the next in their chain, of nearer ones the head of it. */
+static inline __attribute__((always_inline)) void
+look_ahead(const struct hc_index_part *part, uint32_t number)
+{
+	if (number < 2 * AHEAD)
+		return;
+	uint32_t far = item_at(part, number - 2 * AHEAD)->next, at = number - AHEAD;
+	if ((far & END) == 0)
+		__builtin_prefetch(item_at(part, far));
+	const struct packed *near = item_at(part, at);
+	while ((at & END) == 0)
+		at = link_get(&item_at(part, at)->next);
+	__builtin_prefetch(head_of(part, bucket_of(part, whole_hash(part, near, at))));
+}
+
+/* Under the lock. Returns the number of the item to go on below; 0: they were all seen. */
+static uint32_t
+sweep_items(struct hc_index_part *part, uint32_t number, unsigned n, hc_index_look_fn *look, void *arg)
+{
+	for (; n > 0 && number > 0; n--) {
+		struct hc_index_item item;
+		look_ahead(part, number);
+		unpack(item_at(part, --number), 0, &item);
+		if (look(arg, &item) == HC_INDEX_REMOVE)
+			take_out(part, link_to(part, number));
+	}
+	return number;
+}
+
+/* Under the lock. True: it is done. */
+static bool
+settle_some(struct hc_index_part *part, unsigned n)
+{
+	while (n > 0 && part->buckets > CHUNK && TOO_FEW((uint64_t)part->items, part->buckets)) {
+		merge(part);
+		n--;
+	}
+	return n > 0;
+}
+
+void
+hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, hc_index_look_fn *look, void *arg)
+{
+	uint32_t at = (uint32_t)(*cursor >> CURSOR_BITS) & (HC_INDEX_PARTS - 1), number = (uint32_t)*cursor;
+	struct hc_index_part *part = &index->parts[at];
+
+	hc_lock_acquire(&part->lock);
+	if (number != SETTLING) {
+		if (number == 0 || number > part->items)
+			number = part->items;
+		number = sweep_items(part, number, n, look, arg);
+		number = number == 0 ? SETTLING : number;
+	} else if (settle_some(part, n)) {
+		number = 0;
+		at++;
+	}
+	hc_lock_release(&part->lock);
+	*cursor = at == HC_INDEX_PARTS ? 0 : (uint64_t)at << CURSOR_BITS | number;
+}
+
 uint64_t
 hc_index_count(struct hc_index *index)
 {
@@ -610,13 +692,9 @@ hc_index_count(struct hc_index *index)
 static uint64_t
 part_bytes(const struct hc_index_part *part)
 {
-	uint64_t n = hc_mem_footprint(part->pool) + (part->heads == part->one ? 0 : hc_mem_footprint(part->heads));
+	uint64_t arrays = hc_mem_footprint(part->pool) + (part->heads == part->one ? 0 : hc_mem_footprint(part->heads));
 
-	for (uint32_t i = 0; i < part->bucket_chunks; i++)
-		n += hc_mem_footprint(part->heads[i]);
-	for (uint32_t i = 0; i < part->item_chunks; i++)
-		n += hc_mem_footprint(part->pool[i]);
-	return n;
+	return arrays + part->chunk_bytes;
 }
 
 uint64_t

@@ -74,9 +74,10 @@ struct hc_group {
 	uint32_t model; /* these three: under log.lock, while no item has the group; read by who holds an item's part */
 	uint32_t epoch;
 	bool used;
-	uint16_t number;        /* its name in segment `defined_seq`; under log.lock */
-	uint64_t defined_seq;   /* 0: in none */
-	_Atomic uint32_t items; /* up under log.lock, down under a part's: the group is not reused before it is 0 */
+	uint16_t number;      /* its name in segment `defined_seq`; under log.lock */
+	uint64_t defined_seq; /* 0: in none */
+	_Atomic uint32_t
+	    items; /* up under log.lock, down by whoever took them out: the group is not reused before it is 0 */
 	_Atomic uint64_t bytes;
 };
 
@@ -244,7 +245,8 @@ struct hc_file {
 	_Atomic uint64_t written; /* by the writer thread, release: file.h */
 	_Atomic bool dirty;       /* written and not synced */
 	_Atomic bool sweep_now;
-	_Atomic bool closing; /* nothing is carried over any more */
+	_Atomic bool sweep_soon; /* a hint */
+	_Atomic bool closing;    /* nothing is carried over any more */
 
 	struct {
 		pthread_mutex_t lock;
@@ -272,7 +274,10 @@ struct hc_file {
 		pthread_t thread;
 		uint64_t sweep_cursor;
 		int64_t sweep_next_ms;
-		bool swept; /* what was dead, and segments have not been looked at since */
+		uint64_t met, removed; /* in the present pass */
+		bool hinted;           /* why that began */
+		bool deaf;             /* to hints, until the next pass that needs none */
+		bool swept;            /* what was dead, and segments have not been looked at since */
 		int64_t sync_next_ms;
 		int64_t look_next_ms;
 		uint64_t seen_written; /* and since when it has been that */
@@ -320,9 +325,9 @@ void hc_group_note_epoch(struct hc_file *file, uint32_t model, uint32_t epoch);
 size_t hc_groups_put_epochs(struct hc_file *file, uint64_t n, uint8_t *at, size_t room);
 /* With the part locked of an item that has the group: whether it is of its model's present epoch. */
 bool hc_group_current(const struct hc_file *file, uint16_t number);
-/* One item more (under log.lock) or less (under its part's lock) has the group. */
+/* One item more (under log.lock) or so many less (once they are out of the index) have the group. */
 void hc_group_enter(struct hc_file *file, uint16_t number, uint32_t bytes);
-void hc_group_leave(struct hc_file *file, uint16_t number, uint32_t bytes);
+void hc_group_leave(struct hc_file *file, uint16_t number, uint32_t items, uint64_t bytes);
 /* Sums over the current groups. Takes log.lock. `dead`: items of others. */
 void hc_groups_sum(struct hc_file *file, uint64_t *items, uint64_t *bytes, uint64_t *dead);
 

@@ -16,7 +16,10 @@
 #define SYNC_PAUSE_NS 1000000  /* with a pause behind it */
 #define LOOK_MS 1000
 #define SWEEP_MS 30000
-#define SWEEP_STEP 256 /* buckets looked at between other duties */
+#define SWEEP_HOLD 64    /* items looked at in one hold of a part's lock … */
+#define SWEEP_STEP 64    /* … and so often between other duties: some tenths of a millisecond … */
+#define SWEEP_PAUSE_MS 5 /* … with a pause behind it, so that a pass takes a twentieth of a core */
+#define SWEEP_WORTH 4    /* a hint was worth following when more than one item in so many was dead */
 
 void
 hc_keeper_nudge(struct hc_file *file)
@@ -68,7 +71,7 @@ pause_ms(struct hc_file *file, bool more)
 		file->keeper.written_ms = now_ms;
 	}
 	if (more)
-		return 1;
+		return SWEEP_PAUSE_MS;
 	return now_ms - file->keeper.written_ms < 2 * SYNC_MS ? IDLE_MS : REST_MS;
 }
 
@@ -151,16 +154,75 @@ hc_keeper_sync(struct hc_file *file)
 
 /* ---- sweeping ---- */
 
+void
+hc_file_sweep_soon(struct hc_file *file)
+{
+	if (!atomic_exchange_explicit(&file->sweep_soon, true, memory_order_relaxed))
+		hc_keeper_nudge(file);
+}
+
+struct step {
+	struct hc_file *file;
+	int64_t now_ms; /* wall */
+	/* those that were removed from one group */
+	uint16_t group;
+	uint32_t items;
+	uint64_t bytes;
+};
+
+/* Their group is told of many at once. */
+static void
+leave_group(struct step *step)
+{
+	hc_group_leave(step->file, step->group, step->items, step->bytes);
+	step->file->keeper.removed += step->items;
+	step->items = 0;
+	step->bytes = 0;
+}
+
 static enum hc_index_verdict
 remove_dead(void *arg, const struct hc_index_item *item)
 {
-	struct hc_file *file = arg;
+	struct step *step = arg;
 
-	if (item->kind != HC_INDEX_VALUE || hc_item_live(file, item, hc_clock_wall_ms()))
+	step->file->keeper.met++;
+	if (item->kind != HC_INDEX_VALUE || hc_item_live(step->file, item, step->now_ms))
 		return HC_INDEX_KEEP;
-	hc_group_leave(file, item->group, item->bytes);
-	file->keeper.swept = true;
+	if (item->group != step->group)
+		leave_group(step);
+	step->group = item->group;
+	step->items++;
+	step->bytes += item->bytes;
 	return HC_INDEX_REMOVE;
+}
+
+/*
+ * Whether a pass is due: each half minute, or because a model was cleared, or because of a hint. After a hint that was
+ * not worth following there is none to be followed until the next half minute is over.
+ */
+static bool
+begin_pass(struct hc_file *file, int64_t now_ms)
+{
+	bool asked = atomic_exchange_explicit(&file->sweep_now, false, memory_order_acq_rel);
+	bool due = asked || now_ms >= file->keeper.sweep_next_ms;
+
+	if (!due && (file->keeper.deaf || !atomic_load_explicit(&file->sweep_soon, memory_order_relaxed)))
+		return false;
+	atomic_store_explicit(&file->sweep_soon, false, memory_order_relaxed);
+	file->keeper.sweep_next_ms = now_ms + SWEEP_MS;
+	file->keeper.met = file->keeper.removed = 0;
+	file->keeper.hinted = !due;
+	return true;
+}
+
+static void
+end_pass(struct hc_file *file)
+{
+	if (file->keeper.removed > 0) {
+		file->keeper.swept = true;
+		hc_mem_trim(); /* the index's chunks lie in the heaps of the threads that appended */
+	}
+	file->keeper.deaf = file->keeper.hinted && file->keeper.removed * SWEEP_WORTH < file->keeper.met;
 }
 
 /* A step of a pass over the index. True: the pass is not over. Not while loading: what is dead is a mark then. */
@@ -168,24 +230,20 @@ static bool
 sweep(struct hc_file *file, int64_t now_ms)
 {
 	uint64_t *cursor = &file->keeper.sweep_cursor;
+	struct step step = {.file = file, .now_ms = hc_clock_wall_ms()};
 
 	if (atomic_load_explicit(&file->loading, memory_order_acquire))
 		return false;
-	if (*cursor == 0) {
-		bool asked = atomic_exchange_explicit(&file->sweep_now, false, memory_order_acq_rel);
-		if (!asked && now_ms < file->keeper.sweep_next_ms)
-			return false;
-		file->keeper.sweep_next_ms = now_ms + SWEEP_MS;
-	}
-	for (int i = 0; i < SWEEP_STEP; i++) {
-		hc_index_walk(file->index, cursor, remove_dead, file);
-		if (*cursor == 0) {
-			if (file->keeper.swept)
-				hc_mem_trim(); /* the index's chunks lie in this thread's part of the heap */
-			return false;
-		}
-	}
-	return true;
+	if (*cursor == 0 && !begin_pass(file, now_ms))
+		return false;
+	int i = 0;
+	do
+		hc_index_sweep(file->index, cursor, SWEEP_HOLD, remove_dead, &step);
+	while (*cursor != 0 && ++i < SWEEP_STEP);
+	leave_group(&step);
+	if (*cursor == 0)
+		end_pass(file);
+	return *cursor != 0;
 }
 
 /* After a pass that found something: the oldest segments, one at a time, while there is little alive in them. */

@@ -327,7 +327,7 @@ remove_of_segment(void *arg, const struct hc_index_item *item)
 	if (item->kind != HC_INDEX_VALUE || hc_position_seq(hc_item_position(walk->file, item)) != walk->seq)
 		return HC_INDEX_KEEP;
 	HC_COUNT(walk->file, dropped_live, hc_item_live(walk->file, item, hc_clock_wall_ms()));
-	hc_group_leave(walk->file, item->group, item->bytes);
+	hc_group_leave(walk->file, item->group, 1, item->bytes);
 	return HC_INDEX_REMOVE;
 }
 

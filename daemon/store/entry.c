@@ -195,11 +195,22 @@ hc_entry_hash(const struct hc_entry *entry)
 
 /* ---- references ---- */
 
+size_t
+hc_entry_end(struct hc_entry *entry)
+{
+	_Atomic int64_t *cell = cell_of(entry);
+
+	if (__builtin_expect(cell != NULL, 0))
+		hc_free((void *)cell);
+	return hc_entry_alloc_size(entry);
+}
+
 __attribute__((noinline)) void
 hc_entry_free(struct hc_entry *entry)
 {
-	hc_free((void *)cell_of(entry));
-	hc_slab_free(entry, hc_entry_alloc_size(entry));
+	size_t size = hc_entry_end(entry);
+
+	hc_slab_free(entry, size);
 }
 
 void

@@ -320,6 +320,25 @@ defer(struct hc_store *store, struct hc_garbage *garbage)
 	}
 }
 
+static void
+free_entries(struct hc_entry *entry)
+{
+	struct hc_slab_block blocks[HC_SLAB_MANY];
+
+	if (next_of(entry) == NULL) { /* as it mostly is, but for the sweep */
+		hc_entry_free(entry);
+		return;
+	}
+	while (entry != NULL) {
+		unsigned n = 0;
+		for (struct hc_entry *next; n < HC_SLAB_MANY && entry != NULL; entry = next) {
+			next = next_of(entry);
+			blocks[n++] = (struct hc_slab_block){entry, hc_entry_end(entry)};
+		}
+		hc_slab_free_many(blocks, n);
+	}
+}
+
 void
 hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage)
 {
@@ -327,11 +346,8 @@ hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage)
 		defer(store, garbage);
 		return;
 	}
-	for (struct hc_entry *entry = garbage->entries; entry != NULL;) {
-		struct hc_entry *next = next_of(entry);
-		hc_entry_free(entry);
-		entry = next;
-	}
+	if (garbage->entries != NULL)
+		free_entries(garbage->entries);
 	hc_table_free(garbage->segments);
 	*garbage = (struct hc_garbage){0};
 }

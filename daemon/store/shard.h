@@ -263,7 +263,10 @@ hc_entry_let_go(struct hc_entry *entry)
 	return refs == 1;
 }
 
-/* Of an entry that was let go. */
+/* Of an entry that was let go: frees what it has beside its block, and returns how many bytes that was asked for with.
+ */
+size_t hc_entry_end(struct hc_entry *entry);
+/* The same, and its block. */
 void hc_entry_free(struct hc_entry *entry);
 
 /* Bytes its block was asked for with. */

@@ -472,6 +472,18 @@ hc_slab_alloc(size_t size)
 	return block;
 }
 
+/* Under the lock. Returns whether the slab is to be given back, outside of it. */
+static bool
+return_block(struct hc_slab_class *class, struct hc_slab *slab, void *ptr, size_t tail_max)
+{
+	hc_slab_poison(ptr, class->len);
+	put_block(class, slab, ptr);
+	bool unneeded = take_out_unneeded(class, slab);
+	if (!unneeded && slab->touched > (size_t)slab->end * class->len + tail_max)
+		hc_slab_purge_tail(class, slab);
+	return unneeded;
+}
+
 void
 hc_slab_free_block(void *ptr, size_t tail_max)
 {
@@ -479,14 +491,20 @@ hc_slab_free_block(void *ptr, size_t tail_max)
 	struct hc_slab_class *class = slab->class;
 
 	hc_lock_acquire(&class->lock);
-	hc_slab_poison(ptr, class->len);
-	put_block(class, slab, ptr);
-	bool unneeded = take_out_unneeded(class, slab);
-	if (!unneeded && slab->touched > (size_t)slab->end * class->len + tail_max)
-		hc_slab_purge_tail(class, slab);
+	bool unneeded = return_block(class, slab, ptr, tail_max);
 	hc_lock_release(&class->lock);
 	if (unneeded)
 		give_back(slab);
+}
+
+/* A block that is about to be freed may be larger than its size needs. */
+static void
+uncount_excess(const struct hc_slab_class *class, size_t size)
+{
+	size_t len = block_len(size);
+
+	if (class->len != len)
+		count_excess(len - class->len);
 }
 
 void
@@ -497,10 +515,58 @@ hc_slab_free(void *ptr, size_t size)
 		return;
 	}
 	const struct hc_slab *slab = hc_region_header(ptr);
-	size_t len = block_len(size);
-	if (slab->class->len != len)
-		count_excess(len - slab->class->len);
+	uncount_excess(slab->class, size);
 	hc_slab_free_block(ptr, TAIL_MAX);
+}
+
+/* Of the blocks from the first on, those of its class, which has slabs. Returns how many they were. */
+static unsigned
+free_run(const struct hc_slab_block blocks[], unsigned n)
+{
+	struct hc_slab *slab = hc_region_header(blocks[0].ptr), *unneeded = NULL;
+	struct hc_slab_class *class = slab->class;
+	unsigned i = 0;
+
+	hc_lock_acquire(&class->lock);
+	do {
+		uncount_excess(class, blocks[i].size);
+		if (return_block(class, slab, blocks[i].ptr, TAIL_MAX)) {
+			slab->next = unneeded;
+			unneeded = slab;
+		}
+		i++;
+	} while (i < n && !is_large(blocks[i].size) && (slab = hc_region_header(blocks[i].ptr))->class == class);
+	hc_lock_release(&class->lock);
+	for (struct hc_slab *next; unneeded != NULL; unneeded = next) {
+		next = unneeded->next;
+		give_back(unneeded);
+	}
+	return i;
+}
+
+/* The word of its holes, whatever the slab is: `per_len` does not change. Inlined, or gcc leaves out the call. */
+static inline __attribute__((always_inline)) void
+prefetch_hole(const void *ptr)
+{
+	const struct hc_slab *slab = hc_region_header(ptr);
+	uint64_t at = (uint64_t)((const char *)ptr - slab->blocks) * slab->class->per_len >> 32;
+
+	__builtin_prefetch(&slab->holes[at / 64], 1);
+}
+
+void
+hc_slab_free_many(const struct hc_slab_block blocks[], unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (!is_large(blocks[i].size))
+			prefetch_hole(blocks[i].ptr);
+	}
+	for (unsigned i = 0; i < n;) {
+		if (is_large(blocks[i].size))
+			hc_free(blocks[i++].ptr);
+		else
+			i += free_run(blocks + i, n - i);
+	}
 }
 
 uint64_t

@@ -32,6 +32,16 @@
 void *hc_slab_alloc(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
 /* `size` is what it was allocated with. */
 void hc_slab_free(void *ptr, size_t size);
+/*
+ * The same of several: cheaper where many of them, one after the other, are of one size, since what is known of their
+ * slabs is fetched ahead and the class's lock taken once for all of these.
+ */
+#define HC_SLAB_MANY 32u
+struct hc_slab_block {
+	void *ptr;
+	size_t size;
+};
+void hc_slab_free_many(const struct hc_slab_block blocks[], unsigned n);
 /* Bytes that the block takes: depends on the size alone, up to HC_SLAB_BLOCK_MAX. */
 size_t hc_slab_footprint(const void *ptr, size_t size);
 

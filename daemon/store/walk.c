@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "store/shard.h"
 
-#define AHEAD 2       /* steps by which buckets are fetched before entries, and entries before they are looked at */
+#define AHEAD 4       /* steps by which buckets are fetched before entries, and entries before they are looked at */
 #define HOLD 64       /* places looked at in one hold of a lock by who scans … */
 #define UPKEEP 256    /* … and by upkeep, which reads ahead */
 #define SPARSE 20     /* a scan that finds little looks at up to so many times as many places */
@@ -294,6 +294,14 @@ hc_store_purge(struct hc_store *store)
 
 /* ---- sweep ---- */
 
+/* What one call of the sweep has met. */
+struct tally {
+	size_t seen;
+	size_t reclaimed;
+	uint32_t shards; /* done with */
+	bool settling;   /* the table or the queues of one have more to catch up with */
+};
+
 /* Under the lock. What the walk met in this shard, and what was added meanwhile, is all there is.
  */
 static void
@@ -305,8 +313,9 @@ sweep_leave_shard(struct hc_shard *shard)
 
 /* From the last shard the walk begins again. */
 static void
-sweep_next_shard(struct hc_store *store)
+sweep_next_shard(struct hc_store *store, struct tally *tally)
 {
+	tally->shards++;
 	if (++store->sweep_shard < store->nshards)
 		return;
 	store->sweep_shard = 0;
@@ -318,30 +327,30 @@ sweep_next_shard(struct hc_store *store)
 
 /* One hold of a lock. Returns true when it is done. */
 static bool
-sweep_settle(struct hc_store *store)
+sweep_settle(struct hc_store *store, struct tally *tally)
 {
 	struct hc_shard *shard = &store->shards[store->sweep_shard];
 	struct view view = {.store = store, .shard = shard};
 
 	hc_shard_lock(store, shard);
-	store->sweep_settles = settle_some(&view);
+	store->sweep_settles = tally->settling = settle_some(&view);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &view.garbage);
 	if (store->sweep_settles)
 		return false;
-	sweep_next_shard(store);
+	sweep_next_shard(store, tally);
 	return true;
 }
 
-/* One hold of a lock. Adds to *seen and *reclaimed; returns true at the end of a shard. */
-static bool
-sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaimed)
+/* One hold of a lock; two, when the first ends with a shard: what is worth while is told by what is in the next. */
+static void
+sweep_some(struct hc_store *store, int64_t now_ms, struct tally *tally)
 {
+	if (store->sweep_settles && !sweep_settle(store, tally))
+		return;
 	struct hc_shard *shard = &store->shards[store->sweep_shard];
 	struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
 
-	if (store->sweep_settles)
-		return sweep_settle(store);
 	if (store->sweep_shard == 0 && store->sweep_cursor == 0) {
 		store->sweep_changes = hc_store_changes(store);
 		store->sweep_floor = hc_store_floor(store);
@@ -351,8 +360,8 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 	hc_shard_lock(store, shard);
 	if (store->sweep_cursor == 0 && clean && shard->soonest_ms > now_ms) {
 		hc_shard_unlock(store, shard);
-		sweep_next_shard(store);
-		return true;
+		sweep_next_shard(store, tally);
+		return;
 	}
 	if (store->sweep_cursor == 0)
 		shard->sweep_soonest_ms = HC_NO_EXPIRY;
@@ -362,28 +371,33 @@ sweep_some(struct hc_store *store, int64_t now_ms, size_t *seen, size_t *reclaim
 		sweep_leave_shard(shard);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &view.garbage);
-	*seen += view.valid + view.reclaimed;
-	*reclaimed += view.reclaimed;
+	tally->seen += view.valid + view.reclaimed;
+	tally->reclaimed += view.reclaimed;
 	store->sweep_settles = store->sweep_cursor == 0;
-	return false;
+}
+
+static bool
+is_worthwhile(const struct tally *tally)
+{
+	return tally->settling || tally->reclaimed * WORTHWHILE > tally->seen;
 }
 
 enum hc_sweep
 hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 {
 	int64_t begin_us = hc_clock_cpu_us();
-	size_t seen = 0, reclaimed = 0;
+	struct tally tally = {0};
 
 	while (hc_budget_step(store)) {
 		if (hc_clock_cpu_us() - begin_us >= budget_us)
 			return HC_SWEEP_OVER;
 	}
 	/* Once round, from where the last call stopped. */
-	for (size_t shards = store->nshards + (store->sweep_cursor != 0 || store->sweep_settles); shards > 0;) {
-		if (sweep_some(store, now_ms, &seen, &reclaimed))
-			shards--;
+	uint32_t shards = store->nshards + (store->sweep_cursor != 0 || store->sweep_settles);
+	while (tally.shards < shards) {
+		sweep_some(store, now_ms, &tally);
 		if (hc_clock_cpu_us() - begin_us >= budget_us)
-			return reclaimed * WORTHWHILE > seen ? HC_SWEEP_MORE : HC_SWEEP_DONE;
+			return is_worthwhile(&tally) ? HC_SWEEP_MORE : HC_SWEEP_DONE;
 	}
 	return HC_SWEEP_DONE;
 }

@@ -440,3 +440,19 @@ def test_errors_of_writes_that_look_stay_as_they_are(make_harcad):
         assert conn.command("SET", "k:0", "text") == "OK"
         assert isinstance(conn.command("INCR", "k:0"), RespError)
         assert conn.command("SET", "k:1", "v", "NX", "XX") == RespError("ERR syntax error")
+
+
+def test_expired_all_at_once_leaves_the_index_soon(make_harcad):
+    """Long before the pass that comes each half minute."""
+    harcad = make_harcad()
+    client = harcad.client()
+    expires_at = int(1000 * (time.time() + 3))
+    for start in range(0, 50_000, 1000):
+        pipe = client.pipeline(transaction=False)
+        for number in range(start, start + 1000):
+            pipe.set(f"k:{number}", "v", pxat=expires_at)
+        pipe.execute()
+    client.set("stays", "v")
+    assert harcad.info()["file_entries"] == 50_001
+    wait_until(lambda: harcad.info()["file_entries"] == 1, 15, "what has expired is out of the index")
+    assert client.get("stays") == b"v"

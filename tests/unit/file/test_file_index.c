@@ -285,6 +285,69 @@ START_TEST(index_walk_removes_what_it_is_told_to)
 }
 END_TEST
 
+/* ---- sweeping ---- */
+
+static enum hc_index_verdict
+note_place(void *arg, const struct hc_index_item *item)
+{
+	(void)arg;
+	if (item->place < KEYS && item->kind == HC_INDEX_VALUE)
+		met[item->place]++;
+	return HC_INDEX_KEEP;
+}
+
+START_TEST(index_sweep_meets_what_stays)
+{
+	struct rng rng = {test_seed()};
+
+	for (uint32_t key = 0; key < STAY; key++) {
+		struct hc_index_item old, item = {.hash = hash_of(key), .bytes = 16, .place = key};
+		bool replaced;
+		must(put(&item, &replaced, &old) == HC_OK);
+	}
+	for (int round = 0; round < 20; round++) {
+		uint64_t cursor = 0;
+		uint32_t next = 1000000;
+		memset(met, 0, sizeof(met));
+		do {
+			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 9), note_place, NULL);
+			next = meddle(&rng, next, round % 2 == 0);
+		} while (cursor != 0);
+		for (uint32_t key = 0; key < STAY; key++)
+			must_msg(met[key] >= 1, "round %d: key %u not met", round, key);
+	}
+}
+END_TEST
+
+/* In steps of any size; all of them, too, after which the buckets have gone. */
+START_TEST(index_sweep_removes_what_it_is_told_to)
+{
+	struct rng rng = {test_seed()};
+	uint64_t before = hc_index_bytes(index_);
+	struct hc_index_item old;
+
+	for (uint16_t odd = 0; odd < 2; odd++) {
+		uint64_t cursor = 0;
+		for (uint32_t key = 0; key < KEYS; key++) {
+			struct hc_index_item item = {
+			    .hash = hash_of(key), .bytes = 16, .place = key, .group = (uint16_t)(key | odd)};
+			bool replaced;
+			must(put(&item, &replaced, &old) == HC_OK);
+		}
+		do
+			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 200), remove_odd, NULL);
+		while (cursor != 0);
+		for (uint32_t key = 0; key < KEYS; key++) {
+			bool there = get(hash_of(key), &old);
+			must(there == (odd == 0 && key % 2 == 0));
+			must(!there || old.place == key);
+		}
+	}
+	ck_assert_uint_eq(hc_index_count(index_), 0);
+	ck_assert_uint_le(hc_index_bytes(index_), before + (uint64_t)HC_INDEX_PARTS * 70000);
+}
+END_TEST
+
 /* ---- memory ---- */
 
 static void
@@ -370,6 +433,8 @@ main(void)
 	tcase_add_test(tcase, index_lengths_are_never_rounded_down);
 	tcase_add_test(tcase, index_walk_meets_what_stays);
 	tcase_add_test(tcase, index_walk_removes_what_it_is_told_to);
+	tcase_add_test(tcase, index_sweep_meets_what_stays);
+	tcase_add_test(tcase, index_sweep_removes_what_it_is_told_to);
 	tcase_add_test(tcase, index_weighs_at_most_32_bytes_an_item);
 	tcase_add_test(tcase, index_without_memory_says_so_and_stays_whole);
 	suite_add_tcase(suite, tcase);

@@ -214,12 +214,22 @@ START_TEST(slab_every_size_fits_its_block)
 }
 END_TEST
 
+static unsigned
+free_all(const struct hc_slab_block many[], unsigned n)
+{
+	hc_slab_free_many(many, n);
+	return 0;
+}
+
 static const size_t some_sizes[] = {64, 112, 700, 4200, 9000, 20500, 65600, 100000};
 
-/* Whichever are freed last, the process has the memory back; and takes what the slabs say meanwhile. */
+/* Whichever are freed last, the process has the memory back; and takes what the slabs say meanwhile. One by one, and
+ * many at once. */
 START_TEST(slab_memory_comes_back)
 {
-	size_t size = some_sizes[_i];
+	size_t size = some_sizes[_i / 2];
+	struct hc_slab_block many[HC_SLAB_MANY];
+	unsigned n_many = 0;
 	uint32_t n = (uint32_t)((size_t)(40 << 20) / size);
 	void **all = calloc(n, sizeof(*all));
 	struct rng rng = {test_seed()};
@@ -238,12 +248,54 @@ START_TEST(slab_memory_comes_back)
 	for (uint32_t i = n; i > 0; i--) {
 		uint32_t at = rng_below(&rng, i);
 		memset(all[at], 0, size);
-		hc_slab_free(all[at], size);
+		many[n_many++] = (struct hc_slab_block){all[at], size};
 		all[at] = all[i - 1];
+		if (_i % 2 == 0)
+			hc_slab_free(many[--n_many].ptr, size);
+		else if (n_many == HC_SLAB_MANY || i == 1)
+			n_many = free_all(many, n_many);
 	}
 	must(resident() < 1 << 20);
 	must(SANITIZED || hc_mem_resident() - before < 2 << 20);
 	free(all);
+}
+END_TEST
+
+/* Of several sizes in any order, some too large for slabs: as if each was freed alone. */
+START_TEST(slab_many_freed_at_once_give_their_memory_back)
+{
+	struct rng rng = {test_seed()};
+
+	for (unsigned round = 0; round < 200; round++) {
+		struct hc_slab_block many[HC_SLAB_MANY];
+		unsigned n = 1 + rng_below(&rng, HC_SLAB_MANY);
+		for (unsigned at = 0; at < BLOCKS; at++) {
+			if (blocks[at].content == NULL)
+				make(&blocks[at], rng_below(&rng, 3) > 0 ? 104 : draw_size(&rng), round);
+		}
+		for (unsigned i = 0, at = rng_below(&rng, BLOCKS); i < n; i++, at = (at + 1) % BLOCKS) {
+			check_block(&blocks[at]);
+			atomic_store(&blocks[at].content->word, 0);
+			many[i] = (struct hc_slab_block){blocks[at].content, blocks[at].size};
+			blocks[at].content = NULL;
+		}
+		hc_slab_free_many(many, n);
+		must(live() == footprints());
+	}
+	for (unsigned at = 0; at < BLOCKS; at += HC_SLAB_MANY / 2) {
+		struct hc_slab_block many[HC_SLAB_MANY];
+		unsigned n = 0;
+		for (unsigned i = at; i < BLOCKS && i < at + HC_SLAB_MANY / 2; i++) {
+			if (blocks[i].content == NULL)
+				continue;
+			atomic_store(&blocks[i].content->word, 0);
+			many[n++] = (struct hc_slab_block){blocks[i].content, blocks[i].size};
+			blocks[i].content = NULL;
+		}
+		hc_slab_free_many(many, n);
+	}
+	must(live() == 0);
+	must(resident() < 320 * 2 * (64 << 10)); /* of each class a slab may stay */
 }
 END_TEST
 
@@ -460,7 +512,8 @@ main(void)
 	tcase_add_checked_fixture(tcase, set_up, NULL);
 	tcase_add_test(tcase, slab_blocks_in_random_order_keep_their_bytes);
 	tcase_add_test(tcase, slab_every_size_fits_its_block);
-	tcase_add_loop_test(tcase, slab_memory_comes_back, 0, sizes);
+	tcase_add_test(tcase, slab_many_freed_at_once_give_their_memory_back);
+	tcase_add_loop_test(tcase, slab_memory_comes_back, 0, 2 * sizes);
 	tcase_add_loop_test(tcase, slab_compaction_closes_holes, 0, sizes);
 	tcase_add_test(tcase, slab_compaction_while_sizes_change_keeps_all_bytes);
 	tcase_add_test(tcase, slab_compaction_leaves_alone_what_it_may_not_move);

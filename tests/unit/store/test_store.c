@@ -696,6 +696,25 @@ START_TEST(sweep_reclaims_within_many_small_budgets)
 }
 END_TEST
 
+/* Throwing out what is left of many entries in the queues takes several calls, in which nothing else is met. */
+START_TEST(sweep_goes_on_while_a_shard_catches_up)
+{
+	hc_store_set_limit(store, 1 << 30);
+	for (unsigned i = 0; i < 200000; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "s%u", i);
+		put_how(name, "v", NULL, NOW + 5);
+	}
+	unsigned settling = 0;
+	do {
+		uint64_t before = entries();
+		ck_assert(hc_store_sweep(store, NOW + 5, 0) == HC_SWEEP_MORE || entries() == 0);
+		settling += entries() == before;
+	} while (entries() > 0);
+	ck_assert_uint_gt(settling, 10); /* calls */
+}
+END_TEST
+
 START_TEST(scan_small_store_ends_in_few_calls)
 {
 	struct hc_entry_list list = {0};
@@ -756,6 +775,7 @@ main(void)
 	tcase_add_test(tcase, count_is_exact_with_expired_and_cleared);
 	tcase_add_test(tcase, count_in_steps_is_of_what_is_valid);
 	tcase_add_test(tcase, sweep_reclaims_within_many_small_budgets);
+	tcase_add_test(tcase, sweep_goes_on_while_a_shard_catches_up);
 	tcase_add_test(tcase, scan_small_store_ends_in_few_calls);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
