@@ -92,6 +92,7 @@ struct hc_op {
 	bool has_seen; /* … and, not late as far as is known here, the epoch its model had when it was computed */
 	uint32_t seen;
 	int64_t sent_ms; /* wall clock when it set out */
+	uint64_t mark;   /* of the outage list then */
 	bool begun;      /* hc_store_write_begin() was called */
 };
 

@@ -92,8 +92,13 @@ enum hc_status hc_outage_add_expiry(struct hc_outage *outage, struct hc_key key,
 enum hc_status hc_outage_add_model(struct hc_outage *outage, uint32_t model, uint32_t known);
 void hc_outage_add_all(struct hc_outage *outage);
 
-/* The upstream was told something newer of the key. */
-void hc_outage_forget_key(struct hc_outage *outage, struct hc_key key);
+/* A number that grows with each change of the list. */
+uint64_t hc_outage_mark(const struct hc_outage *outage);
+/*
+ * The upstream was told something of the key that set out at that mark: it is newer than what was on the list by then.
+ * What came onto it since stays there.
+ */
+void hc_outage_forget_key(struct hc_outage *outage, struct hc_key key, uint64_t mark);
 
 /* ---- what reads ask ---- */
 

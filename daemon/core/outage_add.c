@@ -175,12 +175,18 @@ hc_outage_add_all(struct hc_outage *outage)
 	pthread_mutex_unlock(&outage->lock);
 }
 
+uint64_t
+hc_outage_mark(const struct hc_outage *outage)
+{
+	return atomic_load(&outage->marks);
+}
+
 void
-hc_outage_forget_key(struct hc_outage *outage, struct hc_key key)
+hc_outage_forget_key(struct hc_outage *outage, struct hc_key key, uint64_t mark)
 {
 	pthread_mutex_lock(&outage->lock);
 	struct hc_outage_node **at = hc_outage_slot(outage, key);
-	if (*at != NULL)
+	if (*at != NULL && (*at)->mark <= mark)
 		hc_outage_remove(outage, at);
 	hc_outage_recount(outage);
 	pthread_mutex_unlock(&outage->lock);

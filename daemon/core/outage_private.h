@@ -45,9 +45,9 @@ struct hc_outage {
 	struct hc_outage_log *log;               /* the same; NULL: no files */
 	_Atomic uint64_t count;                  /* keys, models, and all as one; written under the lock */
 	_Atomic uint64_t losses;                 /* the same */
+	_Atomic uint64_t marks;                  /* the same: the last one given */
 	pthread_mutex_t order[HC_OUTAGE_ORDERS]; /* by hash: see hc_outage_enter() */
 	pthread_mutex_t lock;                    /* all that follows */
-	uint64_t marks;                          /* the last one given */
 	struct hc_outage_node **slots;
 	size_t n_slots; /* power of two */
 	size_t n_keys;

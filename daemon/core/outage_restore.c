@@ -137,7 +137,7 @@ on_record(void *arg, const struct hc_outage_record *record)
 		return restore_key(core, record);
 	case HC_OUTAGE_RECORD_DONE:
 		(void)hc_store_del(core->store, hc_key(record->key), hc_clock_wall_ms(), NULL);
-		hc_outage_forget_key(core->outage, hc_key(record->key));
+		hc_outage_forget_key(core->outage, hc_key(record->key), hc_outage_mark(core->outage));
 		break;
 	case HC_OUTAGE_RECORD_MODEL:
 	case HC_OUTAGE_RECORD_MODEL_DONE:

@@ -195,6 +195,7 @@ begin(struct hc_core_worker *worker, struct hc_op *op)
 	struct hc_core *core = worker->core;
 
 	op->sent_ms = worker->now_ms;
+	op->mark = hc_outage_mark(core->outage);
 	op->status = HC_PENDING;
 	if (op->kind == HC_OP_CLEAR_MODEL || op->kind == HC_OP_CLEAR_ALL)
 		return;
@@ -234,10 +235,7 @@ builds_on_outdated(struct hc_core *core, const struct hc_op_group *group)
 	return false;
 }
 
-/*
- * Whether a model is to be cleared before what is written under it. Not while the key is being written: whose answer
- * comes after this would take it off the list.
- */
+/* Whether a model is to be cleared before what is written under it. */
 static bool
 waits_for_a_clear(struct hc_core *core, const struct hc_op_group *group)
 {
@@ -247,7 +245,7 @@ waits_for_a_clear(struct hc_core *core, const struct hc_op_group *group)
 		return false;
 	for (size_t i = 0; i < group->n; i++) {
 		const struct hc_op *op = &group->ops[i];
-		if (op->kind != HC_OP_SET || hc_store_writing(core->store, op->key))
+		if (op->kind != HC_OP_SET)
 			return false;
 		waits = waits || hc_outage_has_model(core->outage, op->model);
 	}

@@ -112,7 +112,7 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 		settle_clear(core, op, result, known);
 	/* Before it counts as answered: who finds no write under way may replay what is on the list. */
 	if (op->begun && result->seq > 0 && !hc_outage_empty(core->outage))
-		hc_outage_forget_key(core->outage, op->key);
+		hc_outage_forget_key(core->outage, op->key, op->mark);
 	if (op->begun) {
 		struct hc_entry *copy = copy_to_keep(worker, op, result, known);
 		enum hc_store_fill fill = hc_core_fill(worker);

@@ -110,7 +110,7 @@ forget_key(struct hc_outage *outage, struct plain *plain, unsigned i)
 {
 	char name[16];
 
-	hc_outage_forget_key(outage, key_of(i, name));
+	hc_outage_forget_key(outage, key_of(i, name), hc_outage_mark(outage));
 	plain->n_keys -= plain->keys[i] != 0;
 	plain->keys[i] = 0;
 }
@@ -315,7 +315,7 @@ START_TEST(outage_keys_are_bytes_and_may_be_empty_or_long)
 	must(page.n_items == 5);
 	for (size_t i = 0; i < 5; i++)
 		page.items[i].outcome = HC_OUTAGE_SETTLED;
-	hc_outage_forget_key(outage, keys[1]);
+	hc_outage_forget_key(outage, keys[1], hc_outage_mark(outage));
 	must(!hc_outage_has_key(outage, keys[1]) && hc_outage_has_key(outage, keys[2]) &&
 	     hc_outage_has_key(outage, keys[3]));
 	hc_outage_settle(outage, &page);
@@ -388,8 +388,27 @@ START_TEST(outage_base_is_what_was_there_before_the_first_change)
 	note(outage, "three", HC_MODEL_DEFAULT, NULL, true); /* the upstream may have that one */
 	must_be(outage, "three", NULL, HC_OUTAGE_SURE);
 	must(hc_outage_count(outage) == 1);
-	hc_outage_forget_key(outage, key_str("k"));
+	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
 	must(hc_outage_bytes(outage) == 0);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* One worker's write is answered late, and another's came onto the list meanwhile. */
+START_TEST(outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer)
+{
+	struct hc_outage *outage = outage_of();
+
+	note(outage, "one", HC_MODEL_DEFAULT, NULL, false);
+	uint64_t set_out = hc_outage_mark(outage);
+	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
+	hc_outage_forget_key(outage, key_str("k"), set_out);
+	must_be(outage, "two", NULL, HC_OUTAGE_SURE);
+	must(hc_outage_add_key(outage, key_str("k"), 100) == HC_OK);
+	hc_outage_forget_key(outage, key_str("k"), set_out);
+	must(hc_outage_has_key(outage, key_str("k")));
+	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
+	must(hc_outage_empty(outage));
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -436,7 +455,7 @@ START_TEST(outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure)
 	must_be(outage, "mine", NULL, HC_OUTAGE_UNSURE);
 	hc_outage_contest(outage, key_str("k"), 7); /* by the new numbers, that is younger */
 	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
-	hc_outage_forget_key(outage, key_str("k"));
+	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
 	value.losses = hc_outage_losses(outage);
 	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
 	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
@@ -662,6 +681,7 @@ main(void)
 	tcase_add_test(tcase, outage_keys_are_bytes_and_may_be_empty_or_long);
 	tcase_add_test(tcase, outage_limit_of_nothing_refuses_keys_and_takes_clears);
 	tcase_add_test(tcase, outage_base_is_what_was_there_before_the_first_change);
+	tcase_add_test(tcase, outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer);
 	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
 	tcase_add_test(tcase, outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure);
 	tcase_add_test(tcase, outage_value_whose_time_or_model_is_over_is_to_be_deleted);

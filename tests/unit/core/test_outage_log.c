@@ -126,7 +126,7 @@ fill(void)
 	add_value("two", 0, 6);
 	must(hc_outage_add_key(outage, key_str("gone"), 10) == HC_OK);
 	must(hc_outage_add_model(outage, HC_MODEL_DEFAULT, 0) == HC_OK);
-	hc_outage_forget_key(outage, key_str("two"));
+	hc_outage_forget_key(outage, key_str("two"), hc_outage_mark(outage));
 	must(hc_outage_log_mark() > 0);
 	wait_written(log);
 	hc_outage_set_log(outage, NULL);
@@ -187,7 +187,7 @@ START_TEST(outage_log_is_empty_once_the_list_is)
 	add_value("one", 1000, 5);
 	wait_written(log);
 	must(file_bytes() > 1000);
-	hc_outage_forget_key(outage, key_str("one"));
+	hc_outage_forget_key(outage, key_str("one"), hc_outage_mark(outage));
 	hc_outage_set_log(outage, NULL);
 	hc_outage_log_close(log);
 	must(file_bytes() == 0);
@@ -236,7 +236,8 @@ START_TEST(outage_log_waiting_ends_when_it_is_written_or_given_up)
 		add_value(i % 2 == 0 ? "a" : "b", 100, i);
 		waiters[i].fn = on_reached;
 		if (i % 10 == 9) /* the list is empty, and the file is: what was appended counts as written */
-			hc_outage_forget_key(outage, key_str("a")), hc_outage_forget_key(outage, key_str("b"));
+			hc_outage_forget_key(outage, key_str("a"), hc_outage_mark(outage)),
+			    hc_outage_forget_key(outage, key_str("b"), hc_outage_mark(outage));
 		pending += hc_outage_log_wait(log, hc_outage_log_mark(), &waiters[i]) == HC_PENDING;
 	}
 	int64_t until_ms = hc_clock_mono_ms() + PATIENCE_MS;
@@ -274,9 +275,9 @@ START_TEST(outage_log_that_cannot_be_written_tells_nothing_rather_than_half)
 	must(file_bytes() == 0);
 	/* With nothing left to tell it is worth another try. */
 	limit_files(RLIM_INFINITY);
-	hc_outage_forget_key(outage, key_str("one"));
-	hc_outage_forget_key(outage, key_str("two"));
-	hc_outage_forget_key(outage, key_str("three"));
+	hc_outage_forget_key(outage, key_str("one"), hc_outage_mark(outage));
+	hc_outage_forget_key(outage, key_str("two"), hc_outage_mark(outage));
+	hc_outage_forget_key(outage, key_str("three"), hc_outage_mark(outage));
 	add_value("four", 10, 4);
 	hc_outage_set_log(outage, NULL);
 	hc_outage_log_close(log);
