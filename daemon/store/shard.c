@@ -320,15 +320,12 @@ defer(struct hc_store *store, struct hc_garbage *garbage)
 	}
 }
 
-static void
+/* Out of line: who frees a single one is to pay for no array. */
+static __attribute__((noinline)) void
 free_entries(struct hc_entry *entry)
 {
 	struct hc_slab_block blocks[HC_SLAB_MANY];
 
-	if (next_of(entry) == NULL) { /* as it mostly is, but for the sweep */
-		hc_entry_free(entry);
-		return;
-	}
 	while (entry != NULL) {
 		unsigned n = 0;
 		for (struct hc_entry *next; n < HC_SLAB_MANY && entry != NULL; entry = next) {
@@ -346,8 +343,11 @@ hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage)
 		defer(store, garbage);
 		return;
 	}
-	if (garbage->entries != NULL)
-		free_entries(garbage->entries);
+	struct hc_entry *first = garbage->entries;
+	if (first != NULL && next_of(first) == NULL)
+		hc_entry_free(first);
+	else if (first != NULL)
+		free_entries(first);
 	hc_table_free(garbage->segments);
 	*garbage = (struct hc_garbage){0};
 }
