@@ -1289,3 +1289,39 @@ def test_p4_a_clear_that_redis_has_carried_out_takes_what_is_queued_too(proxy, r
     finally:
         for conn in conns:
             conn.close()
+
+
+def test_p2_a_late_answer_takes_nothing_off_the_queue_that_came_onto_it_since(proxy, redis_server, make_harcad):
+    """One worker waits for the answer to a SET; the other, cut off, queues a newer value meanwhile."""
+    proxy.KINDS = ("worker", "worker-1", "control", "events")
+    node, = start_fleet(make_harcad, proxy.url, 1, {**BRISK, "server.workers": "2", "upstream.timeout": f"{int(3000 * SLOW)}ms"})
+    conns = [node.raw() for _ in range(8)]
+    try:
+        proxy.lose("worker-1")
+        upstream = redis_server.client()
+
+        def set_by(conn, key):
+            """Whether it went upstream; at once, when that is known to be cut off."""
+            began = time.monotonic()
+            assert conn.command("SET", key, "x") == "OK"
+            return upstream.get(PREFIX + key.encode()) is not None, time.monotonic() - began
+
+        first = [set_by(conn, f"probe{i}") for i, conn in enumerate(conns)]
+        cut = next(conn for conn, (reached, _) in zip(conns, first) if not reached)
+        reaching = next(conn for conn, (reached, _) in zip(conns, first) if reached)
+        wait_until(lambda: set_by(cut, "again")[1] < 0.2 * SLOW, message="it is known to be cut off")
+        proxy.hold("control")  # nothing is made up for yet
+        proxy.hold("worker")
+        reaching.send(reaching.encode("SET", "k", "old"))
+        wait_until(lambda: upstream.get(PREFIX + b"k") == b"old", message="Redis has it")
+        assert cut.command("SET", "k", "new") == "OK"
+        proxy.let_go("worker")
+        assert reaching.read_reply() == "OK"
+        assert cut.command("GET", "k") == reaching.command("GET", "k") == b"new"
+        proxy.let_go()
+        node.wait_info(queued_writes=0)
+        wait_until(lambda: upstream.get(PREFIX + b"k") == b"new", message="Redis has the newer one")
+        assert cut.command("GET", "k") == reaching.command("GET", "k") == b"new"
+    finally:
+        for conn in conns:
+            conn.close()
