@@ -235,7 +235,10 @@ builds_on_outdated(struct hc_core *core, const struct hc_op_group *group)
 	return false;
 }
 
-/* Whether a model is to be cleared before what is written under it. */
+/*
+ * Whether a model is to be cleared before what is written under it. Not while the key is being written: what others
+ * wrote before that, and has not been heard of yet, would count as written after this.
+ */
 static bool
 waits_for_a_clear(struct hc_core *core, const struct hc_op_group *group)
 {
@@ -245,7 +248,7 @@ waits_for_a_clear(struct hc_core *core, const struct hc_op_group *group)
 		return false;
 	for (size_t i = 0; i < group->n; i++) {
 		const struct hc_op *op = &group->ops[i];
-		if (op->kind != HC_OP_SET)
+		if (op->kind != HC_OP_SET || hc_store_writing(core->store, op->key))
 			return false;
 		waits = waits || hc_outage_has_model(core->outage, op->model);
 	}
