@@ -2,7 +2,6 @@
  * The core's life, what its parts share, and the sweep. Functions say in core.h which threads may call them.
  */
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/hash.h"
@@ -14,15 +13,16 @@
  * The sweep comes in steps so short that who shares its processor, or waits for a lock it has, does not notice: to
  * reclaim what nobody misses it takes a twentieth of a core at most, to be within memory.max_bytes again half of one.
  *
- * What it works on is all over memory, and after a pause the processor has forgotten where: a step costs up to three
- * times as much then as right after another. So they come in runs, between which anyone else has the processor, and
- * the event loop, who wants it; and the pause is the longer.
+ * What it works on is all over memory, and after a pause of some milliseconds the processor has forgotten where: a step
+ * costs up to three times as much then as soon after another. So they come in runs, in which the pauses are as short as
+ * can be. But they are real ones: who merely yields may be chosen again, for as long as it has slept before.
  */
 #define SWEEP_STEP_US 250
-#define SWEEP_RUN 8           /* steps, one right after the other, while much is reclaimed … */
-#define SWEEP_RUN_MS 40       /* … and from one run to the next … */
-#define SWEEP_OVER_US 250     /* … from one step to the next, while more memory is taken than may be … */
-#define SWEEP_INTERVAL_MS 100 /* … and while little is */
+#define SWEEP_RUN 8           /* steps, while much is reclaimed, … */
+#define SWEEP_BREATH_US 100   /* … from one to the next; */
+#define SWEEP_RUN_MS 40       /* from one run to the next; */
+#define SWEEP_OVER_US 250     /* from one step to the next, while more memory is taken than may be; */
+#define SWEEP_INTERVAL_MS 100 /* while little is reclaimed */
 #define PROBE_INTERVAL_MS 500 /* while something has expired, but little was found */
 #define REST_INTERVAL_MS 1500 /* while nothing happens: with the file tier's threads less than one wake-up a second */
 #define REST_BYTES 65536      /* by which the process may grow or shrink meanwhile */
@@ -200,7 +200,7 @@ static int64_t
 pause_us(struct hc_core *core, int64_t now_ms, enum hc_sweep left, bool busy)
 {
 	if (left == HC_SWEEP_MORE && ++core->sweep_run < SWEEP_RUN)
-		return 0;
+		return SWEEP_BREATH_US;
 	core->sweep_run = 0;
 	if (left == HC_SWEEP_OVER)
 		return SWEEP_OVER_US;
@@ -232,10 +232,7 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 	if (core->sweep_found && left == HC_SWEEP_DONE)
 		hc_tier_sweep_soon(core->tier);
 	core->sweep_found = left == HC_SWEEP_MORE;
-	int64_t in_us = pause_us(core, now_ms, left, busy);
-	if (in_us == 0)
-		(void)sched_yield(); /* to who waits for this processor, whatever the kernel's idea of fairness */
-	(void)schedule_sweep(core, in_us);
+	(void)schedule_sweep(core, pause_us(core, now_ms, left, busy));
 }
 
 enum hc_status
