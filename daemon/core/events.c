@@ -50,7 +50,7 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 			continue;
 		struct hc_key hashed = hc_key(key);
 		if (queued && ours)
-			hc_outage_own(core->outage, hashed);
+			hc_outage_own(core->outage, hashed, version);
 		else if (queued)
 			hc_outage_contest(core->outage, hashed, version);
 		if (own)

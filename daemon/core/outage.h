@@ -118,7 +118,7 @@ bool hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key);
 void hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq);
 /* One of this daemon's that the upstream has carried out, perhaps without an answer: it is what the upstream has now.
  */
-void hc_outage_own(struct hc_outage *outage, struct hc_key key);
+void hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq);
 /* Another has cleared everything by it: values older than that go off the list. */
 void hc_outage_contest_all(struct hc_outage *outage, uint64_t seq);
 /* … has cleared that model: values older than that are to be deleted. */

@@ -7,7 +7,7 @@ void
 hc_outage_doubt(struct hc_outage_node *node)
 {
 	node->doubt = HC_OUTAGE_UNSURE;
-	node->since.heard = 0; /* numbers may begin anew */
+	node->since.heard = node->own = 0; /* numbers may begin anew */
 }
 
 void
@@ -15,10 +15,12 @@ hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 {
 	pthread_mutex_lock(&outage->lock);
 	struct hc_outage_node **at = hc_outage_slot(outage, key), *node = *at;
-	if (node != NULL && node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
+	if (node == NULL || seq <= node->own) {
+		/* Heard of late: what is caught up with comes after what is live. */
+	} else if (node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
 		hc_outage_remove(outage, at); /* see hc_outage_own() */
 		hc_outage_recount(outage);
-	} else if (node != NULL && node->entry != NULL && seq > node->since.heard) {
+	} else if (node->entry != NULL && seq > node->since.heard) {
 		node->doubt = HC_OUTAGE_CONTESTED;
 		/* After another start nothing would be known of the base. */
 		hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
@@ -27,10 +29,12 @@ hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 }
 
 void
-hc_outage_own(struct hc_outage *outage, struct hc_key key)
+hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 {
 	pthread_mutex_lock(&outage->lock);
 	struct hc_outage_node *node = *hc_outage_slot(outage, key);
+	if (node != NULL && node->own < seq)
+		node->own = seq;
 	if (node != NULL && node->entry != NULL) {
 		hc_outage_drop_base(outage, node);
 		if (node->doubt == HC_OUTAGE_CONTESTED) {

@@ -17,6 +17,7 @@ struct hc_outage_node {
 	uint64_t hash;
 	uint64_t mark; /* when it was changed last: a page settles only what it saw */
 	struct hc_outage_since since;
+	uint64_t own;           /* change of ours that the upstream carried out last: it replaced what came before */
 	uint32_t epoch;         /* that the value counts as of */
 	int64_t at_ms;          /* wall clock, when it came onto the list */
 	struct hc_entry *entry; /* owned, as is base; NULL: it went */

@@ -422,16 +422,20 @@ START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 	must_be(outage, "mine", "base", HC_OUTAGE_SURE);
 	hc_outage_contest(outage, key_str("k"), 6);
 	must_be(outage, "mine", "base", HC_OUTAGE_CONTESTED);
-	hc_outage_own(outage, key_str("k")); /* an older change of ours has replaced that */
+	hc_outage_own(outage, key_str("k"), 7); /* an older change of ours has replaced that */
 	struct hc_outage_page page = page_of_one(outage, 1);
 	must(page.items[0].entry == NULL);
 	hc_outage_page_fini(&page);
-	hc_outage_contest(outage, key_str("k"), 7); /* … and theirs this */
+	hc_outage_contest(outage, key_str("k"), 6); /* what that replaced, heard of once more */
+	must(!hc_outage_empty(outage));
+	hc_outage_contest(outage, key_str("k"), 8); /* … and theirs this */
 	must(hc_outage_empty(outage));
 	note(outage, "mine", HC_MODEL_DEFAULT, "base", false);
-	hc_outage_own(outage, key_str("k"));
+	hc_outage_own(outage, key_str("k"), 9);
 	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
-	hc_outage_contest(outage, key_str("k"), 7);
+	hc_outage_contest(outage, key_str("k"), 8); /* heard of late: ours came after it */
+	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
+	hc_outage_contest(outage, key_str("k"), 10);
 	note(outage, "younger", HC_MODEL_DEFAULT, "theirs", false);
 	must_be(outage, "younger", NULL, HC_OUTAGE_SURE);
 	hc_outage_unsure(outage);
