@@ -471,6 +471,9 @@ void hc_readers_stop(struct hc_file *file);
 
 void *hc_keeper_main(void *arg);
 void hc_keeper_nudge(struct hc_file *file);
+/* The keeper, without locks: a thread that slept for long may run for milliseconds before another gets the processor,
+ * so in what takes as long it sleeps for a moment now and then. */
+void hc_keeper_let_others_run(const struct hc_file *file);
 /* So many ms from now, for pthread_cond_timedwait() by the monotonic clock. */
 struct timespec hc_file_clock_in(long ms);
 /* Keeper thread: what is to be done now. True: there is more. */

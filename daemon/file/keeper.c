@@ -103,9 +103,8 @@ report(struct hc_file *file, int fault)
 	hc_file_kick(file);
 }
 
-/* A thread that slept for a second may run for milliseconds before another gets the processor: it lets go. */
-static void
-let_others_run(const struct hc_file *file)
+void
+hc_keeper_let_others_run(const struct hc_file *file)
 {
 	const struct timespec pause = {.tv_nsec = SYNC_PAUSE_NS};
 
@@ -130,7 +129,7 @@ begin_sync(struct hc_file *file, const struct hc_segment *segment)
 		if (hc_io(file)->sync_file_range(segment->fd, at, len) != 0)
 			break;
 		at += len;
-		let_others_run(file);
+		hc_keeper_let_others_run(file);
 	}
 	return at;
 }
