@@ -20,7 +20,7 @@
 #define SWEEP_STEP_US 250
 #define SWEEP_RUN 8           /* steps, while much is reclaimed, … */
 #define SWEEP_BREATH_US 100   /* … from one to the next; */
-#define SWEEP_RUN_MS 40       /* from one run to the next; */
+#define SWEEP_RUN_MS 55       /* from one run to the next; */
 #define SWEEP_OVER_US 250     /* from one step to the next, while more memory is taken than may be; */
 #define SWEEP_INTERVAL_MS 100 /* while little is reclaimed */
 #define PROBE_INTERVAL_MS 500 /* while something has expired, but little was found */
@@ -177,7 +177,7 @@ fit_process(struct hc_core *core)
 
 	if (!core->settings->memory_enabled || resident == 0)
 		return false;
-	core->fit_next_ms = now_ms + SWEEP_INTERVAL_MS - SWEEP_RUN_MS / 4;
+	core->fit_next_ms = now_ms + SWEEP_INTERVAL_MS - SWEEP_INTERVAL_MS / 10;
 	core->resident_before = resident;
 	bool fits = hc_store_fit_process(core->store, grown);
 	return !fits || resident + REST_BYTES < before || before + REST_BYTES < resident;
