@@ -1130,8 +1130,8 @@ def test_a_redis_that_is_empty_and_full_gets_a_state_all_the_same(make_redis, ma
 
 @pytest.fixture
 def lasting_redis(make_redis):
-    """One that comes back with its data."""
-    return make_redis(appendonly="yes")
+    """One that comes back with its data: with fsync each second it puts off writing, too, while one is under way."""
+    return make_redis(appendonly="yes", appendfsync="no")
 
 
 def clear_between(conn, clears=1):
