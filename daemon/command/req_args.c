@@ -4,7 +4,7 @@
 #include "base/num.h"
 #include "command/run.h"
 
-/* One client's command must not keep the upstream from answering all others. */
+/* So that one client's command does not keep the upstream from answering all others. */
 bool
 hc_run_names_too_many(struct hc_req *req, size_t n)
 {

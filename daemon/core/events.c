@@ -5,10 +5,6 @@
 #include "base/log.h"
 #include "core/sync.h"
 
-/*
- * Own events come back as well. Mostly they tell nothing new; but one of a write whose answer never came tells that
- * it was carried out after all, perhaps after its key had been fetched anew.
- */
 /* Whether it may be of a change that is on the outage list, whose answer was lost. */
 static bool
 is_ours(const struct hc_core *core, const struct hc_event *event, bool own)
@@ -37,6 +33,10 @@ expect_pushes(struct hc_sync *sync, const struct hc_event *event)
 	}
 }
 
+/*
+ * Own events come back as well. Mostly they tell nothing new; but one of a write whose answer never came tells that
+ * it was carried out after all, perhaps after its key had been fetched anew.
+ */
 static void
 invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 {

@@ -10,14 +10,13 @@ hc_outage_doubt(struct hc_outage_node *node)
 	node->since.heard = node->own = 0; /* numbers may begin anew */
 }
 
-void
-hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
+/* Under the lock. */
+static void
+contest(struct hc_outage *outage, struct hc_outage_node **at, uint64_t seq)
 {
-	pthread_mutex_lock(&outage->lock);
-	struct hc_outage_node **at = hc_outage_slot(outage, key), *node = *at;
-	if (node == NULL || seq <= node->own) {
-		/* Heard of late: what is caught up with comes after what is live. */
-	} else if (node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
+	struct hc_outage_node *node = *at;
+
+	if (node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
 		hc_outage_remove(outage, at); /* see hc_outage_own() */
 		hc_outage_recount(outage);
 	} else if (node->entry != NULL && seq > node->since.heard) {
@@ -25,6 +24,15 @@ hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 		/* After another start nothing would be known of the base. */
 		hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
 	}
+}
+
+void
+hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
+{
+	pthread_mutex_lock(&outage->lock);
+	struct hc_outage_node **at = hc_outage_slot(outage, key);
+	if (*at != NULL && seq > (*at)->own) /* what was missed is caught up with after what is live */
+		contest(outage, at, seq);
 	pthread_mutex_unlock(&outage->lock);
 }
 

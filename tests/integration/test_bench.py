@@ -1,13 +1,16 @@
 """scripts/bench: its arithmetic, its parsers, its programs against real servers, and a run of it."""
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 import pytest
@@ -359,6 +362,10 @@ def test_floor_exchanges_what_the_servers_do(harcad):
         assert len(reply) == len(exchange.reply), r.key
 
 
+def unread_by_peer(connection):
+    return struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]
+
+
 def test_floor_answers_each_request_however_its_bytes_come(short_tmp):
     path = os.path.join(short_tmp, "sock")
     exchange = inturn.Exchange(b"r" * 10, b"abc")
@@ -373,7 +380,7 @@ def test_floor_answers_each_request_however_its_bytes_come(short_tmp):
             for pieces, replies in (([3, 3, 4], 1), ([25], 2), ([5], 1), ([10 * 1000], 1000)):
                 for piece in pieces:
                     connection.sendall(b"r" * piece)
-                    time.sleep(0.01)
+                    wait_until(lambda: unread_by_peer(connection) == 0, message="it has read that")
                 got = b""
                 while len(got) < 3 * replies:
                     got += connection.recv(1 << 16)

@@ -1238,7 +1238,9 @@ def test_p4_a_clear_of_a_sibling_that_comes_just_before_ours_is_heard_of_first(r
         wait_until(lambda: cleared)
         proxy.wait_held("events")
         wait_until(lambda: redis_server.client().hget(STATE, "m:m") == b"2")
-        time.sleep(0.2 * SLOW)  # in which the value would be sent, if that were not waited for
+        until = time.monotonic() + 0.2 * SLOW  # by when the value would be there, if that were not waited for
+        while time.monotonic() < until:
+            assert redis_server.client().get(PREFIX + b"after") is None
         proxy.let_go()
         in_step(node)
     gone_everywhere("after", node, sibling)
