@@ -222,7 +222,7 @@ append_clear_model(struct hc_file *file, uint32_t model, uint64_t *mark)
 	} else {
 		/* There is no way to say which model: nothing of what is on disk may come back. */
 		file->log.changed.all = true;
-		file->log.fault = ENOMEM;
+		hc_log_fault(file, ENOMEM);
 	}
 	*mark = hc_log_head(file);
 	pthread_mutex_unlock(&file->log.lock);

@@ -346,6 +346,9 @@ enum hc_status hc_log_roll(struct hc_file *file, uint32_t deletes);
 uint64_t hc_log_head(const struct hc_file *file);
 /* A STATE of now: its length, and of how many models it will tell. */
 void hc_log_make_state(const struct hc_file *file, struct hc_record *record);
+/* The writer is told to switch off for that errno. Who appends after this waits until it has marked the directory: what
+ * is not on the disk, or should not be, is known of there by then. */
+void hc_log_fault(struct hc_file *file, int err);
 /* The change in the slot is remembered as one that was not written. */
 void hc_log_note_lost(struct hc_file *file, const struct hc_slot *slot);
 /* More than half of the queue is in use: droppable values are refused, reclaim does not carry. */

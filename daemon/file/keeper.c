@@ -98,7 +98,7 @@ static void
 report(struct hc_file *file, int fault)
 {
 	pthread_mutex_lock(&file->log.lock);
-	file->log.fault = fault;
+	hc_log_fault(file, fault);
 	pthread_mutex_unlock(&file->log.lock);
 	hc_file_kick(file);
 }

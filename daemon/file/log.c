@@ -246,17 +246,23 @@ hc_log_note_lost(struct hc_file *file, const struct hc_slot *slot)
 	}
 }
 
+void
+hc_log_fault(struct hc_file *file, int err)
+{
+	struct hc_log *log = &file->log;
+
+	log->fault = err;
+	/* Nothing comes to be there: this segment is not written on. */
+	if (log->offset + HC_RECORD_ALIGN < file->config.segment_bytes)
+		log->offset += HC_RECORD_ALIGN;
+}
+
 /* Without memory for the queue itself: the writer is told to switch off, and this change will not come back. */
 static enum hc_status
 push_lost(struct hc_file *file, const struct hc_slot *slot)
 {
-	struct hc_log *log = &file->log;
-
 	hc_log_note_lost(file, slot);
-	log->fault = ENOMEM;
-	/* Who waits for this change waits for the writer to have marked the directory. */
-	if (log->offset + HC_RECORD_ALIGN < file->config.segment_bytes)
-		log->offset += HC_RECORD_ALIGN;
+	hc_log_fault(file, ENOMEM);
 	return HC_NOMEM;
 }
 

@@ -256,6 +256,15 @@ is_busy(struct hc_file *file)
 	return busy;
 }
 
+static uint64_t
+head_of(struct hc_file *file)
+{
+	pthread_mutex_lock(&file->log.lock);
+	uint64_t head = hc_log_head(file);
+	pthread_mutex_unlock(&file->log.lock);
+	return head;
+}
+
 /* Carries all that is alive. HC_MISS: it is too much, or damaged; HC_PENDING: not now. What has been carried may stay
  * so. */
 static enum hc_status
@@ -314,11 +323,12 @@ hc_reclaim_thin(struct hc_file *file)
 	hc_lines_fini(&victim.lines);
 	if (status != HC_OK)
 		return status;
+	/* Nothing asks for the space: what is in it stays until that is safe which it is dead by. */
+	victim.mark = head_of(file);
 	wait_for_writer(file, victim.mark);
 	if (hc_file_written(file) < victim.mark || !may_thin(file))
 		return HC_PENDING;
-	/* Nothing asks for the space: what was safe from a power cut stays so. */
-	if (victim.mark != 0 && file->config.sync != HC_FILE_SYNC_NO)
+	if (file->config.sync != HC_FILE_SYNC_NO)
 		hc_keeper_sync(file);
 	hc_segment_drop(file, victim.segment);
 	return HC_OK;

@@ -178,7 +178,7 @@ stays(struct hc_file *file, int err)
 {
 	pthread_mutex_lock(&file->log.lock);
 	file->log.changed.all = true;
-	file->log.fault = err;
+	hc_log_fault(file, err);
 	pthread_mutex_unlock(&file->log.lock);
 }
 

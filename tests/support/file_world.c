@@ -235,9 +235,14 @@ sys_ftruncate(int fd, off_t len)
 static int
 sys_unlinkat(int dir, const char *name, int flags)
 {
+	bool fails = faulty(WORLD_UNLINK);
+	int err = errno;
+
 	dawdle(atomic_load(&sys.unlink_us));
-	if (faulty(WORLD_UNLINK))
+	if (fails) {
+		errno = err;
 		return -1;
+	}
 	if (is_segment(name))
 		look_at_unsynced();
 	return atomic_load(&sys.stopped) ? 0 : unlinkat(dir, name, flags);

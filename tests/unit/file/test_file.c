@@ -408,7 +408,7 @@ START_TEST(slow_disk_sheds_demotions_and_never_blocks)
 	world_close(&world);
 	world.config.queue_records = 256;
 	reopen();
-	world_slow(300000, 0);
+	world_slow(1500000, 0);
 	int64_t began_us = hc_clock_mono_us();
 	for (int i = 0; i < 400; i++) {
 		snprintf(key, sizeof(key), "key %d", i);
@@ -606,6 +606,26 @@ START_TEST(what_is_carried_early_is_synced_before_its_segment_is_unlinked)
 }
 END_TEST
 
+/* Nor what it is dead by: without that, a kill would lose what was there before. */
+START_TEST(segments_do_not_go_early_before_that_is_written_which_they_are_dead_by)
+{
+	uint32_t model = world_model(&world, "m1");
+
+	fill_small_segments(150000, model, 200000);
+	world_delete(&world, "key 0", NULL); /* nothing is to be carried: that would be waited for */
+	ck_assert(world_sync(&world));
+	long unlinks = world_calls(WORLD_UNLINK);
+	world_slow(1500000, 0);
+	uint64_t mark = world_clear_model(&world, model);
+	for (int i = 0; i < 10000 && world_calls(WORLD_UNLINK) == unlinks; i++)
+		sleep_ms(1);
+	bool written = hc_file_written(world.file) >= mark;
+	world_slow(0, 0);
+	ck_assert_int_gt(world_calls(WORLD_UNLINK), unlinks);
+	ck_assert(written);
+}
+END_TEST
+
 /* ---- reading ---- */
 
 struct late_read {
@@ -733,6 +753,7 @@ main(void)
 	tcase_add_test(tcase, segments_go_early_only_when_hardly_anything_in_them_is_alive);
 	tcase_add_test(tcase, clear_model_frees_index_and_space_in_the_background);
 	tcase_add_test(tcase, what_is_carried_early_is_synced_before_its_segment_is_unlinked);
+	tcase_add_test(tcase, segments_do_not_go_early_before_that_is_written_which_they_are_dead_by);
 	tcase_add_test(tcase, read_that_is_overtaken_by_a_change_sees_the_change);
 	tcase_add_test(tcase, walk_meets_everything_once);
 	tcase_add_test(tcase, read_cached_answers_without_a_thread);

@@ -406,6 +406,33 @@ START_TEST(directory_that_vanishes_is_made_again)
 }
 END_TEST
 
+/* What is deleted after that is on the disk still, and not in the index: nothing is written, but that the directory is
+ * not to be trusted is. */
+START_TEST(after_a_segment_that_stays_nothing_is_acknowledged_before_the_mark)
+{
+	char value[SEGMENT / 3] = {0};
+	uint64_t mark;
+
+	retry_after(1000000);
+	for (int i = 0; i < 3; i++)
+		world_put(&world, "victim", value, sizeof(value), HC_NO_EXPIRY, 0, &mark);
+	ck_assert(world_wait(&world, mark));
+	world_fail(WORLD_UNLINK, 1, 0, EROFS);
+	world_slow_unlinks(100000);
+	world_clear_all(&world);
+	for (int i = 0; i < 10000 && world_failing(WORLD_UNLINK); i++)
+		usleep(1000);
+	world_slow(600000, 0);
+	world_put_str(&world, "other", "keeps the writer busy while the unlink fails");
+	usleep(300000);
+	world_delete(&world, "not there", &mark);
+	ck_assert(world_wait(&world, mark));
+	world_kill(&world);
+	open_world();
+	ck_assert_uint_eq(hc_file_count(world.file), 0);
+}
+END_TEST
+
 /* A segment that cannot be unlinked would be found by the next start, older than what deleted it. */
 START_TEST(segment_that_cannot_be_unlinked_does_not_come_back)
 {
@@ -531,6 +558,7 @@ main(void)
 
 	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, after_a_segment_that_stays_nothing_is_acknowledged_before_the_mark);
 	tcase_add_test(tcase, write_error_switches_off_and_back_on);
 	tcase_add_test(tcase, full_disk_switches_off_and_back_on);
 	tcase_add_test(tcase, kill_while_off_loads_nothing);
