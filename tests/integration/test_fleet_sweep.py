@@ -36,9 +36,11 @@ def keys_of(redis):
 
 
 def sweep_of(node, model="m"):
-    """What MODEL INFO tells of it."""
+    """What MODEL INFO tells of it. One that has heard nothing of the model yet tells nothing."""
     with node.raw() as conn:
         pairs = conn.command("MODEL", "INFO", model)
+    if pairs is None:
+        return "unknown", "", {}
     info = {name.decode(): value for name, value in zip(pairs[::2], pairs[1::2])}
     return info["sweep"].decode(), info["sweep_by"].decode(), info
 
