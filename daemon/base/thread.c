@@ -3,6 +3,11 @@
  * has had its slice: 3 to 8 ms, for a client that asked for what takes some microseconds. Since Linux 6.12 a thread can
  * ask for a slice of its own (sched_runtime of SCHED_OTHER, sched(7)); the shorter it is, the sooner it runs when it
  * wakes, and its share of the processor stays the same.
+ *
+ * A thread that works all the time is not woken. It loses the processor when its slice is over, and many kernels
+ * (PREEMPT_NONE, 250 ticks a second) see that at their next tick: the other one has it for 4 ms then. So that one
+ * yields each time it has done a bit; since Linux 6.18 that costs it what is left of its slice, which must be short
+ * therefore.
  */
 #include "base/thread.h"
 
@@ -41,8 +46,13 @@ void
 hc_thread_begin(const char *name, enum hc_thread_kind kind)
 {
 	(void)pthread_setname_np(pthread_self(), name);
-	if (kind == HC_THREAD_SERVES)
-		ask_for_short_slices();
-	else if (getpriority(PRIO_PROCESS, 0) < NICE)
+	ask_for_short_slices();
+	if (kind == HC_THREAD_CATCHES_UP && getpriority(PRIO_PROCESS, 0) < NICE)
 		(void)setpriority(PRIO_PROCESS, 0, NICE); /* of this thread: Linux has it so */
+}
+
+void
+hc_thread_yield(void)
+{
+	(void)sched_yield();
 }

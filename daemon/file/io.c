@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
+#include "base/thread.h"
 #include "file/io.h"
 
 static int
@@ -42,6 +43,7 @@ hc_file_io_write(const struct hc_file_io *io, int fd, struct iovec *iov, int n, 
 		iov[last].iov_len = room;
 	ssize_t wrote = io->pwritev(fd, iov, last + 1, offset);
 	iov[last].iov_len = whole;
+	hc_thread_yield();
 	return wrote;
 }
 

@@ -24,7 +24,8 @@ extern const struct hc_file_io hc_file_io_system;
 
 /*
  * Many kernels (PREEMPT_NONE, PREEMPT_VOLUNTARY) let a system call copy megabytes before they look whether another
- * thread should run: whoever serves clients on that processor waits as long. So no call copies more than this.
+ * thread should run: whoever serves clients on that processor waits as long. So no call copies more than this,
+ * and whoever writes yields after each.
  */
 #define HC_FILE_CALL_BYTES (128u << 10)
 
