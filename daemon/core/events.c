@@ -42,6 +42,7 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 {
 	struct hc_core *core = sync->core;
 	bool queued = !hc_outage_empty(core->outage), ours = is_ours(core, event, own);
+	bool ahead = hc_heard_hole_end(&sync->heard) > 0;
 
 	for (size_t i = 0; i < event->nkeys; i++) {
 		struct hc_slice key = event->keys[i];
@@ -49,7 +50,7 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 		if (!take_prefix_off(core, &key))
 			continue;
 		struct hc_key hashed = hc_key(key);
-		if (queued && ours)
+		if ((queued || ahead) && ours)
 			hc_outage_own(core->outage, hashed, version);
 		else if (queued)
 			hc_outage_contest(core->outage, hashed, version);

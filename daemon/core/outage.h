@@ -116,7 +116,10 @@ bool hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key);
 
 /* A change of another daemon's, the seq-th. */
 void hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq);
-/* One of this daemon's that the upstream has carried out, perhaps without an answer: it is what the upstream has now.
+/*
+ * One of this daemon's that the upstream has carried out, perhaps without an answer: it is what the upstream has now.
+ * To be told even while the list is empty, if changes before it have not been heard of: what comes onto the list next
+ * does not know whether it was of its key.
  */
 void hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq);
 /* Another has cleared everything by it: values older than that go off the list. */

@@ -7,7 +7,16 @@ void
 hc_outage_doubt(struct hc_outage_node *node)
 {
 	node->doubt = HC_OUTAGE_UNSURE;
-	node->since.heard = node->own = 0; /* numbers may begin anew */
+	node->since.heard = node->own = node->own_of_any = 0; /* numbers may begin anew */
+}
+
+/* Under the lock: what another wrote, which contested the value, is gone. So is what was there before. */
+static void
+replaced_by_ours(struct hc_outage *outage, struct hc_outage_node *node, uint64_t seq)
+{
+	node->own = seq;
+	hc_outage_drop_value(outage, node);
+	hc_outage_log_node(outage, node);
 }
 
 /* Under the lock. */
@@ -21,8 +30,11 @@ contest(struct hc_outage *outage, struct hc_outage_node **at, uint64_t seq)
 		hc_outage_recount(outage);
 	} else if (node->entry != NULL && seq > node->since.heard) {
 		node->doubt = HC_OUTAGE_CONTESTED;
-		/* After another start nothing would be known of the base. */
-		hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
+		if (seq < node->own_of_any)
+			replaced_by_ours(outage, node, node->own_of_any); /* for all that is known */
+		else
+			/* After another start nothing would be known of the base. */
+			hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
 	}
 }
 
@@ -41,14 +53,14 @@ hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 {
 	pthread_mutex_lock(&outage->lock);
 	struct hc_outage_node *node = *hc_outage_slot(outage, key);
+	if (outage->own_of_any < seq)
+		outage->own_of_any = seq;
 	if (node != NULL && node->own < seq)
 		node->own = seq;
 	if (node != NULL && node->entry != NULL) {
 		hc_outage_drop_base(outage, node);
-		if (node->doubt == HC_OUTAGE_CONTESTED) {
-			hc_outage_drop_value(outage, node);
-			hc_outage_log_node(outage, node);
-		}
+		if (node->doubt == HC_OUTAGE_CONTESTED)
+			replaced_by_ours(outage, node, node->own);
 	}
 	pthread_mutex_unlock(&outage->lock);
 }
@@ -103,6 +115,7 @@ hc_outage_unsure(struct hc_outage *outage)
 
 	pthread_mutex_lock(&outage->lock);
 	atomic_fetch_add(&outage->losses, 1);
+	outage->own_of_any = 0;
 	TAILQ_FOREACH(node, &outage->values, in_order)
 	{
 		hc_outage_doubt(node);

@@ -18,6 +18,7 @@ struct hc_outage_node {
 	uint64_t mark; /* when it was changed last: a page settles only what it saw */
 	struct hc_outage_since since;
 	uint64_t own;           /* change of ours that the upstream carried out last: it replaced what came before */
+	uint64_t own_of_any;    /* the list's, when this came onto it */
 	uint32_t epoch;         /* that the value counts as of */
 	int64_t at_ms;          /* wall clock, when it came onto the list */
 	struct hc_entry *entry; /* owned, as is base; NULL: it went */
@@ -54,6 +55,7 @@ struct hc_outage {
 	size_t n_keys;
 	uint64_t bytes;
 	struct hc_outage_nodes values, gone;
+	uint64_t own_of_any; /* the last change of ours that was heard of, whatever its key */
 	struct hc_outage_model *cleared;
 	size_t n_cleared, cap_cleared;
 	bool all;

@@ -446,6 +446,32 @@ START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 }
 END_TEST
 
+/* A late change of ours is heard of live, a value comes onto the list, then a sibling's change from before is caught up
+ * with: whether the upstream has theirs or ours nobody knows. */
+START_TEST(outage_change_from_before_an_own_one_makes_the_key_go)
+{
+	struct hc_outage *outage = outage_of();
+
+	hc_outage_own(outage, key_str("k"), 9);
+	must(hc_outage_empty(outage));
+	note(outage, "mine", HC_MODEL_DEFAULT, NULL, false);
+	hc_outage_contest(outage, key_str("k"), 5); /* heard of before it came onto the list */
+	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
+	hc_outage_contest(outage, key_str("k"), 7);
+	struct hc_outage_page page = page_of_one(outage, 1);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	hc_outage_contest(outage, key_str("k"), 8);
+	must(!hc_outage_empty(outage));
+	hc_outage_contest(outage, key_str("k"), 10); /* theirs is what is there */
+	must(hc_outage_empty(outage));
+	note(outage, "mine", HC_MODEL_DEFAULT, NULL, false);
+	hc_outage_contest(outage, key_str("k"), 10);
+	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
 /* A worker has looked up how far changes had been heard of, and then those numbers were given up. */
 START_TEST(outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure)
 {
@@ -687,6 +713,7 @@ main(void)
 	tcase_add_test(tcase, outage_base_is_what_was_there_before_the_first_change);
 	tcase_add_test(tcase, outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer);
 	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
+	tcase_add_test(tcase, outage_change_from_before_an_own_one_makes_the_key_go);
 	tcase_add_test(tcase, outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure);
 	tcase_add_test(tcase, outage_value_whose_time_or_model_is_over_is_to_be_deleted);
 	tcase_add_test(tcase, outage_value_set_after_a_clear_of_this_daemon_is_of_the_epoch_that_this_gets);
