@@ -313,10 +313,11 @@ may_thin(const struct hc_file *file)
 enum hc_status
 hc_reclaim_thin(struct hc_file *file)
 {
+	bool behind = hc_file_written(file) < head_of(file);
 	struct victim victim = {.file = file, .segment = oldest_sealed(file)};
 	enum hc_status status = HC_MISS;
 
-	if (!may_thin(file) || is_busy(file))
+	if (!may_thin(file) || is_busy(file) || (victim.segment == NULL && behind)) /* it may be full in a moment */
 		return HC_PENDING;
 	if (victim.segment != NULL && read_lines(&victim))
 		status = carry_all(&victim);

@@ -12,11 +12,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/mem.h"
+#include "base/thread.h"
 #include "file/internal.h"
 
 #define NAME "segment-%012llx.%s"
 #define NAME_PREFIX 8
 #define NAME_DIGITS 12
+#define EMPTY_STEP ((off_t)512 << 10) /* some tenths of a millisecond */
 
 void
 hc_segment_name(char *buf, uint64_t seq, const char *suffix)
@@ -182,6 +184,34 @@ stays(struct hc_file *file, int err)
 	pthread_mutex_unlock(&file->log.lock);
 }
 
+/* From here on nobody else gets at it. False: somebody is still reading it. */
+static bool
+take_alone(struct hc_segments *segments, struct hc_segment *segment)
+{
+	pthread_mutex_lock(&segments->lock);
+	segments->by_seq[segment->seq % HC_SEGMENT_SLOTS] = NULL;
+	bool alone = segment->refs == 1;
+	pthread_mutex_unlock(&segments->lock);
+	return alone;
+}
+
+/* What an unlinked file has in the page cache and on the disk goes with its last descriptor: all of it in one call. See
+ * HC_FILE_CALL_BYTES. */
+static void
+empty_by_and_by(struct hc_file *file, const struct hc_segment *segment)
+{
+	struct stat st;
+
+	if (fstat(segment->fd, &st) != 0)
+		return;
+	for (off_t left = st.st_size; left > EMPTY_STEP;) {
+		left -= EMPTY_STEP;
+		if (hc_io(file)->ftruncate(segment->fd, left) != 0)
+			return;
+		hc_thread_yield();
+	}
+}
+
 void
 hc_segment_drop(struct hc_file *file, struct hc_segment *segment)
 {
@@ -191,6 +221,8 @@ hc_segment_drop(struct hc_file *file, struct hc_segment *segment)
 	int err = unlink_one(file, segment->seq, "log"), also = unlink_one(file, segment->seq, "idx");
 	if (err != 0 || also != 0)
 		stays(file, err != 0 ? err : also);
+	else if (take_alone(segments, segment))
+		empty_by_and_by(file, segment);
 	pthread_mutex_lock(&segments->lock);
 	if (segment->older == NULL)
 		segments->oldest = segment->newer;

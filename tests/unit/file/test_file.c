@@ -595,7 +595,7 @@ START_TEST(what_is_carried_early_is_synced_before_its_segment_is_unlinked)
 
 	world.config.sync = HC_FILE_SYNC_EVERYSEC;
 	fill_small_segments(150000, model, 100);
-	long unlinks = world_calls(WORLD_UNLINK);
+	long unlinks = world_calls(WORLD_UNLINK), truncations = world_calls(WORLD_TRUNCATE);
 	(void)world_unsynced_at_unlink();
 	world_clear_model(&world, model);
 	for (int i = 0; i < 10000 && world_stats(&world).disk_bytes > 3 << 20; i++)
@@ -603,6 +603,8 @@ START_TEST(what_is_carried_early_is_synced_before_its_segment_is_unlinked)
 	ck_assert_uint_gt(world_stats(&world).carried, 1000);
 	ck_assert_int_gt(world_calls(WORLD_UNLINK), unlinks);
 	ck_assert_uint_eq(world_unsynced_at_unlink(), 0);
+	ck_assert_int_gt(
+	    world_calls(WORLD_TRUNCATE), truncations); /* by and by, not all of it with the last descriptor */
 }
 END_TEST
 
