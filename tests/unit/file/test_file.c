@@ -523,7 +523,7 @@ check_every_hundredth(uint64_t n)
 	}
 }
 
-/* n values, all of the model but each of `but_each`. */
+/* n values, all of the model but each of `but_each`. They are on the disk. */
 static void
 fill_small_segments(int n, uint32_t model, int but_each)
 {
@@ -538,6 +538,7 @@ fill_small_segments(int n, uint32_t model, int but_each)
 		snprintf(key, sizeof(key), "key %d", i);
 		world_put(&world, key, "value", 5, HC_NO_EXPIRY, i % but_each == 0 ? 0 : model, &mark);
 	}
+	ck_assert(world_sync(&world));
 }
 
 START_TEST(segments_go_early_only_when_hardly_anything_in_them_is_alive)
