@@ -408,7 +408,7 @@ START_TEST(slow_disk_sheds_demotions_and_never_blocks)
 	world_close(&world);
 	world.config.queue_records = 256;
 	reopen();
-	world_slow(1500000, 0);
+	world_slow(300000, 0);
 	int64_t began_us = hc_clock_mono_us();
 	for (int i = 0; i < 400; i++) {
 		snprintf(key, sizeof(key), "key %d", i);

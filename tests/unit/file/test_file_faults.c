@@ -417,6 +417,7 @@ START_TEST(after_a_segment_that_stays_nothing_is_acknowledged_before_the_mark)
 	for (int i = 0; i < 3; i++)
 		world_put(&world, "victim", value, sizeof(value), HC_NO_EXPIRY, 0, &mark);
 	ck_assert(world_wait(&world, mark));
+	uint64_t reclaimed = world_stats(&world).reclaimed;
 	world_fail(WORLD_UNLINK, 1, 0, EROFS);
 	world_slow_unlinks(100000);
 	world_clear_all(&world);
@@ -424,7 +425,8 @@ START_TEST(after_a_segment_that_stays_nothing_is_acknowledged_before_the_mark)
 		usleep(1000);
 	world_slow(600000, 0);
 	world_put_str(&world, "other", "keeps the writer busy while the unlink fails");
-	usleep(300000);
+	for (int i = 0; i < 10000 && world_stats(&world).reclaimed == reclaimed; i++)
+		usleep(1000);
 	world_delete(&world, "not there", &mark);
 	ck_assert(world_wait(&world, mark));
 	world_kill(&world);
