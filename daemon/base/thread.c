@@ -6,8 +6,7 @@
  *
  * A thread that works all the time is not woken. It loses the processor when its slice is over, and many kernels
  * (PREEMPT_NONE, 250 ticks a second) see that at their next tick: the other one has it for 4 ms then. So that one
- * yields each time it has done a bit; since Linux 6.18 that costs it what is left of its slice, which must be short
- * therefore.
+ * yields each time it has done a bit, and has short slices too: a yield may cost it what is left of one.
  */
 #include "base/thread.h"
 
