@@ -26,7 +26,7 @@ contest(struct hc_outage *outage, struct hc_outage_node **at, uint64_t seq)
 	struct hc_outage_node *node = *at;
 
 	if (node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
-		hc_outage_remove(outage, at); /* see hc_outage_own() */
+		hc_outage_remove(outage, at); /* see replaced_by_ours() */
 		hc_outage_recount(outage);
 	} else if (node->entry != NULL && seq > node->since.heard) {
 		node->doubt = HC_OUTAGE_CONTESTED;
