@@ -256,15 +256,6 @@ is_busy(struct hc_file *file)
 	return busy;
 }
 
-static uint64_t
-head_of(struct hc_file *file)
-{
-	pthread_mutex_lock(&file->log.lock);
-	uint64_t head = hc_log_head(file);
-	pthread_mutex_unlock(&file->log.lock);
-	return head;
-}
-
 /* Carries all that is alive. HC_MISS: it is too much, or damaged; HC_PENDING: not now. What has been carried may stay
  * so. */
 static enum hc_status
@@ -313,7 +304,7 @@ may_thin(const struct hc_file *file)
 enum hc_status
 hc_reclaim_thin(struct hc_file *file)
 {
-	bool behind = hc_file_written(file) < head_of(file);
+	bool behind = hc_file_written(file) < hc_file_head(file);
 	struct victim victim = {.file = file, .segment = oldest_sealed(file)};
 	enum hc_status status = HC_MISS;
 
@@ -325,7 +316,7 @@ hc_reclaim_thin(struct hc_file *file)
 	if (status != HC_OK)
 		return status;
 	/* Nothing asks for the space: what is in it stays until that is safe which it is dead by. */
-	victim.mark = head_of(file);
+	victim.mark = hc_file_head(file);
 	wait_for_writer(file, victim.mark);
 	if (hc_file_written(file) < victim.mark || !may_thin(file))
 		return HC_PENDING;

@@ -219,9 +219,10 @@ hc_segment_drop(struct hc_file *file, struct hc_segment *segment)
 
 	/* The index file last: a segment without records may be found, an index without segment is nothing. */
 	int err = unlink_one(file, segment->seq, "log"), also = unlink_one(file, segment->seq, "idx");
+	bool alone = take_alone(segments, segment);
 	if (err != 0 || also != 0)
 		stays(file, err != 0 ? err : also);
-	else if (take_alone(segments, segment))
+	else if (alone)
 		empty_by_and_by(file, segment);
 	pthread_mutex_lock(&segments->lock);
 	if (segment->older == NULL)
@@ -232,7 +233,6 @@ hc_segment_drop(struct hc_file *file, struct hc_segment *segment)
 		segments->newest = segment->older;
 	else
 		segment->newer->older = segment->older;
-	segments->by_seq[segment->seq % HC_SEGMENT_SLOTS] = NULL;
 	segments->count--;
 	segments->bytes -= segment->bytes;
 	pthread_cond_broadcast(&segments->freed);
