@@ -57,9 +57,10 @@ advice(enum hc_slow_event event)
 		return "Commands that take next to nothing took long: the machine had something else to do, or memory "
 		       "was "
 		       "paged out.";
-	case HC_SLOW_WAIT:
-		return "The upstream took that long to answer. SLOWLOG there, and the network, tell more; "
-		       "upstream.timeout bounds the wait.";
+	case HC_SLOW_WAITED:
+		return "They waited: for the upstream, for the file tier, or, walking over many keys, for other "
+		       "connections' turns. SLOWLOG at the upstream, and the network and the disk, tell more; "
+		       "upstream.timeout bounds the first of these waits.";
 	case HC_SLOW_EVENTS:
 		break;
 	}

@@ -334,7 +334,7 @@ hc_slow_waited(const struct hc_req *req, int64_t since_us)
 		return;
 	struct shown shown = {.n = 0};
 	show_command(&shown, req->command, req->argv, req->argc);
-	add(worker->shared, req->session, &shown, watch->looked_us > 0 ? HC_SLOW_COMMAND : HC_SLOW_WAIT,
+	add(worker->shared, req->session, &shown, watch->looked_us > 0 ? HC_SLOW_COMMAND : HC_SLOW_WAITED,
 	    now_us - since_us);
 }
 
@@ -346,7 +346,7 @@ hc_slow_event_name(enum hc_slow_event event)
 	static const char *const names[] = {
 	    [HC_SLOW_COMMAND] = "command",
 	    [HC_SLOW_FAST_COMMAND] = "fast-command",
-	    [HC_SLOW_WAIT] = "upstream",
+	    [HC_SLOW_WAITED] = "waited",
 	};
 	return names[event];
 }

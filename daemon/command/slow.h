@@ -7,7 +7,8 @@
  * behind every HC_SLOW_RUN-th of those that are (or so many later as are carried out together), which cost less than
  * looking twice would. What is left is looked at as
  * the turn ends. So a time may be that of several commands: the entry then says so, and has the arguments of the last
- * one only. A command that waits (for the upstream) is timed by itself, until its reply is there. Parsing counts;
+ * one only. A command that waits (for the upstream, a file, or
+ * its next turn in a long walk) is timed by itself, until its reply is there. Parsing counts;
  * reading and writing the socket does not. Within EXEC only EXEC is timed.
  *
  * Any thread may call what takes a struct hc_slow; it has a lock of its own, a leaf, which is taken only for commands
@@ -82,7 +83,7 @@ void hc_slow_reset(struct hc_slow *slow);
 enum hc_slow_event {
 	HC_SLOW_COMMAND,      /* not FAST */
 	HC_SLOW_FAST_COMMAND, /* FAST, or several of them */
-	HC_SLOW_WAIT,         /* waited for the upstream */
+	HC_SLOW_WAITED,       /* was put aside: for the upstream, the file tier, or other connections' turns */
 	HC_SLOW_EVENTS,
 };
 

@@ -113,9 +113,9 @@ def test_slow_command_that_waits_for_the_upstream_is_timed_with_the_wait(make_re
         assert commands(entries) == [["GET", "absent"]]
         assert 20_000 <= entries[0][2] < 5_000_000
         (event, _, latest, most), = conn.command("LATENCY", "LATEST")
-        assert event == b"upstream" and 20 <= latest == most
-        assert [ms for _, ms in conn.command("LATENCY", "HISTORY", "upstream")] == [latest]
-        assert conn.command("LATENCY", "RESET", "command", "upstream") == 1
+        assert event == b"waited" and 20 <= latest == most
+        assert [ms for _, ms in conn.command("LATENCY", "HISTORY", "waited")] == [latest]
+        assert conn.command("LATENCY", "RESET", "command", "waited") == 1
         assert conn.command("LATENCY", "LATEST") == []
 
 
@@ -131,7 +131,7 @@ def test_slow_command_over_many_keys_is_shown_and_a_quick_one_is_not(make_harcad
 
         entries = wait_until(shown)
         assert entries[0][2] >= 1000
-        assert b"command" in [event[0] for event in conn.command("LATENCY", "LATEST")]
+        assert {event[0] for event in conn.command("LATENCY", "LATEST")} & {b"command", b"waited"}  # walked at once, or in turns
 
 
 @pytest.mark.parametrize("resp", [2, 3])
