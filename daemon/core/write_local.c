@@ -28,6 +28,18 @@ hc_core_op_expiry(const struct hc_core *core, const struct hc_op *op, int64_t no
 	return hc_core_expiry_after(now_ms, ttl);
 }
 
+/* Of what is written here: no later than the upstream is to be asked again. */
+static int64_t
+expiry_here(const struct hc_core *core, const struct hc_op *op, int64_t now_ms)
+{
+	int64_t expiry = hc_core_op_expiry(core, op, now_ms);
+
+	if (!hc_core_caps_ttl(core))
+		return expiry;
+	int64_t left = expiry == HC_NO_EXPIRY ? -1 : expiry > now_ms ? expiry - now_ms : 0;
+	return hc_core_local_expiry(core, left, now_ms);
+}
+
 struct hc_entry *
 hc_core_op_entry(struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 {
@@ -36,18 +48,25 @@ hc_core_op_entry(struct hc_core *core, const struct hc_op *op, int64_t now_ms)
 		return NULL;
 	if (op->value.len > 0)
 		memcpy(hc_entry_value_ptr(entry), op->value.ptr, op->value.len);
-	int64_t expiry = hc_core_op_expiry(core, op, now_ms);
-	if (hc_core_caps_ttl(core)) {
-		int64_t left = expiry == HC_NO_EXPIRY ? -1 : expiry > now_ms ? expiry - now_ms : 0;
-		expiry = hc_core_local_expiry(core, left, now_ms);
-	}
-	hc_entry_set_expire_ms(entry, expiry);
+	hc_entry_set_expire_ms(entry, expiry_here(core, op, now_ms));
 	return entry;
+}
+
+/* Without an entry of its own: nothing is asked about the one that is there. */
+static bool
+overwrite(struct hc_core *core, const struct hc_op *op, int64_t now_ms)
+{
+	return op->entry == NULL && op->condition == HC_STORE_ANY && op->ttl != HC_TTL_KEEP && !op->want_old &&
+	       hc_store_overwrite(core->store, op->key, op->model, op->value, expiry_here(core, op, now_ms), now_ms);
 }
 
 static void
 set(struct hc_core *core, struct hc_op *op, int64_t now_ms)
 {
+	if (overwrite(core, op, now_ms)) {
+		op->status = HC_OK;
+		return;
+	}
 	struct hc_store_put how = {.condition = op->condition, .keep_ttl = op->ttl == HC_TTL_KEEP, .give = true};
 	struct hc_entry *entry = op->entry != NULL ? op->entry : hc_core_op_entry(core, op, now_ms);
 

@@ -2,7 +2,7 @@
  * Moving entries to where they leave fewer holes in the allocator's slabs. Any thread, outside of
  * locks (or with all of them, under exclusive use); owns nothing.
  *
- * An entry is immutable but for what the shard's lock protects, and can be had from the table only. So
+ * An entry that is held changes only in what the shard's lock protects, and can be had from the table only. So
  * one that nobody but the table has a reference to may be copied under the lock, and the copy put in its
  * place: nobody can tell. Which blocks are entries, the slab does not know: `refs` is 0 in all others.
  */

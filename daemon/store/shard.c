@@ -186,10 +186,8 @@ offer_beside(const struct hc_store *store, struct hc_shard *shard, const struct 
 static void
 begin_life(struct hc_entry *entry, int64_t now_ms)
 {
-	int64_t now_s = now_ms / 1000;
-
 	assert(entry->created_s == 0); /* once only: someone may still be reading it where it was */
-	entry->created_s = now_s > 0 ? (uint32_t)now_s : 1;
+	entry->created_s = hc_entry_created_s(now_ms);
 }
 
 /* Without memory for another bucket, one of those in the full one has to go. */

@@ -217,6 +217,15 @@ enum hc_put_kind { HC_PUT_WRITTEN, HC_PUT_FILLED, HC_PUT_FILED };
 void hc_entry_set_generation(struct hc_entry *entry, uint32_t generation);
 /* The same: it is suspect from now on; `for_good`: hc_store_trust() does not change that. */
 void hc_entry_doubt(const struct hc_store *store, struct hc_entry *entry, bool for_good);
+/* entry->created_s of one that is inserted now. */
+static inline uint32_t
+hc_entry_created_s(int64_t now_ms)
+{
+	int64_t now_s = now_ms / 1000;
+
+	return now_s > 0 ? (uint32_t)now_s : 1;
+}
+
 /* entry->used for a hit so long after the insertion. */
 uint16_t hc_entry_used_code(uint32_t seconds);
 

@@ -1,5 +1,5 @@
 /*
- * The memory tier: a sharded table of immutable, reference-counted entries under one byte budget.
+ * The memory tier: a sharded table of reference-counted entries under one byte budget.
  * All threads share it. Each shard has one lock, held for nanoseconds, never across I/O, a callback
  * or a log line.
  *
@@ -8,8 +8,9 @@
  *       └──── models (lock-free look-ups), generation, byte count           (atomics)
  *
  * Who holds an entry: the table one reference, and whoever got it from here one each, given back by
- * hc_entry_unref(). An entry's bytes never change; an overwrite puts another entry in its place. Until
- * it is inserted, an entry is its creator's thread's alone.
+ * hc_entry_unref(). An entry's bytes never change while anybody but the table holds it; an overwrite puts another
+ * entry in its place, or, when nobody else has it, a value of the same length into it. Until it is inserted, an entry
+ * is its creator's thread's alone.
  *
  * Valid is an entry whose epoch is its model's, whose generation has not been forgotten, and whose expiry
  * is ahead. What is not valid is not there: every function treats it as missing, and reclaims it
@@ -68,7 +69,7 @@ struct hc_entry {
 	_Atomic uint64_t life;
 	_Atomic uint32_t refs; /* 0 before and after its life, as compaction sees it */
 	/* what is here and in `used` is the store's when nobody holds the entry any more: where the next such one is */
-	uint32_t created_s; /* wall seconds of the insertion; 0: not inserted. Constant from then on */
+	uint32_t created_s; /* wall seconds of the insertion; 0: not inserted. Constant while it is held */
 	/* written under the shard lock, read by anyone: seconds from insertion to the last hit, coded */
 	_Atomic uint16_t used;
 	/* constant */
@@ -352,6 +353,14 @@ struct hc_store_put {
  */
 enum hc_status hc_store_put(struct hc_store *store, struct hc_key key, struct hc_entry *entry,
     const struct hc_store_put *how, int64_t now_ms, struct hc_entry **old);
+
+/*
+ * Does what hc_store_put() of an entry of that model, value and expiry would under HC_STORE_ANY, if that takes no
+ * other entry than the one that is there. False, for whatever reason it may be: nothing was done, so that is to be
+ * called.
+ */
+bool hc_store_overwrite(struct hc_store *store, struct hc_key key, uint32_t model, struct hc_slice value,
+    int64_t expire_ms, int64_t now_ms);
 
 /*
  * All or none: with HC_STORE_ABSENT none is inserted when one of the keys is there (HC_MISS), with

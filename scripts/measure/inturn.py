@@ -243,9 +243,11 @@ def set_(pipeline, requests):
 
 
 def mget(requests):
+    """Keys drawn from as many as in the other rows."""
     keys = [key("key", number) for number in range(MGET_KEYS)]
     reply = b"*%d\r\n%s" % (MGET_KEYS, bulk(SIZES["key"]) * MGET_KEYS)
-    return RedisBenchmark(f"MGET of {MGET_KEYS}, 64 B, TCP", requests, arguments=("MGET", *keys),
+    return RedisBenchmark(f"MGET of {MGET_KEYS}, 64 B, TCP", requests,
+                          arguments=random_keys("MGET", *("key:__rand_int__" for _ in keys)),
                           exchange=Exchange(encode("MGET", *keys), reply))
 
 

@@ -65,6 +65,16 @@ put(uint32_t i, size_t len)
 }
 
 static void
+overwrite(uint32_t i, size_t len)
+{
+	char name[24];
+	struct hc_entry *entry = make(i, len);
+
+	(void)hc_store_overwrite(store, name_key(i, name), HC_MODEL_DEFAULT, hc_entry_value(entry), HC_NO_EXPIRY, NOW);
+	hc_entry_unref(entry);
+}
+
+static void
 del(uint32_t i)
 {
 	char name[24];
@@ -297,7 +307,10 @@ read_and_write(void *arg)
 	for (unsigned n = 0; n < 60000; n++) {
 		/* a window that moves on: behind it, what is left gets sparse */
 		uint32_t i = (n / 20 + rng_below(&rng, 300)) % KEYS, at = n % 16;
-		switch (rng_below(&rng, 4)) {
+		switch (rng_below(&rng, 5)) {
+		case 2:
+			overwrite(i, 100);
+			break;
 		case 0:
 			put(i, rng_below(&rng, 2) > 0 ? 100 : rng_below(&rng, 3000));
 			break;

@@ -31,6 +31,7 @@ static struct {
 	bool evicts;
 	bool versions;
 	unsigned scans; /* finished */
+	unsigned overwritten;
 } w;
 
 static void
@@ -165,6 +166,34 @@ op_put(uint32_t i)
 	}
 	hc_entry_unref(old);
 	hc_entry_unref(entry);
+}
+
+/* Mostly of the length that is there, and the model. */
+static void
+op_overwrite(uint32_t i)
+{
+	struct expected *e = &w.keys[i], next = {0};
+	struct hc_entry *entry;
+
+	if (!expected_there(i))
+		return;
+	do {
+		entry = new_entry(i, &next);
+		hc_entry_unref(entry);
+	} while (next.model != e->model);
+	if (rng_below(&w.rng, 4) > 0)
+		next.len = e->len;
+	char *value = malloc(next.len);
+	memset(value, (int)(next.tag & 0xff), next.len);
+	memcpy(value, &next.tag, 4);
+	bool done =
+	    hc_store_overwrite(w.store, key_of(i), next.model, hc_slice(value, next.len), next.expire_ms, w.now_ms);
+	free(value);
+	must(!done || (!w.versions && next.len == e->len && next.expire_ms > w.now_ms));
+	must(done || w.versions || w.evicts || next.len != e->len || next.len > 4096 || next.expire_ms <= w.now_ms);
+	if (done)
+		*e = next;
+	w.overwritten += done;
 }
 
 static void
@@ -361,6 +390,8 @@ one_op(unsigned n)
 		grow ? op_put_many(i) : op_del(i);
 	else if (dice < 48)
 		op_find_many(i);
+	else if (dice < 55)
+		op_overwrite(i);
 	else if (dice < 65)
 		op_get(i);
 	else if (dice < 75)
@@ -386,7 +417,7 @@ run(uint64_t max_bytes, uint32_t shards)
 {
 	memset(&w, 0, sizeof(w));
 	w.rng.state = test_seed();
-	w.versions = shards != 1;
+	w.versions = shards == 64;
 	w.store = store_with(max_bytes, shards, w.versions);
 	w.evicts = max_bytes < 100 << 20;
 	w.now_ms = 1000000;
@@ -398,6 +429,7 @@ run(uint64_t max_bytes, uint32_t shards)
 	for (unsigned n = 0; n < OPS; n++)
 		one_op(n);
 	must(w.scans > 3);
+	must((w.overwritten > 100) == !w.versions);
 	for (uint32_t i = 0; i < KEYS; i++)
 		op_get(i);
 	hc_store_forget_all(w.store);

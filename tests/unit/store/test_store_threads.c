@@ -15,6 +15,7 @@
 static struct hc_store *store;
 static uint32_t models[3];
 static _Atomic int failures;
+static _Atomic int overwritten;
 static int inside; /* plain on purpose: the exclusive lock is what protects it */
 static int visits;
 
@@ -60,13 +61,20 @@ check_value(struct worker *w, uint32_t i, const struct hc_entry *entry)
 	w->newest[i] = value.number;
 }
 
+static struct value
+make_value(struct worker *w, uint32_t i)
+{
+	uint64_t number = ++w->number;
+
+	return (struct value){.key = i, .writer = w->id, .number = number, .again = number};
+}
+
 static struct hc_entry *
 make_entry(struct worker *w, uint32_t i, struct hc_key key)
 {
-	struct value value = {.key = i, .writer = w->id, .number = ++w->number};
+	struct value value = make_value(w, i);
 	struct hc_entry *entry = hc_entry_create(store, key, sizeof(value), models[i % 3]);
 
-	value.again = value.number;
 	memcpy(hc_entry_value_ptr(entry), &value, sizeof(value));
 	if (i % 7 == 0)
 		hc_entry_set_expire_ms(entry, NOW + 1 + rng_below(&w->rng, 50));
@@ -90,8 +98,9 @@ write_one(struct worker *w, uint32_t i, struct hc_key key)
 {
 	struct hc_entry *entry = make_entry(w, i, key), *old = NULL;
 	struct hc_ticket ticket;
+	struct value value;
 
-	switch (rng_below(&w->rng, 5)) {
+	switch (rng_below(&w->rng, 6)) {
 	case 0:
 		hc_store_put(store, key, entry, NULL, NOW, &old);
 		break;
@@ -106,6 +115,12 @@ write_one(struct worker *w, uint32_t i, struct hc_key key)
 		hc_store_write_begin(store, key, &ticket);
 		wrong_if(!hc_store_writing(store, key));
 		hc_store_write_end(store, key, &ticket, entry, HC_FILL_NEW, NOW);
+		break;
+	case 4:
+		value = make_value(w, i);
+		if (hc_store_overwrite(
+			store, key, models[i % 3], hc_slice((const char *)&value, sizeof(value)), HC_NO_EXPIRY, NOW))
+			atomic_fetch_add(&overwritten, 1);
 		break;
 	default:
 		hc_store_expire(store, key, 0, NOW + rng_below(&w->rng, 100), NOW, &old);
@@ -240,6 +255,7 @@ START_TEST(threads_doing_everything_see_whole_values)
 		pthread_join(workers[t].thread, NULL);
 	ck_assert_int_eq(atomic_load(&failures), 0);
 	ck_assert_int_gt(visits, 0);
+	ck_assert_int_gt(atomic_load(&overwritten), 0);
 	hc_store_stats(store, &stats);
 	ck_assert_uint_gt(stats.evicted, 0);
 	for (uint32_t i = 0; i < KEYS; i++) {
