@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "base/mem.h"
 
@@ -77,6 +78,24 @@ void
 hc_free(void *ptr)
 {
 	free(ptr);
+}
+
+void *
+hc_mem_take_pages(size_t size)
+{
+	void *pages = MAP_FAILED;
+
+	if (!hc_mem_faulty())
+		pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return pages != MAP_FAILED ? pages : NULL;
+}
+
+void
+hc_mem_give_pages(void *pages, size_t size)
+{
+	/* It fails where it would leave the process with more mappings than it may have: then the addresses are lost. */
+	if (pages != NULL && munmap(pages, size) != 0)
+		(void)madvise(pages, size, MADV_DONTNEED);
 }
 
 size_t

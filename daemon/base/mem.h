@@ -18,6 +18,14 @@ char *hc_strdup(const char *str) __attribute__((malloc, warn_unused_result));
 char *hc_strndup(const char *ptr, size_t len) __attribute__((malloc, warn_unused_result));
 void hc_free(void *ptr);
 
+/*
+ * Whole pages, zeroed: for what comes and goes in pieces of some pages, and is to be back with the kernel as soon as it
+ * is given back, whatever lies between. Each time costs a system call.
+ */
+void *hc_mem_take_pages(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
+/* `size` is what they were taken with. */
+void hc_mem_give_pages(void *pages, size_t size);
+
 /* Bytes the allocator spends on `ptr`, its own header included. */
 size_t hc_mem_footprint(const void *ptr);
 

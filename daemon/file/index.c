@@ -14,8 +14,13 @@
 #include "file/index.h"
 
 #define PART_BITS 6
-#define CHUNK_BITS 10
-#define CHUNK (1u << CHUNK_BITS) /* buckets, and items, in a chunk; buckets of a part at least */
+#define HEADS_BITS 10
+#define HEADS (1u << HEADS_BITS) /* buckets in a chunk; and of a part at least */
+#define HEADS_BYTES (HEADS * sizeof(uint32_t))
+#define ITEMS_BITS 11
+#define ITEMS (1u << ITEMS_BITS) /* items in a chunk */
+#define ITEMS_BYTES (ITEMS * sizeof(struct packed))
+#define PAGE 4096u
 #define END 0x80000000u          /* in a link: the chain is over; the lowest 10 bits say where it began */
 #define CURSOR_BITS 32
 
@@ -36,6 +41,7 @@ struct packed {
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct packed) == 26, "an item takes 26 bytes");
+_Static_assert(ITEMS_BYTES % PAGE == 0 && HEADS_BYTES % PAGE == 0, "a chunk takes whole pages");
 
 #define LENGTH_SHIFT HC_INDEX_PLACE_BITS
 #define LENGTH_MASK 0x1ffffu
@@ -49,16 +55,16 @@ struct hc_index_part {
 	struct hc_lock lock; /* all below */
 	uint32_t number;
 	uint32_t items;
+	uint32_t touched; /* of the chunks there are, the items that were ever in use: what is behind is not in memory */
 	uint32_t buckets;
 	uint32_t low; /* the power of two not above `buckets` */
 	uint32_t bucket_chunks;
 	uint32_t bucket_room; /* of the array */
 	uint32_t item_chunks;
 	uint32_t item_room;
-	size_t chunk_bytes; /* of all chunks, as the allocator has them */
-	uint32_t **heads;   /* at first `one`, for the chunk that is always there */
+	uint32_t **heads; /* chunks; at first `one`, for the chunk that is always there */
 	uint32_t *one[1];
-	struct packed **pool;
+	struct packed **pool; /* chunks; pages of their own, so that memory is back as they are given up */
 } __attribute__((aligned(64)));
 
 struct hc_index {
@@ -69,6 +75,7 @@ struct hc_index {
 struct hc_index_garbage {
 	struct hc_index_garbage *next;
 	void **chunks;
+	size_t chunk_bytes;
 	uint32_t keep;
 	uint32_t n;
 };
@@ -143,7 +150,7 @@ unpack(const struct packed *slot, uint64_t hash, struct hc_index_item *out)
 static struct packed *
 item_at(const struct hc_index_part *part, uint32_t number)
 {
-	return &part->pool[number >> CHUNK_BITS][number & (CHUNK - 1)];
+	return &part->pool[number >> ITEMS_BITS][number & (ITEMS - 1)];
 }
 
 static uint32_t
@@ -158,13 +165,13 @@ bucket_of(const struct hc_index_part *part, uint64_t hash)
 static uint32_t *
 head_of(const struct hc_index_part *part, uint32_t bucket)
 {
-	return &part->heads[bucket >> CHUNK_BITS][bucket & (CHUNK - 1)];
+	return &part->heads[bucket >> HEADS_BITS][bucket & (HEADS - 1)];
 }
 
 static uint32_t
 end_of(uint32_t bucket)
 {
-	return END | (bucket & (CHUNK - 1));
+	return END | (bucket & (HEADS - 1));
 }
 
 /* A link lies in an item or a head: it is not aligned. */
@@ -186,7 +193,7 @@ link_set(void *link, uint32_t number)
 static uint64_t
 whole_hash(const struct hc_index_part *part, const struct packed *slot, uint32_t begin)
 {
-	return load48(slot->hash) << 16 | (uint64_t)(begin & (CHUNK - 1)) << PART_BITS | part->number;
+	return load48(slot->hash) << 16 | (uint64_t)(begin & (HEADS - 1)) << PART_BITS | part->number;
 }
 
 /* The link to the item of that hash, or to the end of the chain where it would be. */
@@ -241,22 +248,6 @@ grow_array(void *array, uint32_t used, uint32_t *room, const void *fixed)
 	return grown;
 }
 
-static void *
-new_chunk(struct hc_index_part *part, size_t size)
-{
-	void *chunk = hc_malloc(size);
-
-	part->chunk_bytes += hc_mem_footprint(chunk);
-	return chunk;
-}
-
-static void
-free_chunk(struct hc_index_part *part, void *chunk)
-{
-	part->chunk_bytes -= hc_mem_footprint(chunk);
-	hc_free(chunk);
-}
-
 static bool
 add_heads(struct hc_index_part *part)
 {
@@ -266,7 +257,7 @@ add_heads(struct hc_index_part *part)
 	if (heads == NULL)
 		return false;
 	part->heads = heads;
-	chunk = new_chunk(part, CHUNK * sizeof(*chunk));
+	chunk = hc_mem_take_pages(HEADS_BYTES);
 	if (chunk == NULL)
 		return false;
 	part->heads[part->bucket_chunks++] = chunk;
@@ -282,11 +273,25 @@ add_items(struct hc_index_part *part)
 	if (pool == NULL)
 		return false;
 	part->pool = pool;
-	chunk = new_chunk(part, CHUNK * sizeof(*chunk));
+	chunk = hc_mem_take_pages(ITEMS_BYTES);
 	if (chunk == NULL)
 		return false;
 	part->pool[part->item_chunks++] = chunk;
 	return true;
+}
+
+static void
+drop_heads(struct hc_index_part *part)
+{
+	hc_mem_give_pages(part->heads[--part->bucket_chunks], HEADS_BYTES);
+}
+
+static void
+drop_items(struct hc_index_part *part)
+{
+	hc_mem_give_pages(part->pool[--part->item_chunks], ITEMS_BYTES);
+	if (part->touched > part->item_chunks << ITEMS_BITS)
+		part->touched = part->item_chunks << ITEMS_BITS;
 }
 
 /* One bucket more: the items of its lower half that belong there move over. Without memory: later. */
@@ -296,7 +301,7 @@ split(struct hc_index_part *part)
 	uint32_t fresh = part->buckets;
 	uint32_t old = fresh - part->low;
 
-	if (fresh >= END / 2 || (fresh >> CHUNK_BITS == part->bucket_chunks && !add_heads(part)))
+	if (fresh >= END / 2 || (fresh >> HEADS_BITS == part->bucket_chunks && !add_heads(part)))
 		return;
 	void *stay = head_of(part, old), *move = head_of(part, fresh);
 	uint32_t number = link_get(stay);
@@ -330,8 +335,8 @@ merge(struct hc_index_part *part)
 	if ((number & END) == 0)
 		link_set(link, number);
 	/* A chunk is kept in hand, so that one at the border is not made and freed in turns. */
-	if (part->bucket_chunks > (last >> CHUNK_BITS) + 2)
-		free_chunk(part, part->heads[--part->bucket_chunks]);
+	if (part->bucket_chunks > (last >> HEADS_BITS) + 2)
+		drop_heads(part);
 }
 
 static void
@@ -339,7 +344,7 @@ settle(struct hc_index_part *part)
 {
 	if (TOO_MANY((uint64_t)part->items, part->buckets))
 		split(part);
-	else if (part->buckets > CHUNK && TOO_FEW((uint64_t)part->items, part->buckets))
+	else if (part->buckets > HEADS && TOO_FEW((uint64_t)part->items, part->buckets))
 		merge(part);
 }
 
@@ -356,8 +361,8 @@ take_out(struct hc_index_part *part, void *link)
 		*item_at(part, number) = *item_at(part, last);
 	}
 	part->items = last;
-	if (part->item_chunks > (last >> CHUNK_BITS) + 2)
-		free_chunk(part, part->pool[--part->item_chunks]);
+	if (part->item_chunks > (last >> ITEMS_BITS) + 2)
+		drop_items(part);
 }
 
 /* ---- one item ---- */
@@ -380,7 +385,7 @@ hc_index_unlock(struct hc_index_part *part)
 enum hc_status
 hc_index_reserve(struct hc_index_part *part)
 {
-	if (part->items >> CHUNK_BITS < part->item_chunks)
+	if (part->items >> ITEMS_BITS < part->item_chunks)
 		return HC_OK;
 	return part->items < END / 2 && add_items(part) ? HC_OK : HC_NOMEM;
 }
@@ -408,11 +413,13 @@ hc_index_put(struct hc_index_part *part, const struct hc_index_item *item, struc
 		pack(item_at(part, number), item);
 		return true;
 	}
-	assert(part->items >> CHUNK_BITS < part->item_chunks);
+	assert(part->items >> ITEMS_BITS < part->item_chunks);
 	struct packed *slot = item_at(part, part->items);
 	pack(slot, item);
 	slot->next = number;
 	link_set(link, part->items++);
+	if (part->items > part->touched)
+		part->touched = part->items;
 	settle(part);
 	return false;
 }
@@ -437,10 +444,10 @@ hc_index_remove(struct hc_index_part *part, uint64_t hash, struct hc_index_item 
 static void
 empty_chunk(struct hc_index_part *part)
 {
-	for (uint32_t i = 0; i < CHUNK; i++)
+	for (uint32_t i = 0; i < HEADS; i++)
 		part->heads[0][i] = end_of(i);
 	part->items = 0;
-	part->buckets = part->low = CHUNK;
+	part->buckets = part->low = HEADS;
 }
 
 enum hc_status
@@ -473,10 +480,10 @@ hc_index_destroy(struct hc_index *index)
 		return;
 	for (uint32_t i = 0; i < HC_INDEX_PARTS; i++) {
 		struct hc_index_part *part = &index->parts[i];
-		for (uint32_t j = 0; j < part->bucket_chunks; j++)
-			hc_free(part->heads[j]);
-		for (uint32_t j = 0; j < part->item_chunks; j++)
-			hc_free(part->pool[j]);
+		while (part->bucket_chunks > 0)
+			drop_heads(part);
+		while (part->item_chunks > 0)
+			drop_items(part);
 		if (part->heads != part->one)
 			hc_free(part->heads);
 		hc_free(part->pool);
@@ -500,11 +507,11 @@ hc_index_unlock_all(struct hc_index *index)
 
 /* The array of chunks becomes garbage, without being walked. A chunk is larger than the note. */
 static void
-discard(void **chunks, uint32_t keep, uint32_t n, struct hc_index_garbage **garbage)
+discard(void **chunks, size_t chunk_bytes, uint32_t keep, uint32_t n, struct hc_index_garbage **garbage)
 {
 	struct hc_index_garbage *note = chunks[keep];
 
-	*note = (struct hc_index_garbage){.next = *garbage, .chunks = chunks, .keep = keep, .n = n};
+	*note = (struct hc_index_garbage){*garbage, chunks, chunk_bytes, keep, n};
 	*garbage = note;
 }
 
@@ -515,16 +522,15 @@ hc_index_clear(struct hc_index *index, struct hc_index_garbage **garbage)
 		struct hc_index_part *part = &index->parts[i];
 		if (part->bucket_chunks > 1) {
 			part->one[0] = part->heads[0];
-			discard((void **)part->heads, 1, part->bucket_chunks, garbage);
+			discard((void **)part->heads, HEADS_BYTES, 1, part->bucket_chunks, garbage);
 			part->heads = part->one;
 			part->bucket_chunks = part->bucket_room = 1;
 		}
 		if (part->item_chunks > 0) {
-			discard((void **)part->pool, 0, part->item_chunks, garbage);
+			discard((void **)part->pool, ITEMS_BYTES, 0, part->item_chunks, garbage);
 			part->pool = NULL;
-			part->item_chunks = part->item_room = 0;
+			part->item_chunks = part->item_room = part->touched = 0;
 		}
-		part->chunk_bytes = hc_mem_footprint(part->heads[0]);
 		empty_chunk(part);
 	}
 }
@@ -535,7 +541,7 @@ hc_index_free_garbage(struct hc_index_garbage *garbage)
 	while (garbage != NULL) {
 		struct hc_index_garbage note = *garbage;
 		for (uint32_t i = note.keep; i < note.n; i++)
-			hc_free(note.chunks[i]);
+			hc_mem_give_pages(note.chunks[i], note.chunk_bytes);
 		hc_free(note.chunks);
 		garbage = note.next;
 	}
@@ -649,7 +655,7 @@ sweep_items(struct hc_index_part *part, uint32_t number, unsigned n, hc_index_lo
 static bool
 settle_some(struct hc_index_part *part, unsigned n)
 {
-	while (n > 0 && part->buckets > CHUNK && TOO_FEW((uint64_t)part->items, part->buckets)) {
+	while (n > 0 && part->buckets > HEADS && TOO_FEW((uint64_t)part->items, part->buckets)) {
 		merge(part);
 		n--;
 	}
@@ -689,12 +695,28 @@ hc_index_count(struct hc_index *index)
 	return n;
 }
 
+void
+hc_index_trim(struct hc_index *index)
+{
+	for (uint32_t i = 0; i < HC_INDEX_PARTS; i++) {
+		struct hc_index_part *part = &index->parts[i];
+		hc_lock_acquire(&part->lock);
+		while (part->item_chunks > (part->items + ITEMS - 1) >> ITEMS_BITS)
+			drop_items(part);
+		while (part->bucket_chunks > (part->buckets + HEADS - 1) >> HEADS_BITS)
+			drop_heads(part);
+		hc_lock_release(&part->lock);
+	}
+}
+
 static uint64_t
 part_bytes(const struct hc_index_part *part)
 {
 	uint64_t arrays = hc_mem_footprint(part->pool) + (part->heads == part->one ? 0 : hc_mem_footprint(part->heads));
 
-	return arrays + part->chunk_bytes;
+	uint64_t items = (uint64_t)part->touched * sizeof(struct packed);
+
+	return arrays + part->bucket_chunks * HEADS_BYTES + (items + PAGE - 1) / PAGE * PAGE;
 }
 
 uint64_t

@@ -87,6 +87,9 @@ void hc_index_walk(struct hc_index *index, uint64_t *cursor, hc_index_look_fn *f
  */
 void hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, hc_index_look_fn *look, void *arg);
 
+/* Gives back what parts keep in hand for growing, each locked for a moment. */
+void hc_index_trim(struct hc_index *index);
+
 /* Sums over the parts, each locked for a moment. */
 uint64_t hc_index_count(struct hc_index *index);
 uint64_t hc_index_bytes(struct hc_index *index);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <sys/stat.h>
 #include <time.h>
-#include "base/mem.h"
 #include "base/thread.h"
 #include "file/internal.h"
 
@@ -219,7 +218,7 @@ end_pass(struct hc_file *file)
 {
 	if (file->keeper.removed > 0) {
 		file->keeper.swept = true;
-		hc_mem_trim(); /* the index's chunks lie in the heaps of the threads that appended */
+		hc_index_trim(file->index);
 	}
 	file->keeper.deaf = file->keeper.hinted && file->keeper.removed * SWEEP_WORTH < file->keeper.met;
 }
