@@ -93,9 +93,19 @@ hc_mem_take_pages(size_t size)
 void
 hc_mem_give_pages(void *pages, size_t size)
 {
-	/* It fails where it would leave the process with more mappings than it may have: then the addresses are lost. */
+	/* It fails where it would leave the process with more mappings than it may have: then the addresses are lost.
+	 */
 	if (pages != NULL && munmap(pages, size) != 0)
 		(void)madvise(pages, size, MADV_DONTNEED);
+}
+
+void
+hc_mem_purge_pages(void *pages, size_t used, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), from = (used + page - 1) / page * page;
+
+	if (from < size && madvise((char *)pages + from, size - from, MADV_DONTNEED) != 0)
+		memset((char *)pages + from, 0, size - from);
 }
 
 size_t

@@ -25,6 +25,8 @@ void hc_free(void *ptr);
 void *hc_mem_take_pages(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
 /* `size` is what they were taken with. */
 void hc_mem_give_pages(void *pages, size_t size);
+/* They stay, but the memory of those behind the first `used` bytes is given back: these read as zeros. */
+void hc_mem_purge_pages(void *pages, size_t used, size_t size);
 
 /* Bytes the allocator spends on `ptr`, its own header included. */
 size_t hc_mem_footprint(const void *ptr);

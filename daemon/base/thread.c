@@ -20,7 +20,7 @@
 
 #define SERVING_SLICE_NS 100000 /* the least there is */
 #define CATCHING_UP_SLICE_NS 200000
-#define NICE 5          /* a third of the share of those that serve */
+#define NICE 5 /* a third of the share of those that serve */
 
 /* As the system call has it; C libraries learn of it late. */
 struct attributes {

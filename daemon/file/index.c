@@ -695,17 +695,28 @@ hc_index_count(struct hc_index *index)
 	return n;
 }
 
+static void
+trim_part(struct hc_index_part *part)
+{
+	while (part->item_chunks > (part->items + ITEMS - 1) >> ITEMS_BITS)
+		drop_items(part);
+	while (part->bucket_chunks > (part->buckets + HEADS - 1) >> HEADS_BITS)
+		drop_heads(part);
+	if (part->touched > part->items) {
+		uint32_t last = part->item_chunks - 1;
+		size_t used = (part->items - (last << ITEMS_BITS)) * sizeof(struct packed);
+		hc_mem_purge_pages(part->pool[last], used, ITEMS_BYTES);
+		part->touched = part->items;
+	}
+}
+
 void
 hc_index_trim(struct hc_index *index)
 {
 	for (uint32_t i = 0; i < HC_INDEX_PARTS; i++) {
-		struct hc_index_part *part = &index->parts[i];
-		hc_lock_acquire(&part->lock);
-		while (part->item_chunks > (part->items + ITEMS - 1) >> ITEMS_BITS)
-			drop_items(part);
-		while (part->bucket_chunks > (part->buckets + HEADS - 1) >> HEADS_BITS)
-			drop_heads(part);
-		hc_lock_release(&part->lock);
+		hc_lock_acquire(&index->parts[i].lock);
+		trim_part(&index->parts[i]);
+		hc_lock_release(&index->parts[i].lock);
 	}
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/mem.h"
+#include "base/thread.h"
 #include "file/internal.h"
 
 #define LINES_MIN 1024
@@ -155,6 +156,36 @@ hc_lines_write(struct hc_file *file, const struct hc_lines *lines, struct hc_seg
 
 /* ---- reading ---- */
 
+/* The lines of a segment take megabytes: others get the processor between pieces, of which each is some tenths of a
+ * millisecond of work. */
+#define PIECE ((size_t)512 << 10)
+
+static size_t
+piece_of(size_t left)
+{
+	return left < PIECE ? left : PIECE;
+}
+
+static void
+copy_by_and_by(uint8_t *to, const uint8_t *from, size_t len)
+{
+	for (size_t n; len > 0; to += n, from += n, len -= n) {
+		n = piece_of(len);
+		memcpy(to, from, n);
+		hc_thread_yield();
+	}
+}
+
+static void
+free_by_and_by(uint8_t *bytes, size_t len)
+{
+	for (size_t n; len > 0; bytes += n, len -= n) {
+		n = piece_of(len);
+		hc_mem_give_pages(bytes, n);
+		hc_thread_yield();
+	}
+}
+
 static enum hc_status
 read_all(const struct hc_file_io *io, int fd, uint8_t **out, size_t *len)
 {
@@ -166,18 +197,19 @@ read_all(const struct hc_file_io *io, int fd, uint8_t **out, size_t *len)
 		return HC_ERROR;
 	if (st.st_size < (off_t)HC_INDEX_HEAD || st.st_size > (off_t)(64 << 20))
 		return HC_INVALID;
-	bytes = hc_malloc((size_t)st.st_size);
+	bytes = hc_mem_take_pages((size_t)st.st_size);
 	if (bytes == NULL)
 		return HC_NOMEM;
 	while (got < (size_t)st.st_size) {
-		ssize_t n = hc_file_io_read(io, fd, bytes + got, (size_t)st.st_size - got, (off_t)got);
+		ssize_t n = hc_file_io_read(io, fd, bytes + got, piece_of((size_t)st.st_size - got), (off_t)got);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
-			hc_free(bytes);
+			free_by_and_by(bytes, (size_t)st.st_size);
 			return n == 0 ? HC_INVALID : HC_ERROR;
 		}
 		got += (size_t)n;
+		hc_thread_yield();
 	}
 	*out = bytes;
 	*len = got;
@@ -199,7 +231,7 @@ adopt(const uint8_t *secret, const uint8_t *bytes, size_t len, uint64_t seq, str
 	    !grow(&lines->groups, &lines->groups_room, 1, head.group_bytes))
 		return HC_NOMEM;
 	if (head.lines > 0)
-		memcpy(lines->lines, bytes + HC_INDEX_HEAD, lines_len);
+		copy_by_and_by(lines->lines, bytes + HC_INDEX_HEAD, lines_len);
 	if (head.group_bytes > 0)
 		memcpy(lines->groups, bytes + HC_INDEX_HEAD + lines_len, head.group_bytes);
 	lines->n = head.lines;
@@ -228,6 +260,6 @@ hc_lines_read(
 	if (status != HC_OK)
 		return status;
 	status = adopt(secret, bytes, len, seq, lines, end);
-	hc_free(bytes);
+	free_by_and_by(bytes, len);
 	return status;
 }

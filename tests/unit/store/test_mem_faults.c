@@ -158,6 +158,15 @@ START_TEST(mem_fail_after_fails_once_and_only_then)
 	must((uintptr_t)line % 64 == 0);
 	must(line[99] == 0);
 	hc_free(line);
+	hc_mem_fail_after(1);
+	ck_assert_ptr_null(hc_mem_take_pages(100));
+	char *pages = hc_mem_take_pages(3 << 16);
+	memset(pages, 1, 3 << 16);
+	hc_mem_purge_pages(pages, (1 << 16) + 1, 3 << 16);
+	must(pages[1 << 16] == 1);
+	must(pages[(3 << 16) - 1] == 0);
+	hc_mem_give_pages(pages, 3 << 16);
+	hc_mem_give_pages(NULL, 100);
 }
 END_TEST
 
