@@ -47,7 +47,7 @@ TABLE = (
     Row("two-zipf", "two threads against one, 95 % hits, Zipf", "x", at_least(1.85), inprocess.two_threads("mixed.*zipf"), 2),
     # what others wait
     Row("stall-rest", "longest wait of a PING beside nothing", "ms", None, stalls.beside("rest"), 2),
-    Row("stall-hits", "longest wait of a PING beside GET hits", "ms", None, stalls.beside("hits"), 2),
+    Row("stall-hits", "longest wait of a PING beside 10 M GET hits", "ms", None, stalls.beside("hits"), 2),
     Row("stall-growth", "longest wait of a PING beside 10 M inserts", "ms", at_most(2), stalls.beside("growth"), 2),
     Row("stall-eviction", "longest wait of a PING beside mass eviction", "ms", at_most(2), stalls.beside("eviction"), 2),
     Row("stall-shrink", "longest wait of a PING beside a budget set to a tenth", "ms", at_most(2), stalls.beside("shrink"), 2),
