@@ -1,0 +1,141 @@
+/*
+ * All items of the index, one part after the other: walking and sweeping. Any thread; a part is locked for one step.
+ */
+#include "file/index_private.h"
+
+#define CURSOR_BITS 32
+
+/* ---- walking: in the order of the reversed bits that choose a bucket, in which a split only halves an interval ----
+ */
+
+static uint32_t
+reverse(uint32_t bits)
+{
+	bits = (bits >> 1 & 0x55555555) | (bits & 0x55555555) << 1;
+	bits = (bits >> 2 & 0x33333333) | (bits & 0x33333333) << 2;
+	bits = (bits >> 4 & 0x0f0f0f0f) | (bits & 0x0f0f0f0f) << 4;
+	return __builtin_bswap32(bits);
+}
+
+/* The bucket that has that place in the order; *width: how many of its bits chose it. */
+static uint32_t
+bucket_in_order(const struct hc_index_part *part, uint32_t place, uint32_t *width)
+{
+	uint32_t bits = (uint32_t)__builtin_ctz(part->low);
+	uint32_t bucket = reverse(place) & (2 * part->low - 1);
+
+	if (bucket >= part->buckets)
+		bucket -= part->low;
+	*width = bucket >= part->low || bucket + part->low < part->buckets ? bits + 1 : bits;
+	return bucket;
+}
+
+static void
+walk_bucket(struct hc_index_part *part, uint32_t bucket, hc_index_look_fn *fn, void *arg)
+{
+	void *link = head_of(part, bucket);
+	uint32_t number;
+
+	while (((number = link_get(link)) & END) == 0) {
+		struct packed *slot = item_at(part, number);
+		struct hc_index_item item;
+		unpack(slot, whole_hash(part, slot, bucket), &item);
+		if (fn(arg, &item) == HC_INDEX_KEEP) {
+			link = &slot->next;
+		} else {
+			/* What moves into the hole may be what led here: begin again. */
+			hc_index_take_out(part, link);
+			link = head_of(part, bucket);
+		}
+	}
+}
+
+void
+hc_index_walk(struct hc_index *index, uint64_t *cursor, hc_index_look_fn *fn, void *arg)
+{
+	uint32_t number = (uint32_t)(*cursor >> CURSOR_BITS) & (HC_INDEX_PARTS - 1);
+	struct hc_index_part *part = &index->parts[number];
+	uint32_t width, items, place = (uint32_t)*cursor;
+
+	hc_lock_acquire(&part->lock);
+	items = part->items;
+	uint32_t bucket = bucket_in_order(part, place, &width);
+	walk_bucket(part, bucket, fn, arg);
+	for (uint32_t n = 2 * (items - part->items); n > 0; n--)
+		hc_index_settle(part);
+	hc_lock_release(&part->lock);
+
+	uint64_t interval = (uint64_t)1 << (CURSOR_BITS - width);
+	uint64_t next = (place & ~(interval - 1)) + interval;
+	if (next >> CURSOR_BITS != 0) {
+		number++;
+		next = 0;
+	}
+	*cursor = number == HC_INDEX_PARTS ? 0 : (uint64_t)number << CURSOR_BITS | next;
+}
+
+/* ---- sweeping: a part's items from the last to the first, so that what goes leaves no hole to be filled ---- */
+
+#define SETTLING UINT32_MAX /* in place of a number in a cursor: the items were seen, the buckets become as few */
+
+#define AHEAD 8 /* items by which what the next ones' chains lead to is fetched */
+
+/* What link_to() will want: of items further ahead the next in their chain, of nearer ones the head of it. */
+static inline __attribute__((always_inline)) void
+look_ahead(const struct hc_index_part *part, uint32_t number)
+{
+	if (number < 2 * AHEAD)
+		return;
+	uint32_t far = item_at(part, number - 2 * AHEAD)->next, at = number - AHEAD;
+	if ((far & END) == 0)
+		__builtin_prefetch(item_at(part, far));
+	const struct packed *near = item_at(part, at);
+	while ((at & END) == 0)
+		at = link_get(&item_at(part, at)->next);
+	__builtin_prefetch(head_of(part, bucket_of(part, whole_hash(part, near, at))));
+}
+
+/* Under the lock. Returns the number of the item to go on below; 0: they were all seen. */
+static uint32_t
+sweep_items(struct hc_index_part *part, uint32_t number, unsigned n, hc_index_look_fn *look, void *arg)
+{
+	for (; n > 0 && number > 0; n--) {
+		struct hc_index_item item;
+		look_ahead(part, number);
+		unpack(item_at(part, --number), 0, &item);
+		if (look(arg, &item) == HC_INDEX_REMOVE)
+			hc_index_take_out(part, link_to(part, number));
+	}
+	return number;
+}
+
+/* Under the lock. True: it is done. */
+static bool
+settle_some(struct hc_index_part *part, unsigned n)
+{
+	while (n > 0 && hc_index_is_sparse(part)) {
+		hc_index_merge(part);
+		n--;
+	}
+	return n > 0;
+}
+
+void
+hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, hc_index_look_fn *look, void *arg)
+{
+	uint32_t at = (uint32_t)(*cursor >> CURSOR_BITS) & (HC_INDEX_PARTS - 1), number = (uint32_t)*cursor;
+	struct hc_index_part *part = &index->parts[at];
+
+	hc_lock_acquire(&part->lock);
+	if (number != SETTLING) {
+		if (number == 0 || number > part->items)
+			number = part->items;
+		number = sweep_items(part, number, n, look, arg);
+		number = number == 0 ? SETTLING : number;
+	} else if (settle_some(part, n)) {
+		number = 0;
+		at++;
+	}
+	hc_lock_release(&part->lock);
+	*cursor = at == HC_INDEX_PARTS ? 0 : (uint64_t)at << CURSOR_BITS | number;
+}
