@@ -104,6 +104,7 @@ hc_mem_purge_pages(void *pages, size_t used, size_t size)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), from = (used + page - 1) / page * page;
 
+	/* Where it fails (locked memory), they stay in memory and have to be zeroed. */
 	if (from < size && madvise((char *)pages + from, size - from, MADV_DONTNEED) != 0)
 		memset((char *)pages + from, 0, size - from);
 }

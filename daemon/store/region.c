@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "base/lock.h"
+#include "base/mem.h"
 #include "store/region.h"
 
 #define SLOTS (HC_REGION / HC_REGION_SLOT)
@@ -99,9 +100,8 @@ hc_region_slot(void *header)
 void
 hc_region_purge(char *from, char *to)
 {
-	/* Where it fails (locked memory), they stay in memory and have to be zeroed. */
-	if (from < to && madvise(from, (size_t)(to - from), MADV_DONTNEED) != 0)
-		memset(from, 0, (size_t)(to - from));
+	if (from < to)
+		hc_mem_purge_pages(from, 0, (size_t)(to - from));
 }
 
 size_t
