@@ -139,9 +139,9 @@ hc_entry_set_epoch(struct hc_entry *entry, uint32_t epoch)
 static _Atomic int64_t *
 cell_of(const struct hc_entry *entry)
 {
-	uint64_t ms = atomic_load_explicit(&entry->life, memory_order_relaxed) >> 16;
+	uint64_t life = atomic_load_explicit(&entry->life, memory_order_relaxed);
 
-	return ms == HC_ENTRY_NO_EXPIRY || (ms & HC_ENTRY_FAR) == 0 ? NULL : (void *)(uintptr_t)(ms & ~HC_ENTRY_FAR);
+	return hc_life_has_cell(life) ? (void *)(uintptr_t)(life >> 16 & ~HC_ENTRY_FAR) : NULL;
 }
 
 /* As the upper 48 bits of `life` say it. */

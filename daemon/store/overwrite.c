@@ -10,12 +10,6 @@
 /* The shard's lock is held while it is copied. */
 #define VALUE_MAX ((size_t)4 << 10)
 
-static bool
-has_expiry_cell(uint64_t life)
-{
-	return (int64_t)life < 0 && life >> 16 != HC_ENTRY_NO_EXPIRY;
-}
-
 /* The expiry as entry->life has it; false: it is past, or wants a cell. */
 static bool
 life_until(int64_t expire_ms, int64_t now_ms, uint64_t *life)
@@ -37,7 +31,7 @@ will_do(const struct hc_entry *entry, uint32_t model, size_t value_len)
 {
 	return atomic_load_explicit(&entry->refs, memory_order_acquire) == 1 &&
 	       hc_entry_value_len(entry) == value_len && hc_entry_model(entry) == model &&
-	       !has_expiry_cell(atomic_load_explicit(&entry->life, memory_order_relaxed));
+	       !hc_life_has_cell(atomic_load_explicit(&entry->life, memory_order_relaxed));
 }
 
 static void

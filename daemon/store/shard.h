@@ -177,7 +177,7 @@ hc_life_is_over(const struct hc_entry *entry, uint64_t life, int64_t now_ms)
 	/* As most are: none, or one that fits. No expiry is the highest there is. */
 	if ((int64_t)(life >> 16) <= now_ms)
 		return true;
-	return (int64_t)life < 0 && life >> 16 != HC_ENTRY_NO_EXPIRY && hc_entry_expire_ms(entry) <= now_ms;
+	return hc_life_has_cell(life) && hc_entry_expire_ms(entry) <= now_ms;
 }
 
 /* There, be it fresh or suspect. */

@@ -184,6 +184,13 @@ hc_entry_epoch(const struct hc_entry *entry)
 #define HC_ENTRY_NO_EXPIRY (((uint64_t)1 << 48) - 1)
 #define HC_ENTRY_FAR ((uint64_t)1 << 47)
 
+/* An expiry that does not fit lies in a cell of its own. */
+static inline bool
+hc_life_has_cell(uint64_t life)
+{
+	return (int64_t)life < 0 && life >> 16 != HC_ENTRY_NO_EXPIRY; /* HC_ENTRY_FAR is its highest bit */
+}
+
 /* Wall ms or HC_NO_EXPIRY. */
 static inline int64_t
 hc_entry_expire_ms(const struct hc_entry *entry)
