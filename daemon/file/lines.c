@@ -201,7 +201,7 @@ read_all(const struct hc_file_io *io, int fd, uint8_t **out, size_t *len)
 	if (bytes == NULL)
 		return HC_NOMEM;
 	while (got < (size_t)st.st_size) {
-		ssize_t n = hc_file_io_read(io, fd, bytes + got, piece_of((size_t)st.st_size - got), (off_t)got);
+		ssize_t n = hc_file_io_read(io, fd, bytes + got, (size_t)st.st_size - got, (off_t)got);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
