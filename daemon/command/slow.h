@@ -5,11 +5,10 @@
  * clock is read as a worker's turn begins (a read from a socket, which wants the time anyway), behind the turn's first
  * command, or the first ones if they were carried out together, behind each command that is neither FAST nor BRIEF, and
  * behind every HC_SLOW_RUN-th of those that are (or so many later as are carried out together), which cost less than
- * looking twice would. What is left is looked at as
- * the turn ends. So a time may be that of several commands: the entry then says so, and has the arguments of the last
- * one only. A command that waits (for the upstream, a file, or
- * its next turn in a long walk) is timed by itself, until its reply is there. Parsing counts;
- * reading and writing the socket does not. Within EXEC only EXEC is timed.
+ * looking twice would. What is left is looked at as the turn ends. So a time may be that of several commands: the entry
+ * then says so, and has the arguments of the last one only. A command that waits (for the upstream, a file, or its next
+ * turn in a long walk) is timed by itself, until its reply is there. Parsing counts; reading and writing the socket
+ * does not. Within EXEC only EXEC is timed.
  *
  * Any thread may call what takes a struct hc_slow; it has a lock of its own, a leaf, which is taken only for commands
  * that were slow. The watch is its worker's.
