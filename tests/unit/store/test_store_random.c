@@ -168,14 +168,15 @@ op_put(uint32_t i)
 	hc_entry_unref(entry);
 }
 
-/* Mostly of the length that is there, and the model. */
+/* Mostly of the length that is there, or was, and the model. */
 static void
 op_overwrite(uint32_t i)
 {
 	struct expected *e = &w.keys[i], next = {0};
 	struct hc_entry *entry;
+	bool there = expected_there(i);
 
-	if (!expected_there(i))
+	if (e->len == 0) /* it never was */
 		return;
 	do {
 		entry = new_entry(i, &next);
@@ -189,8 +190,9 @@ op_overwrite(uint32_t i)
 	bool done =
 	    hc_store_overwrite(w.store, key_of(i), next.model, hc_slice(value, next.len), next.expire_ms, w.now_ms);
 	free(value);
-	must(!done || (!w.versions && next.len == e->len && next.expire_ms > w.now_ms));
-	must(done || w.versions || w.evicts || next.len != e->len || next.len > 4096 || next.expire_ms <= w.now_ms);
+	must(!done || (there && !w.versions && next.len == e->len && next.expire_ms > w.now_ms));
+	must(done || !there || w.versions || w.evicts || next.len != e->len || next.len > 4096 ||
+	     next.expire_ms <= w.now_ms);
 	if (done)
 		*e = next;
 	w.overwritten += done;
