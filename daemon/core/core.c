@@ -66,7 +66,8 @@ create_fleet_side(struct hc_core *core, char *why, size_t cap)
 	};
 	if (hc_fleet_create(&config, &core->fleet) != HC_OK)
 		return fail(why, cap, "out of memory, or fleet.name or fleet.instance is too long", HC_NOMEM);
-	if (hc_outage_create(core->models, &core->outage) != HC_OK)
+	core->workers = hc_calloc(core->n_workers, sizeof(struct hc_core_worker *));
+	if (core->workers == NULL || hc_outage_create(core->models, &core->outage) != HC_OK)
 		return fail(why, cap, "out of memory", HC_NOMEM);
 	return HC_OK;
 }
@@ -158,6 +159,7 @@ hc_core_destroy(struct hc_core *core)
 	hc_late_destroy(core->late);
 	hc_key_models_destroy(core->key_models);
 	hc_store_destroy(core->store);
+	hc_free(core->workers);
 	hc_free(core);
 }
 

@@ -43,6 +43,7 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 	struct hc_core *core = sync->core;
 	bool queued = !hc_outage_empty(core->outage), ours = is_ours(core, event, own);
 	bool ahead = hc_heard_hole_end(&sync->heard) > 0;
+	bool refetch = live && event->type != HC_EVENT_DEL && core->settings->fleet_refetch;
 
 	for (size_t i = 0; i < event->nkeys; i++) {
 		struct hc_slice key = event->keys[i];
@@ -56,8 +57,8 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 			hc_outage_contest(core->outage, hashed, version);
 		if (own)
 			hc_store_invalidate_older(core->store, hashed, version);
-		else
-			hc_store_invalidate(core->store, hashed, version);
+		else if (hc_store_invalidate(core->store, hashed, version) && refetch)
+			hc_core_refetch(core, hashed);
 		if (live)
 			hc_sync_told_of(sync, hashed);
 	}

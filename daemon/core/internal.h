@@ -53,6 +53,8 @@ struct hc_core {
 	char prefix_text[HC_PREFIX_MAX];
 	struct hc_slice reserved; /* an application's keys must not begin so; empty: none could get in the way */
 	unsigned n_workers;
+	struct hc_core_worker *
+	    *workers; /* fleet only; each is there from its creation until the loop of main has ended */
 
 	/* atomics */
 	_Atomic bool coherent;        /* the event link misses nothing: copies may be kept as fresh */
@@ -68,6 +70,7 @@ struct hc_core {
 	_Atomic uint32_t links_settled; /* … that have been up or failed once */
 	_Atomic int64_t links_since_ms; /* monotonic: last change between all up and not */
 	_Atomic uint64_t link_connects, link_failures, link_timeouts;
+	_Atomic uint32_t refetches; /* in mailboxes */
 
 	/* main thread */
 	struct event *sweep_timer;
@@ -93,10 +96,11 @@ struct hc_core_worker {
 	unsigned index;
 	char name[32];
 	unsigned prefetches; /* under way */
+	/* with files or in a fleet only */
+	struct hc_mailbox *mailbox; /* what was read, how far the log has got, what is to be fetched */
 	/* with files only */
-	struct hc_mailbox *mailbox; /* what was read, and how far the log has got */
-	char *file_buffer;          /* HC_FILE_BUFFER_BYTES */
-	unsigned file_reads;        /* under way */
+	char *file_buffer;   /* HC_FILE_BUFFER_BYTES */
+	unsigned file_reads; /* under way */
 	struct hc_log_watch *log;
 	/* fleet only */
 	struct hc_link *link;
@@ -161,6 +165,11 @@ enum hc_status hc_core_epochs_first(struct hc_core_worker *worker);
 /* read.c */
 /* Whether the upstream is to be asked: HC_PENDING; or HC_MISS. */
 enum hc_status hc_core_look_upstream(struct hc_core_worker *worker, struct hc_key key);
+
+/* ahead.c */
+/* Its copy was read, and a sibling's write has made it worthless: it is fetched, unless there is too much of that. Main
+ * thread. */
+void hc_core_refetch(struct hc_core *core, struct hc_key key);
 
 /* read_suspect.c */
 /* A suspect entry was met in memory: HC_OK: it may be served as it is; HC_PENDING, HC_MISS: *entry has been given back.

@@ -103,7 +103,7 @@ drop_copy(struct hc_sync *sync, const struct hc_outage_item *item, const struct 
 {
 	uint64_t version = result->seq > 0 ? result->seq : 1; /* what has no version is of the outage */
 
-	hc_store_invalidate(sync->core->store, hc_key(item->key), version);
+	(void)hc_store_invalidate(sync->core->store, hc_key(item->key), version);
 }
 
 static void

@@ -146,7 +146,7 @@ drop_older_copy(struct hc_fetch *fetch)
 		    hc_slice_eq(hc_entry_value(mine), hc_entry_value(kept));
 	hc_entry_unref(kept);
 	if (!same)
-		hc_store_invalidate(store, fetch->key, 0);
+		(void)hc_store_invalidate(store, fetch->key, 0);
 }
 
 static void
@@ -339,50 +339,4 @@ hc_core_fetch(struct hc_core_worker *worker, struct hc_key key, unsigned flags, 
 	fetch->linked = true;
 	join(fetch, waiter);
 	return HC_PENDING;
-}
-
-/* ---- ahead of anybody asking ---- */
-
-#define PREFETCHES_MAX 4096u /* of a worker, at a time */
-
-struct prefetch {
-	struct hc_waiter waiter;
-	struct hc_core_worker *worker;
-};
-
-static void
-on_prefetched(struct hc_waiter *waiter, enum hc_status status, struct hc_entry *entry, int64_t pttl)
-{
-	struct prefetch *prefetch = waiter->arg;
-
-	(void)status;
-	(void)entry;
-	(void)pttl;
-	prefetch->worker->prefetches--;
-	hc_free(prefetch);
-}
-
-enum hc_status
-hc_core_prefetch(struct hc_core_worker *worker, struct hc_key key)
-{
-	struct hc_entry *entry;
-
-	enum hc_status status = hc_core_lookup(worker, key, HC_READ_QUIET, &entry);
-	if (status == HC_OK)
-		hc_entry_unref(entry);
-	if (status != HC_PENDING)
-		return status;
-	if (worker->prefetches >= PREFETCHES_MAX)
-		return HC_LIMIT;
-	struct prefetch *prefetch = hc_malloc(sizeof(*prefetch));
-	if (prefetch == NULL)
-		return HC_NOMEM;
-	*prefetch = (struct prefetch){.worker = worker, .waiter = {.fn = on_prefetched, .arg = prefetch}};
-	worker->prefetches++;
-	status = hc_core_fetch(worker, key, HC_READ_QUIET | HC_READ_KEEP, &prefetch->waiter);
-	if (status != HC_PENDING) {
-		worker->prefetches--;
-		hc_free(prefetch);
-	}
-	return status;
 }

@@ -101,10 +101,7 @@ static enum hc_status
 create_file_side(struct hc_core_worker *worker)
 {
 	worker->file_buffer = hc_malloc(HC_FILE_BUFFER_BYTES);
-	if (worker->file_buffer == NULL)
-		return HC_NOMEM;
-	enum hc_status status = hc_mailbox_create(worker->base, worker, &worker->mailbox);
-	return status == HC_OK ? hc_log_watch_create(worker) : status;
+	return worker->file_buffer != NULL ? hc_log_watch_create(worker) : HC_NOMEM;
 }
 
 static enum hc_status
@@ -138,6 +135,8 @@ hc_core_worker_create(
 	enum hc_status status = HC_OK;
 	if (core->fleet != NULL || core->tier != NULL)
 		status = create_fetches(worker);
+	if (status == HC_OK && worker->fetches != NULL)
+		status = hc_mailbox_create(base, worker, &worker->mailbox);
 	if (status == HC_OK && core->fleet != NULL)
 		status = create_link(worker);
 	if (status == HC_OK && core->tier != NULL)
@@ -146,6 +145,8 @@ hc_core_worker_create(
 		hc_core_worker_destroy(worker);
 		return status;
 	}
+	if (core->workers != NULL)
+		core->workers[index] = worker;
 	*out = worker;
 	return HC_OK;
 }
@@ -171,6 +172,7 @@ hc_core_worker_destroy(struct hc_core_worker *worker)
 		event_base_loop(worker->base, EVLOOP_ONCE);
 	hc_core_batch_flush(worker); /* while there is a link to fail */
 	hc_link_destroy(worker->link);
+	worker->link = NULL;
 	hc_core_batch_fini(worker);
 	hc_catalog_destroy(worker->catalog);
 	hc_log_watch_destroy(worker);

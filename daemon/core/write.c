@@ -140,7 +140,7 @@ take_op(struct hc_core_worker *worker, struct hc_op *op)
 	/* Fills that other workers have under way carry what is older than this. */
 	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL && op->kind != HC_OP_EXPIRE &&
 	    op->kind != HC_OP_PERSIST)
-		hc_store_invalidate(core->store, op->key, 0);
+		(void)hc_store_invalidate(core->store, op->key, 0);
 	hc_core_apply_local(core, op, worker->now_ms);
 	if (op->kind == HC_OP_CLEAR_MODEL)
 		op->status = hc_outage_add_model(core->outage, op->model, op->epoch - 1);

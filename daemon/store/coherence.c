@@ -186,16 +186,18 @@ hc_store_writing(struct hc_store *store, struct hc_key key)
 	return writing;
 }
 
-void
+bool
 hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
 	struct hc_garbage garbage = {0};
+	bool was_read = false;
 
 	hc_shard_lock(store, shard);
 	struct hc_place place;
 	const struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
 	if (entry == NULL || version == 0 || hc_entry_version(entry) < version) {
+		was_read = entry != NULL && hc_entry_hits(entry) > 0;
 		hc_shard_drop(store, shard, key, &garbage);
 		hc_below_removed(store, hc_slice(key.ptr, key.len));
 	}
@@ -203,6 +205,7 @@ hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version)
 	hc_shard_stamp(shard, key)->stamp++;
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
+	return was_read;
 }
 
 void

@@ -464,9 +464,11 @@ enum hc_status hc_store_write_end(struct hc_store *store, struct hc_key key, con
 /* True while a write of the key (or of one that shares its stamp) is under way. */
 bool hc_store_writing(struct hc_store *store, struct hc_key key);
 
-/* The key changed elsewhere: the copy goes unless it is of that version or a later one (0: goes in
- * any case). */
-void hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version);
+/*
+ * The key changed elsewhere: the copy goes unless it is of that version or a later one (0: goes in any case). True: it
+ * went, and had been read since it was kept.
+ */
+bool hc_store_invalidate(struct hc_store *store, struct hc_key key, uint64_t version);
 /*
  * The key was at that version upstream, by a write of this daemon whose answer may never have come: unless one is under
  * way still, an older copy goes.

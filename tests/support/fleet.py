@@ -99,6 +99,9 @@ class LinkProxy(Proxy):
         proxy.wait_held("worker")   returns once something does
         proxy.let_go()              all goes on, in order
         proxy.lose("worker")        what is sent up such links vanishes, until let_go()
+        proxy.strand("worker")      what the links of that kind that are open now have sent or will send stays on its
+                                    way, also when they end; later ones of that kind are not concerned
+        proxy.arrive()              it arrives
         proxy.cut_links("events")   connections of that kind are reset
     """
 
@@ -110,6 +113,8 @@ class LinkProxy(Proxy):
         self._holds = {}  # (kind, direction) -> event that ends it
         self._waiting = collections.Counter()
         self._lost = set()  # kinds
+        self._stranded = {}  # connection number -> event that ends it
+        self.stranded_bytes = 0
 
     def hold(self, kind, direction="down"):
         """From on_data, too."""
@@ -124,6 +129,12 @@ class LinkProxy(Proxy):
     def lose(self, kind):
         self._lost.add(kind)
 
+    def strand(self, kind):
+        self._call(self._strand(kind))
+
+    def arrive(self):
+        self._call(self._arrive())
+
     def cut_links(self, kind):
         self._call(self._cut_links(kind))
 
@@ -131,6 +142,14 @@ class LinkProxy(Proxy):
         for key in [key for key in self._holds if kind in (None, key[0]) and direction in (None, key[1])]:
             self._holds.pop(key).set()
         self._lost -= {kind} if kind else set(self.KINDS)
+
+    async def _strand(self, kind):
+        for number in [number for number in self._links if self._kinds.get(number) == kind]:
+            self._stranded[number] = asyncio.Event()
+
+    async def _arrive(self):
+        for event in self._stranded.values():
+            event.set()
 
     async def _cut_links(self, kind):
         for number in [number for number in self._links if self._kinds.get(number) == kind]:
@@ -145,6 +164,9 @@ class LinkProxy(Proxy):
         kind = self._kinds.get(number)
         if kind in self._lost and direction == "up" and data:
             return True
+        if direction == "up" and number in self._stranded:
+            self.stranded_bytes += len(data)
+            await self._stranded[number].wait()
         gate = self._holds.get((kind, direction))
         if gate is not None and data:
             self._waiting[kind] += 1

@@ -165,7 +165,7 @@ START_TEST(renew_with_a_ticket_that_is_good_no_more_renews_nothing)
 		hc_store_fill_begin(store, key_str("a"), &ticket);
 		ck_assert_int_eq(hc_store_get(store, key_str("a"), NOW, &entry), HC_SUSPECT);
 		if (what == 0)
-			hc_store_invalidate(store, key_str("a"), 0);
+			(void)hc_store_invalidate(store, key_str("a"), 0);
 		else if (what == 1)
 			hc_store_suspect(store, key_str("a"));
 		else if (what == 2)

@@ -255,7 +255,7 @@ op_invalidate(uint32_t i)
 {
 	uint64_t version = rng_below(&w.rng, 50);
 
-	hc_store_invalidate(w.store, key_of(i), version);
+	(void)hc_store_invalidate(w.store, key_of(i), version);
 	if (version == 0 || w.keys[i].version < version)
 		gone(i);
 }

@@ -220,7 +220,7 @@ work(void *arg)
 		else if (dice < 900)
 			hc_store_del(store, make_key(i, name), NOW, NULL);
 		else if (dice < 940)
-			hc_store_invalidate(store, make_key(i, name), 0);
+			(void)hc_store_invalidate(store, make_key(i, name), 0);
 		else if (dice < 960)
 			scan_some(w);
 		else if (dice < 970)

@@ -102,7 +102,7 @@ step(struct actor *a)
 	unsigned at = a->step++;
 
 	if (a->kind == LOCAL) { /* a copy that has become bad for some reason known here only */
-		hc_store_invalidate(store, key, 0);
+		(void)hc_store_invalidate(store, key, 0);
 	} else if (at == 0 && a->kind == FILL) {
 		hc_store_fill_begin(store, key, &a->ticket);
 	} else if (at == 0 && a->kind == WRITE) {
@@ -117,7 +117,7 @@ step(struct actor *a)
 	} else { /* the event of it arrives */
 		known(a->value);
 		if (a->kind == FOREIGN)
-			hc_store_invalidate(store, key, 0);
+			(void)hc_store_invalidate(store, key, 0);
 		else
 			hc_store_forget_all(store);
 	}
@@ -141,7 +141,7 @@ play(const enum kind *kinds, const unsigned *order, unsigned n)
 	must(!hc_store_writing(store, key));
 	for (unsigned i = 0; i < nactors; i++)
 		hc_entry_unref(actors[i].entry);
-	hc_store_invalidate(store, key, 0);
+	(void)hc_store_invalidate(store, key, 0);
 	orders++;
 }
 
@@ -256,7 +256,7 @@ START_TEST(fill_overtaken_by_each_change_is_stale)
 		else if (change == 2)
 			hc_store_forget_all(store);
 		else if (change == 3)
-			hc_store_invalidate(store, key, 1);
+			(void)hc_store_invalidate(store, key, 1);
 		else if (change == 4)
 			hc_store_fill_end(store, key, &ticket, NULL, HC_FILL_NEW, NOW);
 		else if (change == 5)
@@ -358,10 +358,36 @@ START_TEST(invalidate_keeps_that_version_and_later)
 		hc_entry_set_version(entry, rows[i].entry);
 		hc_store_put(store, key, entry, NULL, NOW, NULL);
 		hc_entry_unref(entry);
-		hc_store_invalidate(store, key, rows[i].event);
+		(void)hc_store_invalidate(store, key, rows[i].event);
 		must(hc_store_get(store, key, NOW, &found) == (rows[i].stays ? HC_OK : HC_MISS));
 		if (rows[i].stays)
 			hc_entry_unref(found);
+	}
+}
+END_TEST
+
+START_TEST(invalidate_tells_whether_what_went_had_been_read)
+{
+	static const struct {
+		uint64_t version; /* of the event; the entry's is 5 */
+		unsigned reads, peeks;
+		bool told;
+	} rows[] = {
+	    {6, 0, 0, false}, {6, 0, 1, false}, {6, 1, 0, true}, {6, 300, 0, true}, {0, 1, 0, true}, {5, 1, 0, false}};
+
+	must(!hc_store_invalidate(store, key, 6)); /* of nothing */
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct hc_entry *entry = make_entry(1), *found;
+		hc_entry_set_version(entry, 5);
+		hc_store_put(store, key, entry, NULL, NOW, NULL);
+		hc_entry_unref(entry);
+		for (unsigned n = 0; n < rows[i].reads + rows[i].peeks; n++) {
+			must((n < rows[i].reads ? hc_store_get : hc_store_peek)(store, key, NOW, &found) == HC_OK);
+			hc_entry_unref(found);
+		}
+		must(hc_store_invalidate(store, key, rows[i].version) == rows[i].told);
+		/* Once; but of what stayed, when that goes. */
+		must(hc_store_invalidate(store, key, 6) == (rows[i].version == 5));
 	}
 }
 END_TEST
@@ -390,6 +416,7 @@ main(void)
 	tcase_add_test(tcase, fill_created_after_forget_is_stale);
 	tcase_add_test(tcase, fill_of_a_cleared_model_is_stale);
 	tcase_add_test(tcase, invalidate_keeps_that_version_and_later);
+	tcase_add_test(tcase, invalidate_tells_whether_what_went_had_been_read);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
 }
