@@ -76,6 +76,17 @@ def one_way(scene, rng):
     node.proxy.mend()
 
 
+def stranded(scene, rng):
+    """What was sent on the connections that are open now is on its way for long, and arrives after they were given up."""
+    node = rng.choice(scene.nodes)
+    kinds = rng.choice([DATA, DATA, CONTROL, DATA | CONTROL])
+    window = Window(f"late arrival of what was sent on {named(kinds)}", frozenset({node.number}), kinds)
+    for kind in kinds:
+        node.proxy.strand(kind)
+    yield window
+    node.proxy.arrive()
+
+
 def delays(scene, rng):
     """Not a failure: replies and events are late, each kind by its own. All promises hold, but for events in time."""
     node = rng.choice(scene.nodes)
@@ -195,6 +206,7 @@ CATALOGUE = {
     cut: 5,
     blackhole: 6,
     one_way: 3,
+    stranded: 4,
     delays: 6,
     refused: 2,
     upstream_paused: 3,

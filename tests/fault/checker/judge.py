@@ -69,8 +69,8 @@ class Judge:
     def verdicts(self):
         found = []
         for check in (self.integrity, self.p1_p2_order, self.p2_local_order, self.p3_staleness, self.p4_clears,
-                      self.p4_late_sets, self.p4_swept, self.p5_acknowledged, self.p5_found, self.p5_replay, self.p5_replayed, self.expiry,
-                      self.p9_time):
+                      self.p4_late_sets, self.p4_swept, self.p5_acknowledged, self.p5_found, self.p5_replay, self.p5_replayed,
+                      self.p5_given_up, self.expiry, self.p9_time):
             found += check()
         return sorted(found, key=lambda v: v.when())
 
@@ -376,8 +376,33 @@ class Judge:
 
     @staticmethod
     def _is_replay(writer, change):
-        """Or else it was sent before the daemon gave up on it, and carried out late: nothing can call that back."""
+        """Or else it was sent before the daemon gave up on it, and carried out late: others may have written meanwhile."""
         return change.at > writer.done and (change.link.endswith("control") or change.link_since > writer.done)
+
+    def p5_given_up(self):
+        """What was acknowledged without the upstream does not overwrite there what its daemon acknowledged after it: neither
+        by a replay, nor when what was given up is carried out late."""
+        for (daemon, key), ops in self.local.items():
+            later = [op for op in self.changing[daemon, key] if self._is_upstream(op)]
+            for writer in (op for op in ops if op.writes):
+                for change in self.timeline.of_value.get(writer.value, ()):
+                    if change.restored:
+                        continue
+                    self.checked["P5 given up"] += 1
+                    newer = next((op for op in later if op.life == writer.life and op.follows(writer) and
+                                  self.pos[op] < change.pos and not self._forgotten(op, change)), None)
+                    if newer is not None:
+                        yield Violation("P5", "what was given up overwrote what had been acknowledged after it", (writer, newer, change))
+
+    def _is_upstream(self, op):
+        """Whether it was there before its answer, for certain: a late value's place may be that of another removal."""
+        if op.writes:
+            return op in self.pos and any(c.pos == self.pos[op] for c in self.timeline.of_value.get(op.value, ()))
+        return op in self.pos and op.deletes and op.verb == "del"
+
+    def _forgotten(self, op, change):
+        """Whether the upstream may have lost that op again before that change."""
+        return any(w.forgets and w.since <= change.at and (w.until is None or w.until >= op.sent) for w in self.windows)
 
     def p5_replayed(self):
         """What was queued during an outage is upstream after it, unless others changed the key (or cleared it) since, as
