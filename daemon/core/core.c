@@ -67,7 +67,8 @@ create_fleet_side(struct hc_core *core, char *why, size_t cap)
 	if (hc_fleet_create(&config, &core->fleet) != HC_OK)
 		return fail(why, cap, "out of memory, or fleet.name or fleet.instance is too long", HC_NOMEM);
 	core->workers = hc_calloc(core->n_workers, sizeof(struct hc_core_worker *));
-	if (core->workers == NULL || hc_outage_create(core->models, &core->outage) != HC_OK)
+	if (core->workers == NULL || hc_outage_create(core->models, &core->outage) != HC_OK ||
+	    hc_stragglers_create(core->n_workers + 1, &core->stragglers) != HC_OK)
 		return fail(why, cap, "out of memory", HC_NOMEM);
 	return HC_OK;
 }
@@ -154,6 +155,7 @@ hc_core_destroy(struct hc_core *core)
 	if (core->fleet != NULL)
 		hc_url_fini(&core->url);
 	hc_outage_destroy(core->outage);
+	hc_stragglers_destroy(core->stragglers);
 	hc_sweeper_destroy(core->sweeper);
 	hc_fleet_destroy(core->fleet);
 	hc_late_destroy(core->late);

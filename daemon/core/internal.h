@@ -48,6 +48,7 @@ struct hc_core {
 	struct hc_doubt *doubt;
 	struct hc_sweeper *sweeper;
 	struct hc_sync *sync;
+	struct hc_stragglers *stragglers; /* of the workers' links, and behind them of the control link */
 	struct hc_url url;
 	struct hc_slice prefix;
 	char prefix_text[HC_PREFIX_MAX];

@@ -16,6 +16,8 @@
  * after is seen by the script. The copy that is kept here goes then: from here on it is fetched as any other, and as
  * any other it is heard of.
  *
+ * What a link gave up may be on its way still (stragglers.h). Until it is not, nothing is worked off.
+ *
  * A key that a worker is writing at this moment is left out: that is newer, and takes it off the list when it is
  * answered (before it counts as answered: write_upstream.c).
  */
@@ -216,6 +218,8 @@ hc_sync_make_up(struct hc_sync *sync)
 	enum hc_status status;
 
 	/* A lease outlives the control link: what that leads to now may number its changes otherwise. */
+	if (hc_stragglers_any(sync->core->stragglers))
+		return; /* what they gave up is on the list, and is not to come after what replaces it there */
 	if (sync->making_up || hc_outage_empty(outage) || !hc_link_is_up(sync->control) || !sync->following ||
 	    !atomic_load(&sync->core->coherent) || sync->heard.upto < sync->cleared_seq)
 		return;

@@ -311,6 +311,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		hc_sync_fence(sync);
 		(void)publish_heartbeat(sync, false, NULL);
 	}
+	hc_sync_end_stragglers(sync);
 	if (atomic_load(&sync->core->coherent))
 		hc_sync_make_up(sync);
 }
@@ -376,6 +377,8 @@ create_links(struct hc_sync *sync)
 	if (status != HC_OK)
 		return status;
 	hc_core_link_config(sync->core, "harcad-control", &config);
+	config.stragglers = sync->core->stragglers;
+	config.number = sync->core->n_workers;
 	return hc_link_create(sync->base, &config, &control, &sync->control);
 }
 

@@ -112,6 +112,9 @@ void hc_sync_replay(struct hc_sync *sync, uint64_t seq);
 /* fence.c */
 void hc_sync_fence(struct hc_sync *sync);
 
+/* straggle.c: has what workers gave up ended, where the control link leads. */
+void hc_sync_end_stragglers(struct hc_sync *sync);
+
 /* outage_replay.c: makes up for what was changed here while the upstream could not be told. */
 void hc_sync_make_up(struct hc_sync *sync);
 

@@ -117,6 +117,8 @@ create_link(struct hc_core_worker *worker)
 		return status;
 	snprintf(worker->name, sizeof(worker->name), "harcad-worker-%u", worker->index);
 	hc_core_link_config(worker->core, worker->name, &config);
+	config.stragglers = worker->core->stragglers;
+	config.number = worker->index;
 	return hc_link_create(worker->base, &config, &owner, &worker->link);
 }
 

@@ -255,6 +255,24 @@ waits_for_a_clear(struct hc_core *core, const struct hc_op_group *group)
 	return waits;
 }
 
+/*
+ * Whether it might be overtaken: by a change of the same key, or by any behind a clear, that was given up and may yet
+ * be carried out by the upstream. It goes the same way then, and comes after it.
+ */
+static bool
+may_be_overtaken(struct hc_core *core, const struct hc_op_group *group)
+{
+	if (!hc_stragglers_any(core->stragglers))
+		return false;
+	for (size_t i = 0; i < group->n; i++) {
+		const struct hc_op *op = &group->ops[i];
+		if (op->kind == HC_OP_CLEAR_MODEL || op->kind == HC_OP_CLEAR_ALL ||
+		    hc_outage_has_key(core->outage, op->key))
+			return true;
+	}
+	return false;
+}
+
 bool
 hc_core_is_reserved(const struct hc_core *core, struct hc_slice key)
 {
@@ -295,7 +313,8 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 			group->ops[i].status = HC_INVALID;
 		return HC_OK;
 	}
-	if (hc_link_is_up(worker->link) && !builds_on_outdated(core, group) && !waits_for_a_clear(core, group))
+	if (hc_link_is_up(worker->link) && !builds_on_outdated(core, group) && !waits_for_a_clear(core, group) &&
+	    !may_be_overtaken(core, group))
 		return write_upstream(worker, group);
 	for (size_t i = 0; i < group->n; i++)
 		hc_core_op_while_down(worker, &group->ops[i]);

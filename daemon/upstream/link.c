@@ -97,12 +97,33 @@ hc_link_break(struct hc_link *link, enum hc_status head_status, const char *form
 
 /* ---- up and down ---- */
 
+/* Commands were sent that nobody knows the end of. */
+static void
+leave_stragglers(struct hc_link *link)
+{
+	assert(!link->has_stragglers);
+	hc_link_reset_on_close(link);
+	link->given_up = link->peer;
+	link->has_stragglers = true;
+	if (link->config.stragglers != NULL)
+		hc_stragglers_left(link->config.stragglers, link->config.number, &link->given_up);
+}
+
+static void
+forget_stragglers(struct hc_link *link)
+{
+	if (link->has_stragglers && link->config.stragglers != NULL)
+		hc_stragglers_ended(link->config.stragglers, link->config.number, 0);
+	link->has_stragglers = false;
+}
+
 void
 hc_link_came_up(struct hc_link *link)
 {
 	struct hc_log_quoted url;
 	const char *shown = link->config.url->shown;
 
+	forget_stragglers(link);
 	hc_link_set_state(link, HC_LINK_UP);
 	link->proven = false;
 	link->attempts = 0;
@@ -161,6 +182,8 @@ fail(struct hc_link *link)
 	int64_t delay_ms;
 
 	memcpy(why, link->why, sizeof(why));
+	if (link->state == HC_LINK_UP && link->pending.count > 0)
+		leave_stragglers(link);
 	hc_pending_take(&link->pending, &lost);
 	hc_link_hang_up(link);
 	bool hung = link->head_status == HC_TIMEOUT && !link->proven;
@@ -277,6 +300,8 @@ hc_link_destroy(struct hc_link *link)
 	if (link == NULL)
 		return;
 	assert(link->calling == 0);
+	if (link->pending.count > 0)
+		hc_link_reset_on_close(link);
 	hc_pending_take(&link->pending, &lost);
 	hc_link_hang_up(link);
 	link->owner.on_state = NULL;
@@ -400,6 +425,12 @@ hc_link_stats(const struct hc_link *link, struct hc_link_stats *out)
 	*out = link->stats;
 	out->state = link->state;
 	out->waiting = link->pending.count;
+}
+
+const struct hc_peer *
+hc_link_peer(const struct hc_link *link)
+{
+	return &link->peer;
 }
 
 void

@@ -7,12 +7,15 @@
  *                        ↑  └────────┴─ failed ──┤
  *                        └───── BACKOFF ←────────┘        destroy: from anywhere
  *
- * Handshake: AUTH, SELECT, CLIENT SETNAME as the URL and config ask, then PING.
+ * Handshake: AUTH, SELECT, CLIENT SETNAME as the URL and config ask, CLIENT ID, INFO server, then PING.
  * Breaker: while the link is not UP, sends fail at once (HC_DOWN). A command not answered within timeout_ms
  * fails that connection: all commands waiting on it fail (HC_TIMEOUT for the late one, HC_DOWN for the rest).
  *
  *     closed ─ a timeout, or the connection is lost ─→ open ─ back-off ─→ half-open: one PING goes through, no more
  *        └←──────────────────────── it is answered ──────────────────────────┴─ else ─→ open, for longer
+ *
+ * Stragglers (stragglers.h): what was sent and not answered when a connection failed may yet be carried out. The next
+ * connection to the same server has the former one ended there before it is UP.
  *
  * Back-off before the next attempt grows from min to max by doubling, with jitter, and starts over after UP; but not
  * when nothing is answered except the handshake: a server that greets and then hangs is tried less and less.
@@ -29,6 +32,7 @@
 #include <stdint.h>
 #include "base/status.h"
 #include "proto/slice.h"
+#include "upstream/stragglers.h"
 #include "upstream/url.h"
 
 enum hc_link_state {
@@ -60,6 +64,8 @@ struct hc_link_config {
 	int64_t timeout_ms;         /* for a command */
 	int64_t backoff_min_ms;
 	int64_t backoff_max_ms;
+	struct hc_stragglers *stragglers; /* who is told of them, or NULL; outlives the link */
+	unsigned number;                  /* of the link, for it */
 };
 
 struct hc_link_owner {
@@ -114,6 +120,8 @@ void hc_link_reconnect(struct hc_link *link, const char *why);
 enum hc_link_state hc_link_state(const struct hc_link *link);
 bool hc_link_is_up(const struct hc_link *link);
 void hc_link_stats(const struct hc_link *link, struct hc_link_stats *out);
+/* Of its present connection, while it is up. */
+const struct hc_peer *hc_link_peer(const struct hc_link *link);
 /* The durations of `config` are in force from now on; the rest of it does not count. */
 void hc_link_set_times(struct hc_link *link, const struct hc_link_config *config);
 

@@ -109,6 +109,15 @@ connect_to(struct hc_link *link, const struct sockaddr *addr, int len)
 		break_with_errno(link, EVUTIL_SOCKET_ERROR());
 }
 
+void
+hc_link_reset_on_close(struct hc_link *link)
+{
+	const struct linger now = {.l_onoff = 1};
+
+	if (link->bev != NULL)
+		(void)setsockopt(bufferevent_getfd(link->bev), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
 static void
 close_connection(struct hc_link *link)
 {

@@ -48,10 +48,15 @@ struct hc_link {
 	struct bufferevent *bev; /* owned */
 	redisReader *reader;     /* owned */
 	struct hc_pending pending;
+	struct hc_peer peer;        /* from the handshake on */
 	bool proven;                /* it has answered something behind the handshake */
 	bool subscribed;            /* hc_link_send_push() was used: pushes may come */
 	char note[HC_LINK_WHY_MAX]; /* of the handshake: an error that was ignored, but may explain
 				       an EOF */
+
+	/* The former connection, if it has left stragglers. */
+	bool has_stragglers;
+	struct hc_peer given_up;
 
 	/* Set by hc_link_break(): the connection awaits its end. */
 	bool broken;
@@ -91,6 +96,8 @@ void hc_link_check(const struct hc_link *link);
 void hc_link_dial(struct hc_link *link);
 /* Tries the host's next address; false when there is none left. */
 bool hc_link_dial_next(struct hc_link *link);
+/* What has been written and is not on its way yet will not be: the end is a reset. */
+void hc_link_reset_on_close(struct hc_link *link);
 /* Frees all that belongs to connection and attempt, but the waiting commands. */
 void hc_link_hang_up(struct hc_link *link);
 

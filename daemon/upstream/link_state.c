@@ -90,6 +90,7 @@ hc_link_check(const struct hc_link *link)
 		break;
 	case HC_LINK_UP:
 		assert(link->bev != NULL && link->reader != NULL);
+		assert(!link->has_stragglers);
 		assert(link->pending.count == 0 || will_run);
 		break;
 	default:

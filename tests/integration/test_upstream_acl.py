@@ -6,7 +6,7 @@ import re
 import pytest
 
 from fleet import PREFIX, STATE, in_step, serves, start_fleet
-from harcad_harness import ROOT, wait_until
+from harcad_harness import ROOT, SLOW, wait_until
 
 GUIDE = os.path.join(ROOT, "docs", "guide.md")
 
@@ -53,6 +53,17 @@ def test_user_of_the_guide_may_do_all_a_fleet_does(make_harcad, redis_server, re
         assert conn.command("FLUSHALL") == "OK"
     assert writer.info()["foreign_writes"] == "on"
     assert denied(redis_server) is None, writer.log()
+
+
+def test_user_of_the_guide_may_end_what_was_given_up(make_harcad, redis_server, restricted):
+    node, = start_fleet(make_harcad, restricted, 1, {"upstream.timeout": f"{int(500 * SLOW)}ms"})
+    redis_server.pause()
+    with node.raw() as conn:
+        assert conn.command("SET", "k", "v") == "OK"
+    redis_server.resume()
+    in_step(node)
+    wait_until(lambda: "upstream_stragglers_ended" in node.log(), message="it was ended")
+    assert denied(redis_server) is None, node.log()
 
 
 def test_user_of_the_guide_may_sweep_up_what_was_cleared(make_harcad, redis_server, restricted):

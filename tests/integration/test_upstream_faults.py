@@ -1322,6 +1322,7 @@ def test_p2_a_late_answer_takes_nothing_off_the_queue_that_came_onto_it_since(pr
         assert cut.command("GET", "k") == reaching.command("GET", "k") == b"new"
         proxy.let_go()
         node.wait_info(queued_writes=0)
+        in_step(node)
         wait_until(lambda: upstream.get(PREFIX + b"k") == b"new", message="Redis has the newer one")
         assert cut.command("GET", "k") == reaching.command("GET", "k") == b"new"
     finally:

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -133,8 +134,15 @@ fake_wait_for_end(int fd)
 bool
 fake_handshake(int fd)
 {
+	static _Atomic unsigned lives;
+	char text[128];
+
+	if (!fake_read_until(fd, "server\r\n"))
+		return false;
+	snprintf(text, sizeof(text), FAKE_INTRODUCTION("1", "%040u"), ++lives);
+	fake_print(fd, text);
 	if (!fake_read_until(fd, "PING\r\n"))
 		return false;
-	fake_print(fd, "+OK\r\n+PONG\r\n");
+	fake_print(fd, "+PONG\r\n");
 	return true;
 }

@@ -36,7 +36,11 @@ void fake_write(int fd, const void *ptr, size_t len);
 void fake_print(int fd, const char *text);
 /* Waits until the other side closes. */
 void fake_wait_for_end(int fd);
-/* Answers CLIENT SETNAME and PING as Redis does. */
+/* What Redis answers to CLIENT SETNAME, CLIENT ID and INFO server. */
+#define FAKE_INTRODUCTION(client_id, run_id_of_40) \
+	"+OK\r\n:" client_id "\r\n$59\r\n# Server\r\nrun_id:" run_id_of_40 "\r\n\r\n"
+#define FAKE_INTRODUCED FAKE_INTRODUCTION("1", "0123456789012345678901234567890123456789")
+/* Answers all of a handshake as a Redis does that was just started, each time. */
 bool fake_handshake(int fd);
 
 #endif

@@ -102,6 +102,7 @@ class LinkProxy(Proxy):
         proxy.strand("worker")      what the links of that kind that are open now have sent or will send stays on its
                                     way, also when they end; later ones of that kind are not concerned
         proxy.arrive()              it arrives
+        proxy.refuse_new("worker")  later links of that kind do not come up; None: they do
         proxy.cut_links("events")   connections of that kind are reset
     """
 
@@ -115,6 +116,7 @@ class LinkProxy(Proxy):
         self._lost = set()  # kinds
         self._stranded = {}  # connection number -> event that ends it
         self.stranded_bytes = 0
+        self._refused = None  # kind
 
     def hold(self, kind, direction="down"):
         """From on_data, too."""
@@ -135,6 +137,9 @@ class LinkProxy(Proxy):
     def arrive(self):
         self._call(self._arrive())
 
+    def refuse_new(self, kind):
+        self._refused = kind
+
     def cut_links(self, kind):
         self._call(self._cut_links(kind))
 
@@ -150,6 +155,7 @@ class LinkProxy(Proxy):
     async def _arrive(self):
         for event in self._stranded.values():
             event.set()
+        self._stranded.clear()
 
     async def _cut_links(self, kind):
         for number in [number for number in self._links if self._kinds.get(number) == kind]:
@@ -161,12 +167,17 @@ class LinkProxy(Proxy):
             for kind in self.KINDS:
                 if b"harcad-" + kind.encode() in data:
                     self._kinds[number] = kind
+            if self._refused is not None and self._kinds.get(number) == self._refused:
+                task, writers = self._links.pop(number)
+                end_link(task, writers, fin=False)
+                return False
         kind = self._kinds.get(number)
         if kind in self._lost and direction == "up" and data:
             return True
-        if direction == "up" and number in self._stranded:
+        stranded = self._stranded.get(number) if direction == "up" else None
+        if stranded is not None:
             self.stranded_bytes += len(data)
-            await self._stranded[number].wait()
+            await stranded.wait()
         gate = self._holds.get((kind, direction))
         if gate is not None and data:
             self._waiting[kind] += 1

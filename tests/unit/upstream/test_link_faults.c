@@ -47,14 +47,14 @@ static const struct {
 	const char *answer;
 	const char *why; /* its beginning */
 } bad_handshakes[] = {
-    {"+OK\r\n-LOADING Redis is loading the dataset in memory\r\n", "LOADING Redis is loading"},
-    {"+OK\r\n-MASTERDOWN Link with MASTER is down\r\n", "MASTERDOWN Link"},
-    {"+OK\r\n+OK\r\n", "protocol error: PING"},
-    {"+OK\r\n$4\r\nPONG\r\n", "protocol error: PING"},
-    {"+OK\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n", "protocol error: PING"},
+    {FAKE_INTRODUCED "-LOADING Redis is loading the dataset in memory\r\n", "LOADING Redis is loading"},
+    {FAKE_INTRODUCED "-MASTERDOWN Link with MASTER is down\r\n", "MASTERDOWN Link"},
+    {FAKE_INTRODUCED "+OK\r\n", "protocol error: PING"},
+    {FAKE_INTRODUCED "$4\r\nPONG\r\n", "protocol error: PING"},
+    {FAKE_INTRODUCED "*2\r\n$4\r\npong\r\n$0\r\n\r\n", "protocol error: PING"},
     {"HTTP/1.1 400 Bad Request\r\n\r\n", "Protocol error"},
     {"\0\0\0\0", "closed by the server"},
-    {"+OK\r\n+PO", "closed by the server"},
+    {FAKE_INTRODUCED "+PO", "closed by the server"},
     {"-ERR max number of clients reached\r\n", "ERR max number of clients"},
 };
 
@@ -74,7 +74,8 @@ END_TEST
 
 START_TEST(link_unknown_name_command_is_ignored)
 {
-	start(serve_answer_and_wait, "-ERR unknown command 'CLIENT'\r\n+PONG\r\n");
+	start(serve_answer_and_wait, "-ERR unknown command 'CLIENT'\r\n-ERR unknown command 'CLIENT'\r\n"
+				     "-NOPERM not allowed\r\n+PONG\r\n");
 	fix_come_up();
 	ck_assert_int_eq(fix.downs, 0);
 	finish();
