@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/internal.h"
+#include "core/transaction.h"
 #include "proto/lua_scripts.h"
 
 struct hc_pass_key {
@@ -47,10 +48,8 @@ clean_up(struct hc_pass *pass)
 	pass->begun = false;
 	hc_free(pass->keys);
 	hc_free(pass->marks);
-	hc_free(pass->error);
 	pass->keys = NULL;
 	pass->marks = NULL;
-	pass->error = NULL;
 }
 
 static void
@@ -210,35 +209,15 @@ on_reply(void *arg, enum hc_status status, const redisReply *reply)
 }
 
 static void
-on_queued(void *arg, enum hc_status status, const redisReply *reply)
-{
-	struct hc_pass *pass = arg;
-
-	hc_core_tick(pass->worker);
-	if (pass->broken)
-		finish(pass, HC_NOMEM, NULL);
-	else if (status == HC_OK && reply->type == REDIS_REPLY_ERROR)
-		pass->error = hc_strndup(reply->str, (size_t)reply->len);
-}
-
-static void
 on_exec(void *arg, enum hc_status status, const redisReply *reply)
 {
 	struct hc_pass *pass = arg;
 	struct hc_core_worker *worker = pass->worker;
 
 	hc_core_tick(worker);
-	if (status == HC_OK && pass->error != NULL) {
-		redisReply error = {.type = REDIS_REPLY_ERROR, .str = pass->error};
-		error.len = strlen(pass->error);
-		char *text = pass->error; /* until it has been shown */
-		pass->error = NULL;
-		finish(pass, HC_OK, &error);
-		hc_free(text);
-		return;
-	}
 	if (status != HC_OK || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
-		finish(pass, status != HC_OK ? status : HC_ERROR, reply);
+		bool refused = status == HC_OK && reply->type == REDIS_REPLY_ERROR;
+		finish(pass, status != HC_OK || refused ? status : HC_ERROR, reply);
 		return;
 	}
 	if (reply->element[0]->type == REDIS_REPLY_INTEGER && reply->element[0]->integer > 0) {
@@ -292,33 +271,6 @@ script_args(
 	return HC_OK;
 }
 
-/*
- * The four of a transaction. Should one of them not be sent, the connection goes, and with it what has been: HC_PENDING
- * when that will be told by on_queued().
- */
-static enum hc_status
-send_transaction(struct hc_pass *pass, const struct hc_slice *args, const struct script_args *script)
-{
-	const struct hc_slice multi = HC_SLICE("MULTI"), exec = HC_SLICE("EXEC");
-	struct hc_link *link = pass->worker->link;
-
-	enum hc_status status = hc_link_send(link, &multi, 1, NULL, NULL);
-	if (status != HC_OK)
-		return status;
-	status = hc_link_send(link, script->argv, script->argc, NULL, NULL);
-	if (status == HC_OK)
-		status = hc_link_send(link, args, pass->argc, on_queued, pass);
-	if (status == HC_OK) {
-		status = hc_link_send(link, &exec, 1, on_exec, pass);
-		if (status == HC_OK)
-			return HC_PENDING;
-		pass->broken = true;
-		status = HC_PENDING;
-	}
-	hc_link_reconnect(link, "a transaction could not be sent whole");
-	return status;
-}
-
 static enum hc_status
 send_by_script(struct hc_pass *pass, const struct hc_slice *args)
 {
@@ -333,7 +285,9 @@ send_by_script(struct hc_pass *pass, const struct hc_slice *args)
 		status = hc_link_send(pass->worker->link, script.argv, script.argc, on_reply, pass);
 		status = status == HC_OK ? HC_PENDING : status;
 	} else {
-		status = send_transaction(pass, args, &script);
+		const struct hc_command commands[] = {{script.argv, script.argc}, {args, pass->argc}};
+		status = hc_transaction_send(pass->worker->link, commands, 2, on_exec, pass);
+		status = status == HC_OK ? HC_PENDING : status;
 	}
 	hc_free(script.argv);
 	return status;

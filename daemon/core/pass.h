@@ -58,9 +58,7 @@ struct hc_pass {
 	bool *marks;    /* which arguments are keys */
 	struct hc_pass_key *keys;
 	size_t n_keys;
-	bool begun;  /* writes of the keys have */
-	bool broken; /* not all of it could be sent: the connection is given up */
-	char *error; /* the upstream did not even queue it */
+	bool begun; /* writes of the keys have */
 };
 
 /* HC_PENDING: fn will be called, once. Otherwise it has ended so, with `reason` as above. */
