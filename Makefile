@@ -66,7 +66,8 @@ tell = $(if $(V),,@printf '  %-4s %s\n' $(1) $@)
 
 # ---- what there is ----
 
-LUA := $(sort $(wildcard proto/lua/*.lua))
+LUA_WHOLE := $(sort $(wildcard proto/lua/whole/*.lua))
+LUA := $(sort $(wildcard proto/lua/*.lua)) $(LUA_WHOLE)
 LUA_BEFORE := proto/lua/shared/frames.lua
 LIB_SRC := $(sort $(wildcard proto/*.c daemon/*/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
@@ -158,7 +159,9 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/libharcad.a
 	$(Q)$(LINK) -fsanitize=fuzzer $^ $(HC_LIBS)
 
 # Each script, and before it what they share, as a C string, byte for byte: hc_lua_NAME[] with a NUL behind, and hc_lua_NAME_len without it.
+# Those that are sent whole each time stand alone, without lines that are comments, and without indentation.
 lua_name = hc_lua_$(subst -,_,$(basename $(notdir $(1))))
+lua_text = $(if $(filter $(LUA_WHOLE),$(1)),sed '/^--/d; s/^	*//' $(1),cat $(LUA_BEFORE) $(1))
 
 $(GEN)/.lua: FORCE
 	@mkdir -p $(@D)
@@ -177,7 +180,7 @@ $(GEN)/proto/lua_scripts.c: $(LUA) $(LUA_BEFORE) $(GEN)/.lua Makefile
 	@mkdir -p $(@D)
 	@{ echo '/* Made from proto/lua/ by the Makefile. */'; echo '#include "proto/lua_scripts.h"'; \
 	   $(foreach f,$(LUA),echo 'const char $(call lua_name,$(f))[] ='; echo '    ""'; \
-		cat $(LUA_BEFORE) $(f) | od -An -v -to1 | sed 's/ /\\/g; s/.*/    "&"/'; echo '    ;'; \
+		$(call lua_text,$(f)) | od -An -v -to1 | sed 's/ /\\/g; s/.*/    "&"/'; echo '    ;'; \
 		echo 'const size_t $(call lua_name,$(f))_len = sizeof($(call lua_name,$(f))) - 1;';) \
 	   } > $@
 

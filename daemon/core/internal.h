@@ -109,14 +109,18 @@ struct hc_core_worker {
 	struct hc_batch *batch;    /* ops of this turn */
 	struct event *flush;       /* runs at the end of the turn in which it was made active */
 	struct hc_catalog *catalog;
-	uint64_t life;           /* of the upstream that the link leads to; 0: not known */
-	int64_t epochs_asked_ms; /* monotonic: the last question for epochs on this connection; 0: none */
-	unsigned astray;         /* ticks for which that has been another than the core's */
-	char write_sha[41];      /* of the write script, as the server gave it; "" not yet */
-	unsigned calls_by_sha;   /* of it, under way */
-	uint32_t noscripts;      /* calls that found it forgotten */
-	bool batch_held;         /* until those that were sent before it are in order again */
-	uint64_t timeouts_seen;  /* of the link, added to the core's count already */
+	uint64_t life;             /* of the upstream that the link leads to; 0: not known */
+	int64_t epochs_asked_ms;   /* monotonic: the last question for epochs on this connection; 0: none */
+	unsigned astray;           /* ticks for which that has been another than the core's */
+	bool transactions_refused; /* once: it is not tried again */
+	bool has_transactions;     /* the server takes MULTI and EXEC from us */
+	uint64_t seq_ahead;        /* the last number of the calls under way, if nobody else writes */
+	unsigned calls;            /* of the write script, under way */
+	char write_sha[41];        /* of the write script, as the server gave it; "" not yet */
+	unsigned calls_by_sha;     /* of it, under way */
+	uint32_t noscripts;        /* calls that found it forgotten */
+	bool batch_held;           /* until those that were sent before it are in order again */
+	uint64_t timeouts_seen;    /* of the link, added to the core's count already */
 	bool was_up;
 	bool settled;
 };
@@ -229,6 +233,19 @@ enum hc_status hc_script_call_add(struct hc_script_call *call, const struct hc_o
 /* Sends it by the script's SHA, or with the script itself when that is "". */
 enum hc_status hc_script_call_send(
     struct hc_script_call *call, struct hc_link *link, const char *sha, hc_link_reply_fn *fn, void *arg);
+
+/* script_sets.c: the same of a batch that is SETs and nothing else, in a transaction that keeps their values out of Lua
+ */
+/* Whether it can be done so, and costs the upstream less. */
+bool hc_script_sets_pays(const struct hc_script_call *call);
+/*
+ * `seq`: the number that the first of them will probably have; of others it costs more. fn as with
+ * hc_script_call_send(), but the reply is hc_script_sets_reply()'s to read.
+ */
+enum hc_status hc_script_sets_send(
+    struct hc_script_call *call, struct hc_link *link, uint64_t seq, hc_link_reply_fn *fn, void *arg);
+/* What hc_script_call_send() would have been answered. */
+const redisReply *hc_script_sets_reply(const redisReply *reply);
 
 /* A number for another life of the upstream's data, in case it has none. */
 uint32_t hc_script_new_incarnation(void);

@@ -8,41 +8,13 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "core/internal.h"
-#include "proto/event.h"
+#include "core/script_private.h"
 #include "proto/frame.h"
 #include "proto/lua_scripts.h"
 
-#define KEYS_HEAD 2 /* state, journal */
-#define ARGS_HEAD 6 /* channel, instance, time, incarnation, length of the journal, form */
-#define ARGS_PER_OP 8
 #define PLAIN_HEAD 6 /* model, flags, expiry of all; three pieces of their event */
 #define PLAIN_PER_OP 2
 #define PLAIN_MAX 1024 /* ops: Lua hands on no more arguments than some thousands */
-
-enum op_arg { ARG_KIND, ARG_FLAGS, ARG_MODEL, ARG_RAW_MODEL, ARG_EXPIRY, ARG_LENGTH, ARG_SUM, ARG_VALUE };
-#define OPS_AT (3 + KEYS_HEAD) /* in argv: where the ops' keys begin */
-
-/* What an op's arguments need of their own memory. */
-struct op_text {
-	char flags[24];
-	char expiry[24];
-	char length[24];
-	char sum[16];
-	char offset[24];
-};
-
-struct hc_script_call {
-	const struct hc_core *core;
-	size_t cap, n;
-	bool is_plain;         /* so far: it can have the short form */
-	struct hc_slice *argv; /* EVALSHA, script, count, the fleet's keys, then cap keys, then the arguments */
-	struct hc_slice *args;
-	struct op_text *texts;
-	char **keys; /* with their prefix */
-	char *event; /* of the short form */
-	char count[24], time[24], incarnation[16], journal_len[24];
-};
 
 enum hc_status
 hc_script_call_create(const struct hc_core *core, size_t ops, struct hc_script_call **out)
@@ -53,8 +25,9 @@ hc_script_call_create(const struct hc_core *core, size_t ops, struct hc_script_c
 	call->core = core;
 	call->cap = ops;
 	call->is_plain = ops <= PLAIN_MAX;
-	call->argv = hc_calloc(OPS_AT + ops + ARGS_HEAD + ops * ARGS_PER_OP, sizeof(*call->argv));
-	call->args = hc_calloc(ARGS_HEAD + ops * ARGS_PER_OP, sizeof(*call->args));
+	call->argv =
+	    hc_calloc(HC_SCRIPT_OPS_AT + ops + HC_SCRIPT_ARGS_HEAD + ops * HC_SCRIPT_ARGS_PER_OP, sizeof(*call->argv));
+	call->args = hc_calloc(HC_SCRIPT_ARGS_HEAD + ops * HC_SCRIPT_ARGS_PER_OP, sizeof(*call->args));
 	call->texts = hc_calloc(ops, sizeof(*call->texts));
 	call->keys = hc_calloc(ops, sizeof(*call->keys));
 	if (call->argv == NULL || call->args == NULL || call->texts == NULL || call->keys == NULL) {
@@ -246,12 +219,14 @@ enum hc_status
 hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 {
 	const struct hc_core *core = call->core;
-	struct op_text *text = &call->texts[call->n];
-	struct hc_slice *args = &call->args[ARGS_HEAD + call->n * ARGS_PER_OP];
+	struct hc_script_text *text = &call->texts[call->n];
+	struct hc_slice *args = &call->args[HC_SCRIPT_ARGS_HEAD + call->n * HC_SCRIPT_ARGS_PER_OP];
 	uint32_t raw_model = HC_MODEL_DEFAULT;
 
 	assert(call->n < call->cap);
-	enum hc_status status = prefixed_key(core, op, &call->keys[call->n], &call->argv[OPS_AT + call->n]);
+	if (call->n == 0)
+		call->model = op->model;
+	enum hc_status status = prefixed_key(core, op, &call->keys[call->n], &call->argv[HC_SCRIPT_OPS_AT + call->n]);
 	if (status != HC_OK)
 		return status;
 	if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL)
@@ -285,7 +260,7 @@ hc_script_call_add(struct hc_script_call *call, const struct hc_op *op)
 		args[ARG_LENGTH] = hc_slice_str(text->length);
 		args[ARG_SUM] = hc_slice_str(text->sum);
 	}
-	call->is_plain = call->is_plain && is_plain(op, args) && has_same_head(args, &call->args[ARGS_HEAD]);
+	call->is_plain = call->is_plain && is_plain(op, args) && has_same_head(args, &call->args[HC_SCRIPT_ARGS_HEAD]);
 	call->n++;
 	return HC_OK;
 }
@@ -300,17 +275,16 @@ hc_script_new_incarnation(void)
 	return candidate;
 }
 
-/* The event of all ops, but for the numbers it will have. */
-static enum hc_status
-make_event(struct hc_script_call *call, int64_t time_ms, struct hc_event_pieces *out)
+enum hc_status
+hc_script_event(struct hc_script_call *call, int64_t time_ms, struct hc_event_pieces *out)
 {
 	struct hc_event event = {
 	    .version = HC_EVENT_VERSION,
 	    .type = HC_EVENT_SET,
 	    .instance = hc_fleet_instance(call->core->fleet),
-	    .model = call->args[ARGS_HEAD + ARG_MODEL],
+	    .model = call->args[HC_SCRIPT_ARGS_HEAD + ARG_MODEL],
 	    .time_ms = time_ms,
-	    .keys = &call->argv[OPS_AT],
+	    .keys = &call->argv[HC_SCRIPT_OPS_AT],
 	    .nkeys = call->n,
 	};
 	size_t len = hc_event_encode(NULL, 0, &event);
@@ -327,18 +301,18 @@ make_event(struct hc_script_call *call, int64_t time_ms, struct hc_event_pieces 
 static size_t
 shorten(struct hc_script_call *call, const struct hc_event_pieces *event)
 {
-	const struct hc_slice *from = &call->args[ARGS_HEAD];
-	struct hc_slice *to = &call->args[ARGS_HEAD + PLAIN_HEAD];
+	const struct hc_slice *from = &call->args[HC_SCRIPT_ARGS_HEAD];
+	struct hc_slice *to = &call->args[HC_SCRIPT_ARGS_HEAD + PLAIN_HEAD];
 	struct hc_slice head[PLAIN_HEAD] = {from[ARG_MODEL], from[ARG_FLAGS], from[ARG_EXPIRY], event->before_seq,
 	    event->before_epoch, event->after_epoch};
 
-	for (size_t i = 0; i < call->n; i++, from += ARGS_PER_OP, to += PLAIN_PER_OP) {
+	for (size_t i = 0; i < call->n; i++, from += HC_SCRIPT_ARGS_PER_OP, to += PLAIN_PER_OP) {
 		struct hc_slice sum = from[ARG_SUM], value = from[ARG_VALUE];
 		to[0] = sum;
 		to[1] = value;
 	}
-	memcpy(&call->args[ARGS_HEAD], head, sizeof(head));
-	return ARGS_HEAD + PLAIN_HEAD + call->n * PLAIN_PER_OP;
+	memcpy(&call->args[HC_SCRIPT_ARGS_HEAD], head, sizeof(head));
+	return HC_SCRIPT_ARGS_HEAD + PLAIN_HEAD + call->n * PLAIN_PER_OP;
 }
 
 enum hc_status
@@ -347,10 +321,10 @@ hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const cha
 	const struct hc_core *core = call->core;
 	int64_t now_ms = hc_clock_wall_ms();
 	struct hc_event_pieces event;
-	bool is_plain = call->is_plain && call->n > 0 && make_event(call, now_ms, &event) == HC_OK;
-	size_t n_args = is_plain ? shorten(call, &event) : ARGS_HEAD + call->n * ARGS_PER_OP;
+	bool is_plain = call->is_plain && call->n > 0 && hc_script_event(call, now_ms, &event) == HC_OK;
+	size_t n_args = is_plain ? shorten(call, &event) : HC_SCRIPT_ARGS_HEAD + call->n * HC_SCRIPT_ARGS_PER_OP;
 
-	snprintf(call->count, sizeof(call->count), "%zu", call->n + KEYS_HEAD);
+	snprintf(call->count, sizeof(call->count), "%zu", call->n + HC_SCRIPT_KEYS_HEAD);
 	snprintf(call->time, sizeof(call->time), "%" PRId64, now_ms);
 	snprintf(call->incarnation, sizeof(call->incarnation), "%" PRIu32, hc_script_new_incarnation());
 	snprintf(call->journal_len, sizeof(call->journal_len), "%" PRId64, core->settings->fleet_journal_len);
@@ -367,8 +341,8 @@ hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const cha
 	call->argv[2] = hc_slice_str(call->count);
 	call->argv[3] = hc_fleet_state_key(core->fleet);
 	call->argv[4] = hc_fleet_journal_key(core->fleet);
-	memcpy(&call->argv[OPS_AT + call->n], call->args, n_args * sizeof(*call->args));
-	return hc_link_send(link, call->argv, OPS_AT + call->n + n_args, fn, arg);
+	memcpy(&call->argv[HC_SCRIPT_OPS_AT + call->n], call->args, n_args * sizeof(*call->args));
+	return hc_link_send(link, call->argv, HC_SCRIPT_OPS_AT + call->n + n_args, fn, arg);
 }
 
 uint32_t

@@ -4,9 +4,11 @@
 #include <assert.h>
 #include <stdio.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "core/internal.h"
 #include "core/life.h"
+#include "core/transaction.h"
 #include "proto/lua_scripts.h"
 
 static void
@@ -25,6 +27,27 @@ on_loaded(void *arg, enum hc_status status, const redisReply *reply)
 
 	if (status == HC_OK && reply->type == REDIS_REPLY_STRING && reply->len == 40)
 		memcpy(worker->write_sha, reply->str, 41);
+}
+
+/* Refused, or unknown to what is in between: then nothing may be sent that relies on it. */
+static void
+on_transaction_tried(void *arg, enum hc_status status, const redisReply *reply)
+{
+	struct hc_core_worker *worker = arg;
+	struct hc_log_quoted quoted;
+
+	if (status != HC_OK)
+		return;
+	worker->has_transactions = reply->type == REDIS_REPLY_ARRAY && reply->elements == 0;
+	if (worker->has_transactions)
+		return;
+	struct hc_slice why =
+	    reply->type == REDIS_REPLY_ERROR ? hc_slice(reply->str, (size_t)reply->len) : HC_SLICE("unexpected answer");
+	hc_log(HC_LOG_WARN, "upstream_without_transactions", "link=%s error=%s", worker->name,
+	    hc_log_quote(&quoted, why.ptr, why.len));
+	/* If it was EXEC that was refused, the connection may be in the midst of one. */
+	worker->transactions_refused = true;
+	hc_link_reconnect(worker->link, "it does not take MULTI and EXEC");
 }
 
 static void
@@ -54,6 +77,9 @@ on_up(void *arg, struct hc_link *link)
 	worker->write_sha[0] = '\0';
 	hc_catalog_forget(worker->catalog);
 	(void)hc_link_send(link, load, 3, on_loaded, worker);
+	worker->has_transactions = false;
+	if (!worker->transactions_refused)
+		(void)hc_transaction_send(link, NULL, 0, on_transaction_tried, worker);
 	worker->was_up = true;
 	settle(worker);
 }

@@ -3,6 +3,7 @@
  *
  *     add, add, … → end of the turn → flush → EVALSHA → reply → each op: copy kept if its ticket is good → group done
  *                                       └ NOSCRIPT → EVAL, with the script
+ *                              └ nothing but SETs, and much of it → MULTI, SETs, EVAL, EXEC (script_sets.c)
  *                                       └ no answer → as while the upstream is down
  *
  * Groups stay whole: the script carries a call out as one. When the server has forgotten the script, what was sent by
@@ -19,7 +20,8 @@ struct hc_batch {
 	struct hc_op **ops; /* the groups' */
 	size_t n, cap;
 	size_t bytes;
-	bool by_sha; /* as it was sent */
+	bool by_sha;         /* as it was sent */
+	bool in_transaction; /* the same */
 };
 
 #define BATCH_BYTES_MAX (1u << 20) /* values of a call; a group may be more */
@@ -219,6 +221,10 @@ on_reply(void *arg, enum hc_status status, const redisReply *reply)
 	struct hc_core_worker *worker = batch->worker;
 
 	hc_core_tick(worker);
+	if (--worker->calls == 0)
+		worker->seq_ahead = 0;
+	if (status == HC_OK && batch->in_transaction)
+		reply = hc_script_sets_reply(reply);
 	if (batch->by_sha)
 		worker->calls_by_sha--;
 	if (status == HC_OK && is_noscript(reply)) {
@@ -244,6 +250,47 @@ on_reply(void *arg, enum hc_status status, const redisReply *reply)
 
 /* ---- the call ---- */
 
+/*
+ * Not behind a call by SHA: that might have to be sent again, and would then come after this. (Nor the other way round:
+ * what is sent by SHA while this is under way comes later in any case.)
+ */
+static bool
+suits_a_transaction(const struct hc_core_worker *worker, const struct hc_script_call *call, const char *sha)
+{
+	return worker->has_transactions && sha[0] != '\0' && worker->calls_by_sha == 0 && hc_script_sets_pays(call);
+}
+
+/* What the first change of the batch will be numbered, if nobody else writes meanwhile. */
+static uint64_t
+expected_seq(const struct hc_core_worker *worker)
+{
+	uint64_t heard = hc_fleet_seq(worker->core->fleet);
+
+	return (heard > worker->seq_ahead ? heard : worker->seq_ahead) + 1;
+}
+
+static enum hc_status
+send_call(struct hc_batch *batch, struct hc_script_call *call, const char *sha)
+{
+	struct hc_core_worker *worker = batch->worker;
+	uint64_t seq = expected_seq(worker);
+	enum hc_status status;
+
+	batch->in_transaction = suits_a_transaction(worker, call, sha);
+	if (batch->in_transaction)
+		status = hc_script_sets_send(call, worker->link, seq, on_reply, batch);
+	else
+		status = hc_script_call_send(call, worker->link, sha, on_reply, batch);
+	batch->by_sha = status == HC_OK && !batch->in_transaction && sha[0] != '\0';
+	if (status != HC_OK)
+		return status;
+	worker->calls_by_sha += batch->by_sha;
+	worker->calls++;
+	worker->seq_ahead = seq + batch->n - 1;
+	hc_stats_add(worker->stats, upstream_transactions, batch->in_transaction);
+	return HC_OK;
+}
+
 static enum hc_status
 send_batch(struct hc_batch *batch, const char *sha)
 {
@@ -256,10 +303,8 @@ send_batch(struct hc_batch *batch, const char *sha)
 	for (size_t i = 0; status == HC_OK && i < batch->n; i++)
 		status = hc_script_call_add(call, batch->ops[i]);
 	if (status == HC_OK)
-		status = hc_script_call_send(call, worker->link, sha, on_reply, batch);
+		status = send_call(batch, call, sha);
 	hc_script_call_destroy(call);
-	batch->by_sha = status == HC_OK && sha[0] != '\0';
-	worker->calls_by_sha += batch->by_sha;
 	return status;
 }
 

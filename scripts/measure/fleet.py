@@ -19,6 +19,7 @@ CUTS = 6
 LEASE_S = 2.0  # fleet.lease as it is by default
 ROUNDS = 5
 WRITES = 60_000
+SMALL = 64  # bytes of a value
 KEYS = 10_000
 EVENTS_LINK = b"harcad-events"  # how a daemon names that connection
 
@@ -32,7 +33,7 @@ WRITING = Section(
     "What a write costs Redis",
     "CPU time of redis-server in µs: of a SET it is sent, and of a SET at a daemon, which becomes value, journal and event,\n"
     "with two daemons that hear of it.",
-    ("pipeline", "SET at Redis", "SET at a daemon"))
+    ("pipeline", "value", "SET at Redis", "SET at a daemon"))
 
 
 class Pair:
@@ -131,31 +132,32 @@ def staleness(lab):
 # ---- what a write costs Redis ----
 
 
-def redis_ns(lab, pair, kind, server, pipeline):
+def redis_ns(lab, pair, kind, server, pipeline, value_bytes):
     """CPU time of Redis for a SET by one client of that server."""
     writes = lab.scaled(WRITES if pipeline > 1 else WRITES // 4)
+    model = ("-x", "MODEL", "-x", "m") if kind == HARCAD and value_bytes > SMALL else ()
     before = account.cpu_ns(pair.redis.pid)
-    lab.load(kind, server, "-o", "set", "-n", writes, "-k", KEYS, "-K", kind, "-c", 1, "-P", pipeline)
+    lab.load(kind, server, "-o", "set", "-n", writes, "-k", KEYS, "-d", value_bytes, "-K", kind, "-c", 1, "-P", pipeline, *model)
     return (account.cpu_ns(pair.redis.pid) - before) / writes
 
 
-def write_costs(lab, pipeline):
+def write_costs(lab, pipeline, value_bytes):
     """(bare, by way of a daemon) of each round."""
-    pair = Pair(lab, f"cost-{pipeline}")
+    pair = Pair(lab, f"cost-{pipeline}-{value_bytes}")
     sides = ((REDIS, pair.redis), (HARCAD, pair.writer))
-    rounds = [[redis_ns(lab, pair, kind, server, pipeline) for kind, server in sides] for _ in range(ROUNDS)]
+    rounds = [[redis_ns(lab, pair, kind, server, pipeline, value_bytes) for kind, server in sides] for _ in range(ROUNDS)]
     pair.stop()
     return rounds
 
 
-def write_cost(pipeline):
+def write_cost(pipeline, value_bytes=SMALL):
     def measure(lab):
-        rounds = write_costs(lab, pipeline)
+        rounds = write_costs(lab, pipeline, value_bytes)
         bare, ours = (statistics.median(column) for column in zip(*rounds))
         ratio = statistics.median(ours / bare for bare, ours in rounds)
-        line = (WRITING, (pipeline, f"{bare / 1e3:.1f}", f"{ours / 1e3:.1f}"))
-        return Reading({HARCAD: [ratio]}, f"`build/load -o set -k {KEYS} -c 1 -P {pipeline}`, at Redis and at a daemon in turn: CPU time of "
-                       "redis-server.", details=[line])
+        line = (WRITING, (pipeline, f"{value_bytes:,} B", f"{bare / 1e3:.1f}", f"{ours / 1e3:.1f}"))
+        return Reading({HARCAD: [ratio]}, f"`build/load -o set -k {KEYS} -d {value_bytes} -c 1 -P {pipeline}`, at Redis and at a daemon in turn: "
+                       "CPU time of redis-server. Larger ones are of a model at the daemon.", details=[line])
 
     return measure
 

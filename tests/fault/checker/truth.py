@@ -114,6 +114,8 @@ class Timeline:
         self._offset = monitor.offset
         self._links = {}  # address -> (name, since)
         self._caller = NOBODY  # instance of the script that runs, and its link
+        self._untold = {}  # address -> changes in a transaction of its: the script behind them tells whose they are
+        self._address = None  # whose command it is; None: a script's
         self._at = 0.0
         for pos, line in enumerate(monitor.lines):
             if callable(line):
@@ -131,15 +133,22 @@ class Timeline:
             return
         self._at = float(head[1:]) + self._offset
         verb = words[0].upper()
-        if not source.endswith(b" lua"):
+        self._address = None if source.endswith(b" lua") else source.split()[-1]
+        if self._address is not None:
             instance = ""
             if verb == b"EVAL" and words[1].startswith(b"-- The sweep"):
                 instance = SWEEP
+            elif verb == b"EVAL" and b"cmsgpack.unpack" in words[1]:
+                instance = words[8].split(b"\r\n")[6].decode("latin-1")  # that of its event
+                for change in self._untold.pop(self._address, ()):
+                    change.instance = instance
             elif verb in (b"EVAL", b"EVALSHA") and len(words) > int(words[2]) + 4:
                 instance = words[int(words[2]) + 4].decode("latin-1")
-            self._caller = (instance, self._links.get(source.split()[-1], ("", 0.0)))
+            elif verb == b"MULTI":
+                self._untold[self._address] = []
+            self._caller = (instance, self._links.get(self._address, ("", 0.0)))
             if verb == b"CLIENT" and words[1].upper() == b"SETNAME":
-                self._links[source.split()[-1]] = (words[2].decode("latin-1"), self._at)
+                self._links[self._address] = (words[2].decode("latin-1"), self._at)
         read = getattr(self, "_on_" + verb.decode("latin-1").lower(), None)
         if read is not None:
             read(pos, words)
@@ -202,6 +211,8 @@ class Timeline:
             value = int(match.group(1)) if match else None
         change = Change(pos, at, key, value, model, expires, caller[0], *caller[1], restored)
         self.changes[key].append(change)
+        if self._address in self._untold:
+            self._untold[self._address].append(change)
         if value is not None:
             self.of_value[value].append(change)
 
