@@ -154,12 +154,13 @@ static struct hc_slice
 pack_head(const struct hc_script_call *call, const struct sets *sets, char *dst)
 {
 	struct hc_slice model = args_of(call, 0)[ARG_MODEL];
-	char field[2 + HC_EVENT_MAX_MODEL + 1], number[24], *at = dst;
-	int len = snprintf(field, sizeof(field), "m:%.*s", (int)model.len, model.len > 0 ? model.ptr : "");
+	char field[2 + HC_EVENT_MAX_MODEL] = "m:", number[24], *at = dst;
+	int len;
 
 	if (model.len == 0)
-		len = snprintf(field, sizeof(field), "m:default");
-	at += hc_pack_string(at, hc_slice(field, (size_t)len));
+		model = HC_SLICE("default");
+	memcpy(field + 2, model.ptr, model.len);
+	at += hc_pack_string(at, hc_slice(field, 2 + model.len));
 	at += hc_pack_string(at, hc_slice_str(sets->how));
 	at += hc_pack_number(at, (double)call->n);
 	at += hc_pack_number(at, (double)sets->seq);

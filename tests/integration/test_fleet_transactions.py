@@ -53,6 +53,31 @@ FORMS = {
 }
 
 
+@pytest.mark.parametrize("model", [b"m", b"a\0b\r\n\"", b"n" * 255], ids=["short", "bytes", "longest"])
+def test_models_of_any_name_count_by_themselves(fleet, upstream, model):
+    with fleet[0].raw() as conn:
+        assert conn.command("CLEAR", "MODEL", model) == "OK"
+        before = transactions(fleet[0])
+        assert conn.command("SET", b"k\0\xff\r\n", value_of(1), "MODEL", model) == "OK"
+        assert transactions(fleet[0]) == before + 1
+        name, _, _, epoch, value = frame_parts(upstream.get(PREFIX + b"k\0\xff\r\n"))
+        assert (name, epoch, value) == (model, 1, value_of(1))
+        assert conn.command("GET", b"k\0\xff\r\n", "MODEL", model) == value_of(1)
+    wait_until(lambda: fleet[1].client().get(b"k\0\xff\r\n") == value_of(1))
+
+
+def test_a_batch_as_large_as_there_can_be(make_harcad, redis_server, upstream):
+    node, = start_fleet(make_harcad, redis_server, 1, {"upstream.batch_max": "1024", "upstream.prefix": "p" * 250})
+    values = {b"%04d" % i + b"x" * 100: value_of(i, 100) for i in range(1024)}
+    with node.raw() as conn:
+        assert conn.command("MSET", *(word for pair in values.items() for word in pair)) == "OK"
+        assert transactions(node) == 1
+        upstream.hset(STATE, "m:default", 1)  # such that all are to be framed, one by one, behind the daemon's back
+        assert conn.command("MSET", *(word for pair in values.items() for word in pair)) == "OK"
+    for key, value in values.items():
+        assert frame_parts(upstream.get(b"p" * 250 + key))[3:] == (1, value)
+
+
 @pytest.mark.parametrize("count", [1, 3, 40])
 @pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
 def test_what_lies_in_redis_is_what_the_script_would_have_written(fleet, upstream, options, count):
