@@ -211,8 +211,12 @@ hc_core_flush(struct hc_core_worker *worker, struct hc_op_group *group)
 	struct hc_core *core = worker->core;
 	struct hc_op *op = &group->ops[0];
 
-	if (core->fleet == NULL || !hc_link_is_up(worker->link) || hc_stragglers_any(core->stragglers))
+	if (core->fleet == NULL)
 		return hc_core_write(worker, group);
+	if (!hc_link_is_up(worker->link) || hc_stragglers_any(core->stragglers)) {
+		hc_core_op_while_down(worker, op);
+		return HC_OK;
+	}
 	struct flush_op *flush = hc_malloc(sizeof(*flush));
 	if (flush == NULL) {
 		op->status = HC_NOMEM;

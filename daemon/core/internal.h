@@ -72,6 +72,7 @@ struct hc_core {
 	_Atomic int64_t links_since_ms; /* monotonic: last change between all up and not */
 	_Atomic uint64_t link_connects, link_failures, link_timeouts;
 	_Atomic uint32_t refetches; /* in mailboxes */
+	_Atomic bool making_up;     /* the upstream is being told of a page of the outage list */
 
 	/* main thread */
 	struct event *sweep_timer;

@@ -44,7 +44,7 @@ ended(struct hc_sync *sync, enum hc_status status)
 {
 	struct hc_outage_page page = sync->page;
 
-	sync->making_up = false;
+	atomic_store(&sync->core->making_up, false);
 	sync->page = (struct hc_outage_page){0};
 	bool more = status == HC_OK && has_settled_any(&page);
 	if (status == HC_OK)
@@ -220,12 +220,15 @@ hc_sync_make_up(struct hc_sync *sync)
 	/* A lease outlives the control link: what that leads to now may number its changes otherwise. */
 	if (hc_stragglers_any(sync->core->stragglers))
 		return; /* what they gave up is on the list, and is not to come after what replaces it there */
-	if (sync->making_up || hc_outage_empty(outage) || !hc_link_is_up(sync->control) || !sync->following ||
-	    !atomic_load(&sync->core->coherent) || sync->heard.upto < sync->cleared_seq)
+	if (atomic_load(&sync->core->making_up) || hc_outage_empty(outage) || !hc_link_is_up(sync->control) ||
+	    !sync->following || !atomic_load(&sync->core->coherent) || sync->heard.upto < sync->cleared_seq)
 		return;
-	if (hc_outage_take(outage, PAGE, PAGE_BYTES, now_ms, &sync->page) != HC_OK)
+	/* First: who begins to write a key of it from now on either sees this, or is seen by add_item(). */
+	atomic_store(&sync->core->making_up, true);
+	if (hc_outage_take(outage, PAGE, PAGE_BYTES, now_ms, &sync->page) != HC_OK) {
+		atomic_store(&sync->core->making_up, false);
 		return;
-	sync->making_up = true;
+	}
 	if (sync->page.all) {
 		status = hc_flush_start(sync->core, sync->control, on_flushed, sync);
 		status = status == HC_PENDING ? HC_OK : status;

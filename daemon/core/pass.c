@@ -55,6 +55,10 @@ clean_up(struct hc_pass *pass)
 static void
 finish(struct hc_pass *pass, enum hc_status status, const redisReply *reply)
 {
+	bool lost = pass->begun && (status == HC_DOWN || status == HC_TIMEOUT);
+
+	for (size_t i = 0; lost && i < pass->n_keys; i++)
+		hc_stragglers_write(pass->worker->core->stragglers, pass->keys[i].key.hash);
 	clean_up(pass);
 	pass->fn(pass, status, reply);
 }
@@ -190,10 +194,13 @@ list_keys(struct hc_pass *pass)
 static bool
 is_behind(const struct hc_pass *pass)
 {
-	struct hc_outage *outage = pass->worker->core->outage;
+	struct hc_core *core = pass->worker->core;
+	bool queued = !hc_outage_empty(core->outage), stragglers = hc_stragglers_any(core->stragglers);
 
-	for (size_t i = 0; !hc_outage_empty(outage) && i < pass->n_keys; i++) {
-		if (hc_outage_has_key(outage, pass->keys[i].key))
+	for (size_t i = 0; (queued || stragglers) && i < pass->n_keys; i++) {
+		struct hc_key key = pass->keys[i].key;
+		if ((queued && hc_outage_has_key(core->outage, key)) ||
+		    (stragglers && hc_stragglers_may_write(core->stragglers, key.hash)))
 			return true;
 	}
 	return false;

@@ -24,7 +24,11 @@
 #define RAW_BYTE_COST 11
 #define FRAMED_COST 11000
 #define FRAMED_BYTE_COST 23
-#define TRANSACTION_COST 85000
+#define TRANSACTION_COST 93000
+
+/* What Redis would refuse must not be refused within the transaction, where the script would go on all the same. */
+#define TTL_DIGITS_MAX 15
+#define VALUE_MAX ((size_t)64 << 20) /* with a frame, it might be more than the upstream takes */
 
 #define ANY_EPOCH 9007199254740992.0 /* 2^53, later than all */
 #define SCRIPT_ARGS 11
@@ -77,10 +81,12 @@ hc_script_sets_pays(const struct hc_script_call *call)
 	if (!call->is_plain || call->n == 0)
 		return false;
 	struct sets sets = sets_of(call, 0);
-	if (sets.latest < 0)
-		return false; /* it is known to be late */
+	if (sets.latest < 0 || sets.ttl.len > TTL_DIGITS_MAX)
+		return false; /* the one is known to be late */
 	for (size_t i = 0; i < call->n; i++) {
 		size_t len = args_of(call, i)[ARG_VALUE].len;
+		if (len > VALUE_MAX)
+			return false;
 		gain += sets.framed ? FRAMED_COST + len * FRAMED_BYTE_COST : RAW_COST + len * RAW_BYTE_COST;
 	}
 	return gain > TRANSACTION_COST;

@@ -70,7 +70,6 @@ struct hc_sync {
 	int64_t message_ms;    /* monotonic: when the present message of events came */
 
 	/* outage_replay.c's */
-	bool making_up;
 	struct hc_outage_page page; /* being made up for */
 	uint64_t cleared_seq;       /* the last clear that was made up for; 0: all before it has been heard of */
 };

@@ -205,6 +205,44 @@ begin(struct hc_core_worker *worker, struct hc_op *op)
 		op->entry = hc_core_op_entry(core, op, worker->now_ms);
 }
 
+/*
+ * Whether it might be overtaken: by what was given up of the same key, or stands behind a clear, and may yet be carried
+ * out by the upstream; or by what the list is just telling the upstream of its key. Then it goes onto the list, and
+ * comes after that.
+ */
+static bool
+may_be_overtaken(struct hc_core *core, const struct hc_op_group *group)
+{
+	bool stragglers = hc_stragglers_any(core->stragglers);
+
+	if (!stragglers && !atomic_load(&core->making_up))
+		return false;
+	for (size_t i = 0; i < group->n; i++) {
+		const struct hc_op *op = &group->ops[i];
+		if (op->kind == HC_OP_CLEAR_MODEL || op->kind == HC_OP_CLEAR_ALL) {
+			if (stragglers)
+				return true;
+			continue;
+		}
+		if (hc_outage_has_key(core->outage, op->key) ||
+		    (stragglers && hc_stragglers_may_write(core->stragglers, op->key.hash)))
+			return true;
+	}
+	return false;
+}
+
+static void
+take_back(struct hc_core_worker *worker, struct hc_op *op)
+{
+	if (op->begun)
+		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, HC_FILL_NEW, worker->now_ms);
+	op->begun = false;
+	op->sent_ms = 0;
+	hc_entry_unref(op->entry);
+	op->entry = NULL;
+	hc_core_op_while_down(worker, op);
+}
+
 static enum hc_status
 write_upstream(struct hc_core_worker *worker, struct hc_op_group *group)
 {
@@ -212,6 +250,13 @@ write_upstream(struct hc_core_worker *worker, struct hc_op_group *group)
 	for (size_t i = 0; i < group->n; i++) {
 		group->ops[i].group = group;
 		begin(worker, &group->ops[i]);
+	}
+	/* Once more: what the main thread began to tell in between has not seen these, and what it tells from now on
+	 * has. */
+	if (may_be_overtaken(worker->core, group)) {
+		for (size_t i = 0; i < group->n; i++)
+			take_back(worker, &group->ops[i]);
+		return HC_OK;
 	}
 	hc_core_batch_add(worker, group);
 	return group->left == 0 ? HC_OK : HC_PENDING;
@@ -253,24 +298,6 @@ waits_for_a_clear(struct hc_core *core, const struct hc_op_group *group)
 		waits = waits || hc_outage_has_model(core->outage, op->model);
 	}
 	return waits;
-}
-
-/*
- * Whether it might be overtaken: by a change of the same key, or by any behind a clear, that was given up and may yet
- * be carried out by the upstream. It goes the same way then, and comes after it.
- */
-static bool
-may_be_overtaken(struct hc_core *core, const struct hc_op_group *group)
-{
-	if (!hc_stragglers_any(core->stragglers))
-		return false;
-	for (size_t i = 0; i < group->n; i++) {
-		const struct hc_op *op = &group->ops[i];
-		if (op->kind == HC_OP_CLEAR_MODEL || op->kind == HC_OP_CLEAR_ALL ||
-		    hc_outage_has_key(core->outage, op->key))
-			return true;
-	}
-	return false;
 }
 
 bool

@@ -153,6 +153,7 @@ static void
 lose_op(struct hc_core_worker *worker, struct hc_op *op)
 {
 	if (op->begun) {
+		hc_stragglers_write(worker->core->stragglers, op->key.hash);
 		(void)hc_store_write_end(worker->core->store, op->key, &op->ticket, NULL, HC_FILL_NEW, worker->now_ms);
 		op->begun = false;
 	}

@@ -9,9 +9,12 @@
 #include <string.h>
 #include "base/mem.h"
 
+#define BITS 65536u /* power of two */
+
 struct hc_stragglers {
 	pthread_mutex_t lock;
-	_Atomic unsigned count; /* of slots in use; written under the lock */
+	uint64_t written[BITS / 64]; /* a bit for the keys that hash there; all 0 when there are no stragglers */
+	_Atomic unsigned count;      /* of slots in use; written under the lock */
 	unsigned links;
 	struct slot {
 		bool used;
@@ -68,9 +71,39 @@ hc_stragglers_ended(struct hc_stragglers *stragglers, unsigned link, int64_t cli
 	pthread_mutex_lock(&stragglers->lock);
 	if (slot->used && (client_id == 0 || slot->peer.client_id == client_id)) {
 		slot->used = false;
-		stragglers->count--;
+		if (--stragglers->count == 0)
+			memset(stragglers->written, 0, sizeof(stragglers->written));
 	}
 	pthread_mutex_unlock(&stragglers->lock);
+}
+
+static uint64_t *
+word_of(struct hc_stragglers *stragglers, uint64_t hash, uint64_t *bit)
+{
+	*bit = (uint64_t)1 << hash % 64;
+	return &stragglers->written[hash / 64 % (BITS / 64)];
+}
+
+void
+hc_stragglers_write(struct hc_stragglers *stragglers, uint64_t hash)
+{
+	uint64_t bit, *word = word_of(stragglers, hash, &bit);
+
+	pthread_mutex_lock(&stragglers->lock);
+	if (stragglers->count > 0)
+		*word |= bit;
+	pthread_mutex_unlock(&stragglers->lock);
+}
+
+bool
+hc_stragglers_may_write(struct hc_stragglers *stragglers, uint64_t hash)
+{
+	uint64_t bit, *word = word_of(stragglers, hash, &bit);
+
+	pthread_mutex_lock(&stragglers->lock);
+	bool may = (*word & bit) != 0;
+	pthread_mutex_unlock(&stragglers->lock);
+	return may;
 }
 
 bool

@@ -37,6 +37,11 @@ void hc_stragglers_left(struct hc_stragglers *stragglers, unsigned link, const s
 /* No more. Of a connection left behind before, 0 for whichever it is; nothing if it is not that. */
 void hc_stragglers_ended(struct hc_stragglers *stragglers, unsigned link, int64_t client_id);
 
+/* One of them, of a connection that has been left behind, is a write of the key with that hash. */
+void hc_stragglers_write(struct hc_stragglers *stragglers, uint64_t hash);
+/* Whether one of them may be; seldom of another key than was told. */
+bool hc_stragglers_may_write(struct hc_stragglers *stragglers, uint64_t hash);
+
 /* Whether there may be any. What was told of on another thread before, is seen. */
 bool hc_stragglers_any(const struct hc_stragglers *stragglers);
 /* The first of them from *link on, which is set; false: there is none. */

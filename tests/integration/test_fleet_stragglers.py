@@ -131,6 +131,51 @@ def test_p5_nor_what_came_by_another_worker_meanwhile(make_stranding, command, w
     stranding.all_have("k", b"later")
 
 
+UNKNOWN = {
+    "SET with GET": ["SET", "k", "given up", "GET"],
+    "SET XX": ["SET", "k", "given up", "XX"],
+    "APPEND": ["APPEND", "k", "given up"],
+    "GETDEL": ["GETDEL", "k"],
+    "passed on": ["SETBIT", "k", "1", "1"],
+}
+
+
+@pytest.mark.parametrize("command", UNKNOWN.values(), ids=UNKNOWN)
+def test_p2_nor_does_what_was_answered_with_an_error(make_stranding, command):
+    """Nobody knows what became of it; but it does not come after what was written when that was known."""
+    stranding = make_stranding(workers=2)
+    stranding.tell_apart()
+    assert stranding.first.command("SET", "k", "old") == "OK"
+    stranding.proxy.refuse_new("worker-0")
+    stranding.proxy.hold("control", "up")  # it cannot end it yet either
+    stranding.proxy.strand("worker-0")
+    stranding.first.command(*command)
+    assert stranding.proxy.stranded_bytes > 0
+    assert stranding.second.command("SET", "k", "later") == "OK"
+    stranding.arrive()
+    stranding.proxy.refuse_new(None)
+    stranding.proxy.let_go()
+    stranding.has_caught_up()
+    stranding.all_have("k", b"later")
+
+
+@pytest.mark.parametrize("command", [["DEL", "k"], ["FLUSHDB"], ["SET", "k", "queued"]], ids=" ".join)
+def test_p5_what_the_queue_is_just_telling_does_not_undo_what_came_after_it(make_stranding, command):
+    stranding = make_stranding(**{"upstream.timeout": "20s", "fleet.lease": "20s"})
+    assert stranding.first.command("SET", "k", "old") == "OK"
+    stranding.proxy.cut_links("worker-0")
+    wait_until(lambda: stranding.node.info()["upstream_state"] == "down")
+    assert stranding.first.command(*command) in ("OK", 0, 1)
+    stranding.proxy.hold("control", "up")
+    stranding.proxy.wait_held("control")
+    wait_until(lambda: stranding.node.info()["upstream_state"] == "up")
+    time.sleep(6 * SLOW)  # until the queue's page is among what is held
+    assert stranding.first.command("SET", "k", "later") == "OK"
+    stranding.proxy.let_go()
+    stranding.has_caught_up()
+    stranding.all_have("k", b"later")
+
+
 @pytest.mark.parametrize("clear", [["CLEAR", "MODEL", "m"], ["CLEAR", "ALL"], ["FLUSHDB"]], ids=" ".join)
 def test_p4_a_value_that_was_given_up_does_not_come_back_after_a_clear(make_stranding, make_harcad, redis_server, clear):
     stranding = make_stranding(workers=2)

@@ -12,7 +12,7 @@ from fleet import PREFIX, STATE, frame_parts, in_step, in_threads, prime, serves
 from harcad_harness import SLOW, wait_until
 
 JOURNAL = b"harcad/harca/journal"
-LARGE = 8000  # bytes: one such value is enough
+LARGE = 10000  # bytes: one such value is enough
 
 
 def value_of(i, size=LARGE):

@@ -16,16 +16,33 @@
 --          new incarnation in case there is none, and about how many messages the journal keeps ('0': there is none), as text
 --          packed: the keys
 --          the event but for its seq and epoch, in three pieces: before the one, between them, behind the other
--- Returns  incarnation, the first number, epoch, pttl (-3: they came too late, and are gone); or an error: they are gone
-local call, try, unpacked, state, journal = redis.call, redis.pcall, cmsgpack.unpack, KEYS[1], KEYS[2]
-local field, how, n, first, inc, epoch, latest, pttl, new, kept = unpacked(ARGV[2])
-local head = try('HMGET', state, 'inc', 'seq', field)
-local function drop()
-	call('DEL', unpacked(ARGV[3]))
+-- Returns  incarnation, the first number, epoch, pttl (-3: they came too late, and are gone); or an error: they are gone, and
+--          the fleet is told of that
+local try, unpacked, state, journal, failed = redis.pcall, cmsgpack.unpack, KEYS[1], KEYS[2], nil
+local function call(...)
+	local reply = try(...)
+	if type(reply) == 'table' and reply.err then
+		failed = reply
+	end
+	return reply
 end
-if head.err then
+local field, how, n, first, inc, epoch, latest, pttl, new, kept = unpacked(ARGV[2])
+local head = call('HMGET', state, 'inc', 'seq', field)
+local function drop()
+	try('DEL', unpacked(ARGV[3]))
+end
+local function bulk(text)
+	return '$' .. #text .. '\r\n' .. text .. '\r\n'
+end
+local function publish(number, at)
+	local message = ARGV[4] .. bulk(number) .. ARGV[5] .. bulk(at) .. ARGV[6]
+	try('PUBLISH', ARGV[1], message)
+	return message
+end
+if failed then
 	drop()
-	return head
+	publish('0', '0')
+	return failed
 end
 local seq, now, model = tonumber(head[2]) or 0, head[3] or '0', string.sub(field, 3)
 local function number(key, i)
@@ -58,18 +75,18 @@ elseif change then
 		change(key, i)
 	end
 end
-local function bulk(text)
-	return '$' .. #text .. '\r\n' .. text .. '\r\n'
-end
 local last = string.format('%d', seq + n)
-local message = ARGV[4] .. bulk(string.format('%d', seq + 1)) .. ARGV[5] .. bulk(now) .. ARGV[6]
 call('HSET', state, 'seq', last)
+if failed then
+	drop()
+	try('HSET', state, 'seq', last)
+end
+local message = publish(string.format('%d', seq + 1), now)
 if kept ~= '0' then
 	local entry = {'XADD', journal, 'MAXLEN', '~', kept, last .. '-0', 'e', message}
 	if type(try(unpack(entry))) == 'table' then
-		call('DEL', journal)
+		try('DEL', journal)
 		try(unpack(entry))
 	end
 end
-call('PUBLISH', ARGV[1], message)
-return {tonumber(head[1]), seq + 1, tonumber(now), pttl}
+return failed or {tonumber(head[1]), seq + 1, tonumber(now), pttl}

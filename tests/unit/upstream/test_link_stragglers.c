@@ -212,6 +212,28 @@ START_TEST(stragglers_count_by_link)
 }
 END_TEST
 
+START_TEST(stragglers_write_keys_until_all_have_ended)
+{
+	const struct hc_peer peer = {7, LIFE};
+
+	ck_assert_int_eq(hc_stragglers_create(2, &stragglers), HC_OK);
+	hc_stragglers_write(stragglers, 1); /* there are none */
+	ck_assert(!hc_stragglers_may_write(stragglers, 1));
+	hc_stragglers_left(stragglers, 0, &peer);
+	hc_stragglers_left(stragglers, 1, &peer);
+	for (uint64_t hash = 1; hash != 0; hash <<= 1)
+		hc_stragglers_write(stragglers, hash);
+	for (uint64_t hash = 1; hash != 0; hash <<= 1)
+		ck_assert(hc_stragglers_may_write(stragglers, hash));
+	ck_assert(!hc_stragglers_may_write(stragglers, 3));
+	hc_stragglers_ended(stragglers, 0, 0);
+	ck_assert(hc_stragglers_may_write(stragglers, 1));
+	hc_stragglers_ended(stragglers, 1, 0);
+	ck_assert(!hc_stragglers_may_write(stragglers, 1));
+	hc_stragglers_destroy(stragglers);
+}
+END_TEST
+
 START_TEST(peer_is_there_only_when_both_are_known)
 {
 	const struct hc_peer peer = {7, LIFE}, no_id = {0, LIFE}, no_life = {7, ""};
@@ -281,7 +303,7 @@ main(void)
 {
 	const TTest *const tests[] = {stragglers_that_were_not_ended_are_asked_for_again,
 	    stragglers_are_none_when_all_was_answered, stragglers_count_by_link,
-	    peer_is_there_only_when_both_are_known};
+	    stragglers_write_keys_until_all_have_ended, peer_is_there_only_when_both_are_known};
 	TCase *more = tcase_create("link_stragglers_scripts");
 
 	tcase_add_checked_fixture(more, fix_setup, fix_teardown);
