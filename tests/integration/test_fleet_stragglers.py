@@ -161,7 +161,7 @@ def test_p2_nor_does_what_was_answered_with_an_error(make_stranding, command):
 
 @pytest.mark.parametrize("command", [["DEL", "k"], ["FLUSHDB"], ["SET", "k", "queued"]], ids=" ".join)
 def test_p5_what_the_queue_is_just_telling_does_not_undo_what_came_after_it(make_stranding, command):
-    stranding = make_stranding(**{"upstream.timeout": "20s", "fleet.lease": "20s"})
+    stranding = make_stranding(**{"upstream.timeout": f"{int(20 * SLOW)}s", "fleet.lease": f"{int(6 * SLOW)}s"})
     assert stranding.first.command("SET", "k", "old") == "OK"
     stranding.proxy.cut_links("worker-0")
     wait_until(lambda: stranding.node.info()["upstream_state"] == "down")
@@ -169,7 +169,7 @@ def test_p5_what_the_queue_is_just_telling_does_not_undo_what_came_after_it(make
     stranding.proxy.hold("control", "up")
     stranding.proxy.wait_held("control")
     wait_until(lambda: stranding.node.info()["upstream_state"] == "up")
-    time.sleep(6 * SLOW)  # until the queue's page is among what is held
+    time.sleep(2 * SLOW)  # until the queue's page, a quarter of the lease later, is among what is held
     assert stranding.first.command("SET", "k", "later") == "OK"
     stranding.proxy.let_go()
     stranding.has_caught_up()
