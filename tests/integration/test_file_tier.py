@@ -416,7 +416,8 @@ def test_max_bytes_is_never_exceeded(make_harcad):
     harcad = make_harcad({"memory.max_bytes": "1M", "file.max_bytes": "16M"})
     for round_number in range(10):
         fill(harcad, f"r{round_number}", 1000)
-        used = int(subprocess.run(["du", "-sb", tier_dir(harcad)], capture_output=True, check=True).stdout.split()[0])
+        # (It complains, and goes on, when a segment is gone by the time it looks at it.)
+        used = int(subprocess.run(["du", "-sb", tier_dir(harcad)], capture_output=True, check=False).stdout.split()[0])
         assert used <= 16 << 20
     client = harcad.client()
     assert client.get("r9:999") == value("r9", 999)
