@@ -4,11 +4,10 @@ hears and what clients are answered is the same as by the script alone."""
 import os
 import random
 import re
-import time
 
 import pytest
 
-from fleet import PREFIX, STATE, frame_parts, in_step, in_threads, prime, serves, start_fleet
+from fleet import PREFIX, STATE, calls, frame_parts, in_step, in_threads, prime, serves, start_fleet
 from harcad_harness import SLOW, wait_until
 
 JOURNAL = b"harcad/harca/journal"
@@ -254,11 +253,11 @@ def test_what_goes_by_sha_and_must_be_sent_again_is_not_overtaken(make_harcad, m
     with node.raw() as first, node.raw() as second:
         proxy.hold("worker")
         upstream.script_flush()
+        carried_out = calls(redis_server, "evalsha", "exec")
         first.send(first.encode("SET", "k", "small"))
         proxy.wait_held("worker")  # that it is not known
         second.send(second.encode("SET", "k", value_of(1)))
-        wait_until(lambda: proxy.bytes["up"] > LARGE, message="the large one is on its way")
-        time.sleep(0.05 * SLOW)
+        wait_until(lambda: calls(redis_server, "evalsha", "exec") >= carried_out + 2, message="Redis has had both")
         proxy.let_go()
         assert (first.read_reply(), second.read_reply()) == ("OK", "OK")
         assert upstream.get(PREFIX + b"k") == value_of(1)
