@@ -5,6 +5,7 @@
 #include <math.h>
 #include "base/mem.h"
 #include "store/evict.h"
+#include "store/slab.h"
 
 #define CHUNK_ITEMS 22u
 #define CHUNK_SHARED 8u   /* items that share a clock however it moves */
@@ -23,7 +24,7 @@ struct hc_evict_chunk {
 	uint32_t hashes[CHUNK_ITEMS];
 };
 
-static_assert(sizeof(struct hc_evict_chunk) == 128, "the allocator has blocks of that size");
+static_assert(sizeof(struct hc_evict_chunk) == HC_SLAB_PLAIN, "the slabs have blocks of that size");
 
 /* ---- weights ---- */
 
@@ -101,7 +102,7 @@ tail_with_room(struct hc_evict_queue *queue, double clock, double weight_of_one)
 	if (chunk != NULL && chunk->end < CHUNK_ITEMS &&
 	    (chunk->end - chunk->first < (int)CHUNK_SHARED || (clock - chunk->clock) * weight_of_one < CLOCK_STEP))
 		return chunk;
-	chunk = hc_malloc(sizeof(*chunk));
+	chunk = hc_slab_alloc_plain();
 	if (chunk == NULL)
 		return NULL;
 	*chunk = (struct hc_evict_chunk){.clock = clock};
@@ -123,7 +124,7 @@ drop_head(struct hc_evict_queue *queue)
 		queue->tail = NULL;
 	if (queue->cleaned == chunk)
 		queue->cleaned = NULL;
-	hc_free(chunk);
+	hc_slab_free_plain(chunk);
 }
 
 /* Its items that are stale go. */
@@ -157,7 +158,7 @@ join_next(struct hc_evict_queue *queue, struct hc_evict_chunk *chunk)
 		chunk->stamps[chunk->end++] = next->stamps[i];
 	}
 	chunk->next = next->next;
-	hc_free(next);
+	hc_slab_free_plain(next);
 	return true;
 }
 
@@ -182,10 +183,13 @@ clean_some(const struct hc_evict *evict, struct hc_evict_queue *queue)
 		queue->cleaned = next;
 }
 
+/* Without entries all of it: some chunks here and there would keep whole slabs. */
 static bool
 mostly_stale(const struct hc_evict_queue *queue)
 {
-	return queue->items >= 2 * queue->entries + STALE_MIN && (queue->entries == 0 || queue->head != queue->tail);
+	if (queue->entries == 0)
+		return queue->head != NULL;
+	return queue->items >= 2 * queue->entries + STALE_MIN && queue->head != queue->tail;
 }
 
 static unsigned

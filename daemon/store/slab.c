@@ -12,6 +12,7 @@
 #define TAIL_MAX ((size_t)64 << 10) /* so much behind the last block stays in memory, for the next ones */
 
 struct hc_slab_class hc_slab_classes[HC_SLAB_CLASSES];
+static struct hc_slab_class plain; /* not among the known ones */
 _Atomic uint64_t hc_slab_known[HC_SLAB_KNOWN];
 /* Bytes of blocks in use that their sizes do not need: they were holes of larger ones. */
 static _Atomic uint64_t excess;
@@ -248,12 +249,13 @@ hc_slab_hollow_out(struct hc_slab_class *class, struct hc_slab *slab)
 static void
 init_class(struct hc_slab_class *class, size_t len)
 {
-	unsigned at = (unsigned)(class - hc_slab_classes);
-
 	class->len = (uint32_t)len;
 	class->blocks = (uint32_t)(HC_REGION_SLOT / len);
 	class->per_len = (uint32_t)((((uint64_t)1 << 32) + len - 1) / len);
 	class->per_block = (HC_SLAB_FULLNESSES << 16) / class->blocks;
+	if (class == &plain)
+		return;
+	unsigned at = (unsigned)(class - hc_slab_classes);
 	atomic_fetch_or_explicit(&hc_slab_known[at / 64], (uint64_t)1 << at % 64, memory_order_release);
 }
 
@@ -269,6 +271,10 @@ add_slab(struct hc_slab_class *class, size_t len)
 	slab->blocks = hc_region_slot(slab);
 	slab->class = class;
 	slab->list = HC_SLAB_UNLISTED;
+	slab->older = class->newest;
+	if (slab->older != NULL)
+		slab->older->newer = slab;
+	class->newest = slab;
 	count(&class->touched, HC_REGION_HEADER);
 	count(&class->lost, HC_REGION_HEADER + hc_region_page() / 2);
 	hc_slab_poison(slab->blocks, HC_REGION_SLOT);
@@ -361,7 +367,7 @@ lower_end(struct hc_slab_class *class, struct hc_slab *slab)
 }
 
 static void
-put_block(struct hc_slab_class *class, struct hc_slab *slab, const void *ptr)
+add_hole(const struct hc_slab_class *class, struct hc_slab *slab, const void *ptr)
 {
 	unsigned at = (unsigned)((uint64_t)((const char *)ptr - slab->blocks) * class->per_len >> 32);
 	uint64_t bit = (uint64_t)1 << at % 64;
@@ -370,12 +376,37 @@ put_block(struct hc_slab_class *class, struct hc_slab *slab, const void *ptr)
 	slab->holes[at / 64] |= bit;
 	if (at / 64 < slab->low)
 		slab->low = (uint16_t)(at / 64);
-	slab->used--;
-	count(&class->used, -(uint64_t) class->len);
+}
+
+/* The slab has so many more of them. */
+static void
+settle_holes(struct hc_slab_class *class, struct hc_slab *slab, unsigned n)
+{
+	unsigned last = slab->end - 1u;
+
+	slab->used = (uint16_t)(slab->used - n);
+	count(&class->used, -(uint64_t)n * class->len);
 	/* The last large ones stay holes, for others to find, unless all are. */
-	if (slab->used == 0 || (at + 1 == slab->end && class->len < HC_SLAB_HOLLOW_MIN))
+	if (slab->used == 0 || ((slab->holes[last / 64] >> last % 64 & 1) != 0 && class->len < HC_SLAB_HOLLOW_MIN))
 		lower_end(class, slab);
 	relist(class, slab);
+}
+
+/* The class has it no more. */
+static void
+take_out(struct hc_slab_class *class, struct hc_slab *slab)
+{
+	unlist(class, slab);
+	if (slab->newer != NULL)
+		slab->newer->older = slab->older;
+	else
+		class->newest = slab->older;
+	if (slab->older != NULL)
+		slab->older->newer = slab->newer;
+	if (class->visited == slab) {
+		class->visited = slab->older;
+		class->visited_at = 0;
+	}
 }
 
 /* An empty slab stays while it is the only one with room: who goes to and fro needs no system call. */
@@ -384,7 +415,7 @@ take_out_unneeded(struct hc_slab_class *class, struct hc_slab *slab)
 {
 	if (slab->used > 0 || (slab->next == NULL && slab->prev == NULL && class->listed == 1u << HC_SLAB_GROWABLE))
 		return false;
-	unlist(class, slab);
+	take_out(class, slab);
 	count(&class->touched, -(HC_REGION_HEADER + (uint64_t)slab->touched));
 	count(&class->lost, -(HC_REGION_HEADER + (uint64_t)hc_region_page() / 2));
 	return true;
@@ -472,12 +503,19 @@ hc_slab_alloc(size_t size)
 	return block;
 }
 
-/* Under the lock. Returns whether the slab is to be given back, outside of it. */
-static bool
-return_block(struct hc_slab_class *class, struct hc_slab *slab, void *ptr, size_t tail_max)
+/* Under the lock; return_blocks() is to follow for the slab. */
+static void
+free_block(const struct hc_slab_class *class, struct hc_slab *slab, void *ptr)
 {
 	hc_slab_poison(ptr, class->len);
-	put_block(class, slab, ptr);
+	add_hole(class, slab, ptr);
+}
+
+/* Under the lock. Returns whether the slab is to be given back, outside of it. */
+static bool
+return_blocks(struct hc_slab_class *class, struct hc_slab *slab, unsigned n, size_t tail_max)
+{
+	settle_holes(class, slab, n);
 	bool unneeded = take_out_unneeded(class, slab);
 	if (!unneeded && slab->touched > (size_t)slab->end * class->len + tail_max)
 		hc_slab_purge_tail(class, slab);
@@ -491,7 +529,8 @@ hc_slab_free_block(void *ptr, size_t tail_max)
 	struct hc_slab_class *class = slab->class;
 
 	hc_lock_acquire(&class->lock);
-	bool unneeded = return_block(class, slab, ptr, tail_max);
+	free_block(class, slab, ptr);
+	bool unneeded = return_blocks(class, slab, 1, tail_max);
 	hc_lock_release(&class->lock);
 	if (unneeded)
 		give_back(slab);
@@ -519,6 +558,26 @@ hc_slab_free(void *ptr, size_t size)
 	hc_slab_free_block(ptr, TAIL_MAX);
 }
 
+static bool
+is_of(const struct hc_slab *slab, const struct hc_slab_block *block)
+{
+	return !is_large(block->size) && hc_region_header(block->ptr) == slab;
+}
+
+/* Under the lock. Of the blocks from the first on, those of that slab. Returns how many they were. */
+static unsigned
+free_of_slab(const struct hc_slab_class *class, struct hc_slab *slab, const struct hc_slab_block blocks[], unsigned n)
+{
+	unsigned i = 0;
+
+	do {
+		uncount_excess(class, blocks[i].size);
+		free_block(class, slab, blocks[i].ptr);
+		i++;
+	} while (i < n && is_of(slab, &blocks[i]));
+	return i;
+}
+
 /* Of the blocks from the first on, those of its class, which has slabs. Returns how many they were. */
 static unsigned
 free_run(const struct hc_slab_block blocks[], unsigned n)
@@ -529,12 +588,12 @@ free_run(const struct hc_slab_block blocks[], unsigned n)
 
 	hc_lock_acquire(&class->lock);
 	do {
-		uncount_excess(class, blocks[i].size);
-		if (return_block(class, slab, blocks[i].ptr, TAIL_MAX)) {
+		unsigned freed = free_of_slab(class, slab, blocks + i, n - i);
+		if (return_blocks(class, slab, freed, TAIL_MAX)) {
 			slab->next = unneeded;
 			unneeded = slab;
 		}
-		i++;
+		i += freed;
 	} while (i < n && !is_large(blocks[i].size) && (slab = hc_region_header(blocks[i].ptr))->class == class);
 	hc_lock_release(&class->lock);
 	for (struct hc_slab *next; unneeded != NULL; unneeded = next) {
@@ -567,6 +626,23 @@ hc_slab_free_many(const struct hc_slab_block blocks[], unsigned n)
 		else
 			i += free_run(blocks + i, n - i);
 	}
+}
+
+void *
+hc_slab_alloc_plain(void)
+{
+	if (is_large(HC_SLAB_PLAIN))
+		return hc_malloc(HC_SLAB_PLAIN);
+	return hc_mem_faulty() ? NULL : take_new(&plain, HC_SLAB_PLAIN);
+}
+
+void
+hc_slab_free_plain(void *ptr)
+{
+	if (is_large(HC_SLAB_PLAIN) || ptr == NULL)
+		hc_free(ptr);
+	else
+		hc_slab_free_block(ptr, TAIL_MAX);
 }
 
 uint64_t

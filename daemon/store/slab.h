@@ -45,6 +45,14 @@ void hc_slab_free_many(const struct hc_slab_block blocks[], unsigned n);
 /* Bytes that the block takes: depends on the size alone, up to HC_SLAB_BLOCK_MAX. */
 size_t hc_slab_footprint(const void *ptr, size_t size);
 
+/*
+ * Blocks of one size that are no entries: a class by itself, which is neither moved, nor visited, nor part of the
+ * usage. NULL: no memory.
+ */
+#define HC_SLAB_PLAIN ((size_t)128)
+void *hc_slab_alloc_plain(void) __attribute__((malloc, warn_unused_result));
+void hc_slab_free_plain(void *ptr);
+
 /* Of blocks up to HC_SLAB_BLOCK_MAX, all over the process. */
 struct hc_slab_usage {
 	uint64_t resident; /* bytes of memory taken */
@@ -88,6 +96,26 @@ struct hc_slab_compaction {
  * work it was, in units that take about as long as copying a byte; 0: there is nothing to gain.
  */
 size_t hc_slab_compact(struct hc_slab_compaction *compaction, const struct hc_slab_mover *mover);
+
+/* ---- visiting ---- */
+
+/*
+ * Under the lock of the block's class, which keeps the block, which is in use, from being freed meanwhile. It may have
+ * been allocated this moment, and be being written: atomics only.
+ */
+typedef void hc_slab_look_fn(void *arg, void *block);
+
+/* How far a visit has come; the caller's, {0} to begin with. */
+struct hc_slab_visit {
+	unsigned class;
+	bool begun; /* with that */
+};
+
+/*
+ * All blocks that are in use throughout, slab by slab, each in the order of memory: looks at the next `n` places for
+ * blocks at most. False: that was all. Of two visits at a time each may miss some.
+ */
+bool hc_slab_visit(struct hc_slab_visit *visit, unsigned n, hc_slab_look_fn *look, void *arg);
 
 /*
  * Under the sanitizers all blocks come from hc_malloc(), so that they see each; true: from slabs

@@ -73,14 +73,15 @@ hc_slab_unpoison(void *ptr, size_t size)
 
 /* All under the class's lock, but for what is constant. */
 struct hc_slab {
-	struct hc_slab *next, *prev; /* in its list */
-	char *blocks;                /* constant, as is `class` while it has one */
-	struct hc_slab_class *class; /* */
-	uint32_t touched;            /* bytes from the beginning on that may be in memory: whole pages */
-	uint16_t used;               /* blocks */
-	uint16_t end;                /* blocks up to the last one in use; those between that are not are holes */
-	uint16_t low;                /* no hole is in a word before */
-	uint16_t hollow;             /* of the holes, a bit each: those whose whole pages are not in memory */
+	struct hc_slab *next, *prev;   /* in its list */
+	struct hc_slab *older, *newer; /* of all of the class */
+	char *blocks;                  /* constant, as is `class` while it has one */
+	struct hc_slab_class *class;   /* */
+	uint32_t touched;              /* bytes from the beginning on that may be in memory: whole pages */
+	uint16_t used;                 /* blocks */
+	uint16_t end;                  /* blocks up to the last one in use; those between that are not are holes */
+	uint16_t low;                  /* no hole is in a word before */
+	uint16_t hollow;               /* of the holes, a bit each: those whose whole pages are not in memory */
 	uint8_t list;
 	uint64_t holes[(HC_SLAB_BLOCKS_MAX + 63) / 64]; /* a bit each; none from `end` on */
 };
@@ -92,6 +93,9 @@ struct hc_slab_class {
 	/* under the lock */
 	_Atomic uint32_t listed; /* a bit for each list that is not empty; read by anyone */
 	struct hc_slab *lists[HC_SLAB_LISTS];
+	struct hc_slab *newest;  /* of all slabs of the class */
+	struct hc_slab *visited; /* slab_visit.c's: where it goes on; NULL: it has seen them all */
+	unsigned visited_at;     /* the same: the block */
 	/* constant from its first slab on; `len` too is written under the lock, but read by anyone */
 	uint32_t len;             /* bytes of a block */
 	uint32_t blocks;          /* of a slab */

@@ -372,6 +372,104 @@ START_TEST(slab_compaction_leaves_alone_what_it_may_not_move)
 }
 END_TEST
 
+/* ---- visiting ---- */
+
+static unsigned met[BLOCKS];
+
+static void
+meet(void *arg, void *block)
+{
+	const struct content *content = block;
+
+	(void)arg;
+	if (atomic_load(&content->word) != 0)
+		met[content->at]++;
+}
+
+/* Those that are there all the time once, whatever else comes and goes; without that, no others. */
+START_TEST(slab_visit_meets_each_block_in_use_once)
+{
+	struct rng rng = {test_seed()};
+
+	for (unsigned round = 0; round < 20; round++) {
+		struct hc_slab_visit visit = {0};
+		for (unsigned i = 0; i < BLOCKS; i++) {
+			drop(&blocks[i]);
+			if (rng_below(&rng, 8) > 0)
+				make(&blocks[i], rng_below(&rng, 2) > 0 ? 100 : draw_size(&rng), i);
+		}
+		memset(met, 0, sizeof(met));
+		while (hc_slab_visit(&visit, 1 + rng_below(&rng, 300), meet, NULL)) {
+			for (unsigned n = round % 2 == 0 ? 0 : rng_below(&rng, 20); n > 0; n--) {
+				struct block *block = &blocks[BLOCKS / 2 + rng_below(&rng, BLOCKS / 2)];
+				if (block->content != NULL)
+					drop(block);
+				else
+					make(block, rng_below(&rng, 2) > 0 ? 100 : draw_size(&rng), n);
+			}
+		}
+		for (unsigned i = 0; i < (round % 2 == 0 ? BLOCKS : BLOCKS / 2); i++) {
+			bool in_slab = blocks[i].content != NULL && blocks[i].size <= HC_SLAB_BLOCK_MAX;
+			must_msg(met[i] == in_slab, "round %u: %u met %u times", round, i, met[i]);
+		}
+	}
+	drop_all();
+}
+END_TEST
+
+/* The slab that a visit has come to goes, and others in its place: what is left is met all the same. */
+START_TEST(slab_visit_goes_on_when_its_slab_has_gone)
+{
+	struct hc_slab_visit visit = {0};
+
+	for (unsigned i = 0; i < BLOCKS; i++)
+		make(&blocks[i], 2000, i);
+	memset(met, 0, sizeof(met));
+	must(hc_slab_visit(&visit, 10, meet, NULL));
+	for (unsigned i = 200; i < BLOCKS; i++) /* the last ones are in the newest slab */
+		drop(&blocks[i]);
+	for (unsigned i = 200; i < BLOCKS; i++)
+		make(&blocks[i], 3000, i);
+	memset(met, 0, sizeof(met));
+	while (hc_slab_visit(&visit, 10, meet, NULL))
+		continue;
+	for (unsigned i = 0; i < BLOCKS; i++)
+		must_msg(met[i] == 1 || (i >= 100 && i < 200), "%u met %u times", i, met[i]);
+	drop_all();
+}
+END_TEST
+
+/* ---- plain blocks ---- */
+
+START_TEST(slab_plain_blocks_are_nobodys_to_visit_and_give_their_memory_back)
+{
+	enum { N = 100000 };
+	char **all = calloc(N, sizeof(*all));
+	struct hc_slab_visit visit = {0};
+
+	memset(met, 0, sizeof(met));
+	size_t before = hc_mem_resident();
+	for (unsigned i = 0; i < N; i++) {
+		all[i] = hc_slab_alloc_plain();
+		must(all[i] != NULL && (uintptr_t)all[i] % HC_SLAB_ALIGN == 0);
+		memset(all[i], 1, HC_SLAB_PLAIN);
+	}
+	must(live() == 0);
+	while (hc_slab_visit(&visit, 1000, meet, NULL))
+		continue;
+	compact(NULL);
+	for (unsigned i = 0; i < BLOCKS; i++)
+		must(met[i] == 0);
+	for (unsigned i = 0; i < N; i++) {
+		must(all[i][0] == 1 && memcmp(all[i], all[i] + 1, HC_SLAB_PLAIN - 1) == 0);
+		hc_slab_free_plain(all[i]);
+	}
+	must(SANITIZED || hc_mem_resident() - before < 2 << 20);
+	hc_slab_free_plain(NULL);
+	free(all);
+}
+END_TEST
+
 START_TEST(slab_alloc_fails_when_told_to)
 {
 	hc_mem_fail_after(1);
@@ -380,6 +478,8 @@ START_TEST(slab_alloc_fails_when_told_to)
 	ck_assert_ptr_null(hc_slab_alloc(1000));
 	hc_mem_fail_after(1);
 	ck_assert_ptr_null(hc_slab_alloc(HC_SLAB_BLOCK_MAX + 1));
+	hc_mem_fail_after(1);
+	ck_assert_ptr_null(hc_slab_alloc_plain());
 	hc_mem_fail_after(0);
 }
 END_TEST
@@ -517,6 +617,9 @@ main(void)
 	tcase_add_loop_test(tcase, slab_compaction_closes_holes, 0, sizes);
 	tcase_add_test(tcase, slab_compaction_while_sizes_change_keeps_all_bytes);
 	tcase_add_test(tcase, slab_compaction_leaves_alone_what_it_may_not_move);
+	tcase_add_test(tcase, slab_visit_meets_each_block_in_use_once);
+	tcase_add_test(tcase, slab_visit_goes_on_when_its_slab_has_gone);
+	tcase_add_test(tcase, slab_plain_blocks_are_nobodys_to_visit_and_give_their_memory_back);
 	tcase_add_test(tcase, slab_alloc_fails_when_told_to);
 	tcase_add_test(tcase, slab_alloc_without_address_space_fails_softly);
 #ifdef __SANITIZE_ADDRESS__
