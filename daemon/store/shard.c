@@ -93,10 +93,22 @@ set_next(struct hc_entry *entry, const struct hc_entry *next)
 static void
 throw_away(struct hc_garbage *garbage, struct hc_entry *entry)
 {
-	if (!hc_entry_let_go(entry))
-		return;
 	set_next(entry, garbage->entries);
 	garbage->entries = entry;
+}
+
+void
+hc_garbage_let_go(struct hc_garbage *garbage, struct hc_entry *entry)
+{
+	if (hc_entry_let_go(entry))
+		throw_away(garbage, entry);
+}
+
+void
+hc_garbage_add(struct hc_garbage *garbage, struct hc_entry *entry)
+{
+	assert(atomic_load_explicit(&entry->refs, memory_order_relaxed) == 0);
+	throw_away(garbage, entry);
 }
 
 /* It is in the table no more. */
@@ -105,7 +117,7 @@ forget(struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, s
 {
 	hc_evict_remove(&shard->evict, entry);
 	account_one(store, shard, entry, -1);
-	throw_away(garbage, entry);
+	hc_garbage_let_go(garbage, entry);
 }
 
 void
@@ -134,6 +146,28 @@ hc_shard_reclaim(
 	count_reclaimed(store, shard, entry);
 	hc_table_clear(&shard->table, bucket, at);
 	forget(store, shard, entry, garbage);
+}
+
+bool
+hc_shard_reclaim_pinned(
+    struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, uint64_t hash, int64_t now_ms)
+{
+	struct hc_place place;
+
+	if (atomic_load_explicit(&entry->refs, memory_order_acquire) != 2 ||
+	    !hc_table_holds(&shard->table, entry, (uint32_t)hash, &place))
+		return false;
+	bool current = hc_entry_current(store, entry);
+	if (current && hc_entry_expire_ms(entry) > now_ms)
+		return false;
+	shard->expired += current;
+	shard->reclaimed += !current;
+	hc_table_remove(&shard->table, &place);
+	hc_evict_remove(&shard->evict, entry);
+	account_one(store, shard, entry, -1);
+	/* Nobody can come by another reference now. */
+	atomic_store_explicit(&entry->refs, 0, memory_order_relaxed);
+	return true;
 }
 
 void
@@ -224,7 +258,7 @@ link_instead(struct hc_store *store, struct hc_shard *shard, uint64_t hash, cons
 	if (hc_evict_replace(&shard->evict, present, entry, hash, clock))
 		offer_beside(store, shard, entry);
 	account_replacement(store, shard, present, entry, footprint);
-	throw_away(garbage, present);
+	hc_garbage_let_go(garbage, present);
 }
 
 static enum hc_status

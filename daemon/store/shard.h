@@ -23,6 +23,7 @@
 #include "store/table.h"
 
 #define HC_CACHE_LINE 64
+#define HC_SHARDS_MAX 64u
 #define HC_STAMPS 4096u
 #define HC_STAMP_SHIFT 40
 #define HC_ENTRY_SHARE 8 /* an entry may take this part of the budget at most: one eighth */
@@ -62,6 +63,12 @@ struct hc_garbage {
 	void *segments;           /* by their first word */
 };
 
+/* What a sweep has met. */
+struct hc_sweep_tally {
+	size_t seen;
+	size_t reclaimed;
+};
+
 struct hc_store {
 	/* constant after creation */
 	struct hc_shard *shards;
@@ -94,6 +101,12 @@ struct hc_store {
 	uint64_t sweep_cursor;
 	uint32_t sweep_shard;
 	bool sweep_settles; /* that shard's walk is over, its table and queues catch up */
+	/* in the order of memory: when the walk has found much, then all tables and queues catch up; not again in this
+	 * walk when it has found little */
+	enum { HC_BLOCKS_LATER, HC_BLOCKS_NOW, HC_BLOCKS_CATCH_UP, HC_BLOCKS_DONE } sweep_blocks;
+	struct hc_slab_visit sweep_visit;
+	struct hc_sweep_tally sweep_met;
+	uint32_t sweep_catch_up; /* the shard that does */
 	/* the thread's that calls hc_store_fit_process(): how often since it gave back free pages */
 	unsigned untrimmed;
 	/* the thread's that has the store to itself */
@@ -325,6 +338,12 @@ void hc_shard_remove(struct hc_store *store, struct hc_shard *shard, const struc
  */
 void hc_shard_reclaim(
     struct hc_store *store, struct hc_shard *shard, struct hc_bucket *bucket, unsigned at, struct hc_garbage *garbage);
+/*
+ * Takes out an entry that the caller has a reference to, if it is in the table and not valid, and nobody else has any:
+ * true: it is for hc_garbage_add(). Else the caller still has its reference.
+ */
+bool hc_shard_reclaim_pinned(
+    struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, uint64_t hash, int64_t now_ms);
 /* Evicts the one that should go next, sparing `keep`. Returns the bytes it was charged with; 0: there is none. */
 size_t hc_shard_evict(
     struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep, struct hc_garbage *garbage);
@@ -333,6 +352,11 @@ void hc_shard_tell(struct hc_store *store, struct hc_shard *shard);
 /* Lets the table follow the number of entries, by `steps` at most. After changes, before the lock
  * goes. */
 void hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garbage);
+
+/* Gives a reference back. When it was the last one the entry is garbage, in front of what there is. */
+void hc_garbage_let_go(struct hc_garbage *garbage, struct hc_entry *entry);
+/* The same of one that has no references any more. */
+void hc_garbage_add(struct hc_garbage *garbage, struct hc_entry *entry);
 
 /* ---- outside of locks ---- */
 
@@ -381,6 +405,9 @@ hc_budget_fit(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct 
 	if (__builtin_expect(hc_budget_exceeded(store) || hc_slab_grown >= HC_BUDGET_TURN, 0))
 		hc_budget_evict(store, home, own_bytes, keep);
 }
+
+/* sweep_blocks.c: a step of the sweep in the order of memory. False: it is over. */
+bool hc_sweep_blocks(struct hc_store *store, struct hc_slab_visit *visit, int64_t now_ms, struct hc_sweep_tally *tally);
 
 /*
  * Closes holes that have come about in the allocator's slabs, for `work` units (hc_slab_compact()) or

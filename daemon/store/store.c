@@ -8,8 +8,7 @@
 
 #define DEFAULT_SHARDS 16u
 #define SHARD_BYTES (2u << 20) /* of the budget, for a shard to be worth while: eviction chooses within one */
-#define MAX_SHARDS 64u
-#define UNTOLD_SHARE 4096u /* of its part of the budget a shard may keep so much to itself: one 4096th */
+#define UNTOLD_SHARE 4096u     /* of its part of the budget a shard may keep so much to itself: one 4096th */
 
 _Thread_local const struct hc_store *hc_store_exclusive;
 
@@ -93,7 +92,7 @@ hc_store_create(const struct hc_store_config *config, struct hc_store **out)
 	uint32_t max_models = config->max_models == 0 ? 1 : config->max_models;
 	struct hc_store *store;
 
-	if (nshards > MAX_SHARDS || (nshards & (nshards - 1)) != 0)
+	if (nshards > HC_SHARDS_MAX || (nshards & (nshards - 1)) != 0)
 		return HC_INVALID;
 	store = alloc_store(nshards);
 	if (store == NULL)

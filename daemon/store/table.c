@@ -149,20 +149,31 @@ hc_table_fini(struct hc_table *table)
 
 /* ---- entries ---- */
 
+bool
+hc_table_holds(const struct hc_table *table, const struct hc_entry *entry, uint32_t hash, struct hc_place *place)
+{
+	uint8_t tag = hc_bucket_tag(hash);
+
+	place->first = hc_table_bucket_of(table, hash);
+	for (place->bucket = place->first; place->bucket != NULL; place->bucket = hc_bucket_more(place->bucket)) {
+		for (unsigned match = hc_bucket_match(place->bucket, tag); match != 0; match &= match - 1) {
+			place->at = (unsigned)__builtin_ctz(match);
+			if (hc_bucket_entry(place->bucket, place->at) == entry)
+				return true;
+		}
+	}
+	return false;
+}
+
 struct hc_place
 hc_table_place(const struct hc_table *table, const struct hc_entry *entry, uint32_t hash)
 {
-	uint8_t tag = hc_bucket_tag(hash);
-	struct hc_place place = {.first = hc_table_bucket(table, hc_table_index(table, hash))};
+	struct hc_place place;
+	bool holds = hc_table_holds(table, entry, hash, &place);
 
-	for (place.bucket = place.first;; place.bucket = hc_bucket_more(place.bucket)) {
-		assert(place.bucket != NULL);
-		for (unsigned match = hc_bucket_match(place.bucket, tag); match != 0; match &= match - 1) {
-			place.at = (unsigned)__builtin_ctz(match);
-			if (hc_bucket_entry(place.bucket, place.at) == entry)
-				return place;
-		}
-	}
+	assert(holds);
+	(void)holds;
+	return place;
 }
 
 /* When all are full, there must be a spare bucket. */

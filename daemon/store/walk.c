@@ -296,8 +296,7 @@ hc_store_purge(struct hc_store *store)
 
 /* What one call of the sweep has met. */
 struct tally {
-	size_t seen;
-	size_t reclaimed;
+	struct hc_sweep_tally met;
 	uint32_t shards; /* done with */
 	bool settling;   /* the table or the queues of one have more to catch up with */
 };
@@ -342,6 +341,19 @@ sweep_settle(struct hc_store *store, struct tally *tally)
 	return true;
 }
 
+static void
+add_met(struct hc_sweep_tally *sum, const struct hc_sweep_tally *met)
+{
+	sum->seen += met->seen;
+	sum->reclaimed += met->reclaimed;
+}
+
+static bool
+is_much(const struct hc_sweep_tally *met)
+{
+	return met->reclaimed * WORTHWHILE > met->seen;
+}
+
 /* One hold of a lock; two, when the first ends with a shard: what is worth while is told by what is in the next. */
 static void
 sweep_some(struct hc_store *store, int64_t now_ms, struct tally *tally)
@@ -352,6 +364,7 @@ sweep_some(struct hc_store *store, int64_t now_ms, struct tally *tally)
 	struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
 
 	if (store->sweep_shard == 0 && store->sweep_cursor == 0) {
+		store->sweep_blocks = HC_BLOCKS_LATER;
 		store->sweep_changes = hc_store_changes(store);
 		store->sweep_floor = hc_store_floor(store);
 	}
@@ -371,15 +384,63 @@ sweep_some(struct hc_store *store, int64_t now_ms, struct tally *tally)
 		sweep_leave_shard(shard);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &view.garbage);
-	tally->seen += view.valid + view.reclaimed;
-	tally->reclaimed += view.reclaimed;
+	struct hc_sweep_tally met = {view.valid + view.reclaimed, view.reclaimed};
+	add_met(&tally->met, &met);
 	store->sweep_settles = store->sweep_cursor == 0;
+	if (store->sweep_blocks == HC_BLOCKS_LATER && is_much(&met)) {
+		store->sweep_blocks = HC_BLOCKS_NOW;
+		store->sweep_visit = (struct hc_slab_visit){0};
+		store->sweep_met = (struct hc_sweep_tally){0};
+	}
 }
 
-static bool
-is_worthwhile(const struct tally *tally)
+/* One hold of a lock. What was taken out in the order of memory has come out of all tables. */
+static void
+catch_up(struct hc_store *store, struct tally *tally)
 {
-	return tally->settling || tally->reclaimed * WORTHWHILE > tally->seen;
+	struct hc_shard *shard = &store->shards[store->sweep_catch_up];
+	struct view view = {.store = store, .shard = shard};
+
+	hc_shard_lock(store, shard);
+	bool more = settle_some(&view);
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &view.garbage);
+	tally->settling = true;
+	if (!more && ++store->sweep_catch_up == store->nshards)
+		store->sweep_blocks = is_much(&store->sweep_met) ? HC_BLOCKS_LATER : HC_BLOCKS_DONE;
+}
+
+/* One step. */
+static void
+sweep_blocks(struct hc_store *store, int64_t now_ms, struct tally *tally)
+{
+	struct hc_sweep_tally met = {0};
+	bool more = hc_sweep_blocks(store, &store->sweep_visit, now_ms, &met);
+
+	add_met(&tally->met, &met);
+	add_met(&store->sweep_met, &met);
+	if (more)
+		return;
+	store->sweep_blocks = HC_BLOCKS_CATCH_UP;
+	store->sweep_catch_up = 0;
+	tally->settling = true;
+}
+
+static void
+sweep_on(struct hc_store *store, int64_t now_ms, struct tally *tally)
+{
+	switch (store->sweep_blocks) {
+	case HC_BLOCKS_LATER:
+	case HC_BLOCKS_DONE:
+		sweep_some(store, now_ms, tally);
+		break;
+	case HC_BLOCKS_NOW:
+		sweep_blocks(store, now_ms, tally);
+		break;
+	case HC_BLOCKS_CATCH_UP:
+		catch_up(store, tally);
+		break;
+	}
 }
 
 enum hc_sweep
@@ -395,9 +456,9 @@ hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 	/* Once round, from where the last call stopped. */
 	uint32_t shards = store->nshards + (store->sweep_cursor != 0 || store->sweep_settles);
 	while (tally.shards < shards) {
-		sweep_some(store, now_ms, &tally);
+		sweep_on(store, now_ms, &tally);
 		if (hc_clock_cpu_us() - begin_us >= budget_us)
-			return is_worthwhile(&tally) ? HC_SWEEP_MORE : HC_SWEEP_DONE;
+			return tally.settling || is_much(&tally.met) ? HC_SWEEP_MORE : HC_SWEEP_DONE;
 	}
 	return HC_SWEEP_DONE;
 }
