@@ -285,5 +285,6 @@ hc_batch_seal(struct hc_file *file)
 	segment->open = false;
 	pthread_mutex_unlock(&file->segments.lock);
 	writer->segment = NULL;
+	hc_lines_fini(&writer->lines); /* megabytes, and the next segment may be long in filling */
 	return 0;
 }

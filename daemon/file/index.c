@@ -311,23 +311,27 @@ discard(void **chunks, size_t chunk_bytes, uint32_t keep, uint32_t n, struct hc_
 }
 
 void
+hc_index_clear_part(struct hc_index_part *part, struct hc_index_garbage **garbage)
+{
+	if (part->bucket_chunks > 1) {
+		part->one[0] = part->heads[0];
+		discard((void **)part->heads, HEADS_BYTES, 1, part->bucket_chunks, garbage);
+		part->heads = part->one;
+		part->bucket_chunks = part->bucket_room = 1;
+	}
+	if (part->item_chunks > 0) {
+		discard((void **)part->pool, ITEMS_BYTES, 0, part->item_chunks, garbage);
+		part->pool = NULL;
+		part->item_chunks = part->item_room = part->touched = 0;
+	}
+	empty_chunk(part);
+}
+
+void
 hc_index_clear(struct hc_index *index, struct hc_index_garbage **garbage)
 {
-	for (uint32_t i = 0; i < HC_INDEX_PARTS; i++) {
-		struct hc_index_part *part = &index->parts[i];
-		if (part->bucket_chunks > 1) {
-			part->one[0] = part->heads[0];
-			discard((void **)part->heads, HEADS_BYTES, 1, part->bucket_chunks, garbage);
-			part->heads = part->one;
-			part->bucket_chunks = part->bucket_room = 1;
-		}
-		if (part->item_chunks > 0) {
-			discard((void **)part->pool, ITEMS_BYTES, 0, part->item_chunks, garbage);
-			part->pool = NULL;
-			part->item_chunks = part->item_room = part->touched = 0;
-		}
-		empty_chunk(part);
-	}
+	for (uint32_t i = 0; i < HC_INDEX_PARTS; i++)
+		hc_index_clear_part(&index->parts[i], garbage);
 }
 
 void

@@ -81,11 +81,21 @@ typedef enum hc_index_verdict hc_index_look_fn(void *arg, const struct hc_index_
  */
 void hc_index_walk(struct hc_index *index, uint64_t *cursor, hc_index_look_fn *fn, void *arg);
 
+/* What goes: `dead` says so, and may be asked more than once; `gone` is told of each, once, before its part is let go
+ * of.
+ */
+struct hc_index_sweeper {
+	bool (*dead)(void *arg, const struct hc_index_item *item);
+	void (*gone)(void *arg, const struct hc_index_item *item);
+	void *arg;
+};
 /*
  * The same, for who wants no hashes (they are 0 here) and takes much out, several times cheaper: up to `n` items, with
  * their part locked, in the order in which they lie in memory. A part's buckets follow when all its items were seen.
+ * A part of moderate size in which all are dead goes as a whole, cheaper by far. Returns how much work that was, in
+ * items.
  */
-void hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, hc_index_look_fn *look, void *arg);
+unsigned hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, const struct hc_index_sweeper *sweeper);
 
 /* Gives back what parts keep in hand for growing, each locked for a moment. */
 void hc_index_trim(struct hc_index *index);

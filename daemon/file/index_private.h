@@ -220,6 +220,8 @@ link_to(const struct hc_index_part *part, uint32_t number)
 
 /* Takes the item that `link` leads to out of its chain, and the last one of the pool into its place. */
 void hc_index_take_out(struct hc_index_part *part, void *link);
+/* The part is empty then; as hc_index_clear(). */
+void hc_index_clear_part(struct hc_index_part *part, struct hc_index_garbage **garbage);
 /* After an item has come or gone: one bucket more or less, when need be. */
 void hc_index_settle(struct hc_index_part *part);
 /* Fewer items than the buckets are for. */

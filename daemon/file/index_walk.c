@@ -78,6 +78,8 @@ hc_index_walk(struct hc_index *index, uint64_t *cursor, hc_index_look_fn *fn, vo
 
 #define SETTLING UINT32_MAX /* in place of a number in a cursor: the items were seen, the buckets become as few */
 
+#define AT_ONCE 32768u /* items of a part that may go as a whole: some tenths of a millisecond */
+
 #define AHEAD 8 /* items by which what the next ones' chains lead to is fetched */
 
 /* What link_to() will want: of items further ahead the next in their chain, of nearer ones the head of it. */
@@ -95,18 +97,53 @@ look_ahead(const struct hc_index_part *part, uint32_t number)
 	__builtin_prefetch(head_of(part, bucket_of(part, whole_hash(part, near, at))));
 }
 
+/* Under the lock. Whether the item goes. */
+static bool
+is_dead(const struct hc_index_sweeper *sweeper, const struct packed *slot, struct hc_index_item *item)
+{
+	unpack(slot, 0, item);
+	return sweeper->dead(sweeper->arg, item);
+}
+
 /* Under the lock. Returns the number of the item to go on below; 0: they were all seen. */
 static uint32_t
-sweep_items(struct hc_index_part *part, uint32_t number, unsigned n, hc_index_look_fn *look, void *arg)
+sweep_items(struct hc_index_part *part, uint32_t number, unsigned n, const struct hc_index_sweeper *sweeper)
 {
 	for (; n > 0 && number > 0; n--) {
 		struct hc_index_item item;
 		look_ahead(part, number);
-		unpack(item_at(part, --number), 0, &item);
-		if (look(arg, &item) == HC_INDEX_REMOVE)
+		if (is_dead(sweeper, item_at(part, --number), &item)) {
+			sweeper->gone(sweeper->arg, &item);
 			hc_index_take_out(part, link_to(part, number));
+		}
 	}
 	return number;
+}
+
+/* Under the lock. Whether there is no item that stays, as when all have expired or all were of one model. */
+static bool
+all_are_dead(const struct hc_index_part *part, const struct hc_index_sweeper *sweeper)
+{
+	struct hc_index_item item;
+	uint32_t number = part->items;
+
+	if (number == 0 || number > AT_ONCE)
+		return false;
+	while (number > 0 && is_dead(sweeper, item_at(part, number - 1), &item))
+		number--;
+	return number == 0;
+}
+
+/* Under the lock. */
+static void
+sweep_part(struct hc_index_part *part, const struct hc_index_sweeper *sweeper, struct hc_index_garbage **garbage)
+{
+	for (uint32_t number = 0; number < part->items; number++) {
+		struct hc_index_item item;
+		unpack(item_at(part, number), 0, &item);
+		sweeper->gone(sweeper->arg, &item);
+	}
+	hc_index_clear_part(part, garbage);
 }
 
 /* Under the lock. True: it is done. */
@@ -120,22 +157,30 @@ settle_some(struct hc_index_part *part, unsigned n)
 	return n > 0;
 }
 
-void
-hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, hc_index_look_fn *look, void *arg)
+unsigned
+hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, const struct hc_index_sweeper *sweeper)
 {
 	uint32_t at = (uint32_t)(*cursor >> CURSOR_BITS) & (HC_INDEX_PARTS - 1), number = (uint32_t)*cursor;
 	struct hc_index_part *part = &index->parts[at];
+	struct hc_index_garbage *garbage = NULL;
+	unsigned work = n;
 
 	hc_lock_acquire(&part->lock);
-	if (number != SETTLING) {
+	if (number == 0 && all_are_dead(part, sweeper)) {
+		work = part->items;
+		sweep_part(part, sweeper, &garbage);
+		at++;
+	} else if (number != SETTLING) {
 		if (number == 0 || number > part->items)
 			number = part->items;
-		number = sweep_items(part, number, n, look, arg);
+		number = sweep_items(part, number, n, sweeper);
 		number = number == 0 ? SETTLING : number;
 	} else if (settle_some(part, n)) {
 		number = 0;
 		at++;
 	}
 	hc_lock_release(&part->lock);
+	hc_index_free_garbage(garbage);
 	*cursor = at == HC_INDEX_PARTS ? 0 : (uint64_t)at << CURSOR_BITS | number;
+	return work;
 }

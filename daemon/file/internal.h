@@ -274,10 +274,10 @@ struct hc_file {
 		pthread_t thread;
 		uint64_t sweep_cursor;
 		int64_t sweep_next_ms;
-		uint64_t met, removed; /* in the present pass */
-		bool hinted;           /* why that began */
-		bool deaf;             /* to hints, until the next pass that needs none */
-		bool swept;            /* what was dead, and segments have not been looked at since */
+		uint64_t kept, removed; /* items in the present pass, about */
+		bool hinted;            /* why that began */
+		bool deaf;              /* to hints, until the next pass that needs none */
+		bool swept;             /* what was dead, and segments have not been looked at since */
 		int64_t sync_next_ms;
 		int64_t look_next_ms;
 		uint64_t seen_written; /* and since when it has been that */

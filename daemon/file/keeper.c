@@ -16,7 +16,7 @@
 #define LOOK_MS 1000
 #define SWEEP_MS 30000
 #define SWEEP_HOLD 64    /* items looked at in one hold of a part's lock … */
-#define SWEEP_STEP 64    /* … and so often between other duties: some tenths of a millisecond … */
+#define SWEEP_STEP 4096  /* … and between other duties: some tenths of a millisecond … */
 #define SWEEP_PAUSE_MS 5 /* … with a pause behind it, so that a pass takes a twentieth of a core */
 #define SWEEP_WORTH 4    /* a hint was worth following when more than one item in so many was dead */
 
@@ -178,20 +178,26 @@ leave_group(struct step *step)
 	step->bytes = 0;
 }
 
-static enum hc_index_verdict
-remove_dead(void *arg, const struct hc_index_item *item)
+static bool
+is_dead(void *arg, const struct hc_index_item *item)
+{
+	const struct step *step = arg;
+	bool dead = item->kind == HC_INDEX_VALUE && !hc_item_live(step->file, item, step->now_ms);
+
+	step->file->keeper.kept += !dead;
+	return dead;
+}
+
+static void
+count_removed(void *arg, const struct hc_index_item *item)
 {
 	struct step *step = arg;
 
-	step->file->keeper.met++;
-	if (item->kind != HC_INDEX_VALUE || hc_item_live(step->file, item, step->now_ms))
-		return HC_INDEX_KEEP;
 	if (item->group != step->group)
 		leave_group(step);
 	step->group = item->group;
 	step->items++;
 	step->bytes += item->bytes;
-	return HC_INDEX_REMOVE;
 }
 
 /*
@@ -208,7 +214,7 @@ begin_pass(struct hc_file *file, int64_t now_ms)
 		return false;
 	atomic_store_explicit(&file->sweep_soon, false, memory_order_relaxed);
 	file->keeper.sweep_next_ms = now_ms + SWEEP_MS;
-	file->keeper.met = file->keeper.removed = 0;
+	file->keeper.kept = file->keeper.removed = 0;
 	file->keeper.hinted = !due;
 	return true;
 }
@@ -220,7 +226,7 @@ end_pass(struct hc_file *file)
 		file->keeper.swept = true;
 		hc_index_trim(file->index);
 	}
-	file->keeper.deaf = file->keeper.hinted && file->keeper.removed * SWEEP_WORTH < file->keeper.met;
+	file->keeper.deaf = file->keeper.hinted && file->keeper.removed * (SWEEP_WORTH - 1) < file->keeper.kept;
 }
 
 /* A step of a pass over the index. True: the pass is not over. Not while loading: what is dead is a mark then. */
@@ -229,15 +235,16 @@ sweep(struct hc_file *file, int64_t now_ms)
 {
 	uint64_t *cursor = &file->keeper.sweep_cursor;
 	struct step step = {.file = file, .now_ms = hc_clock_wall_ms()};
+	const struct hc_index_sweeper sweeper = {is_dead, count_removed, &step};
+	unsigned work = 0;
 
 	if (atomic_load_explicit(&file->loading, memory_order_acquire))
 		return false;
 	if (*cursor == 0 && !begin_pass(file, now_ms))
 		return false;
-	int i = 0;
 	do
-		hc_index_sweep(file->index, cursor, SWEEP_HOLD, remove_dead, &step);
-	while (*cursor != 0 && ++i < SWEEP_STEP);
+		work += hc_index_sweep(file->index, cursor, SWEEP_HOLD, &sweeper);
+	while (*cursor != 0 && work < SWEEP_STEP);
 	leave_group(&step);
 	if (*cursor == 0)
 		end_pass(file);

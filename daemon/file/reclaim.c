@@ -16,6 +16,8 @@
 #define SEQ_WINDOW 32768u       /* an item knows 16 bits of its segment's number */
 #define SEGMENTS_MAX 16384u     /* each has a descriptor */
 #define WAIT_MS 50
+#define LEAVE_LINES \
+	16384u /* records: what is kept of them until the segment is sealed takes more than half a megabyte */
 
 static bool
 over(const struct hc_file *file, uint64_t bytes)
@@ -293,6 +295,21 @@ oldest_sealed(struct hc_file *file)
 	return oldest;
 }
 
+/*
+ * Nothing at all is alive, and there is much in the segment that is being written: the next one begins, and this one is
+ * sealed, so that it can go, and what the writer keeps of it in memory. Returns whether that is so.
+ */
+static bool
+leave_what_is_dead(struct hc_file *file)
+{
+	pthread_mutex_lock(&file->log.lock);
+	bool left = file->log.lines >= LEAVE_LINES && hc_log_roll(file, 0) == HC_OK;
+	pthread_mutex_unlock(&file->log.lock);
+	if (left)
+		hc_file_kick(file);
+	return left;
+}
+
 static bool
 may_thin(const struct hc_file *file)
 {
@@ -310,7 +327,12 @@ hc_reclaim_thin(struct hc_file *file)
 
 	if (!may_thin(file) || is_busy(file) || (victim.segment == NULL && behind)) /* it may be full in a moment */
 		return HC_PENDING;
-	if (victim.segment != NULL && read_lines(&victim))
+	bool none_alive = hc_index_count(file->index) == 0;
+	if (victim.segment == NULL && none_alive && leave_what_is_dead(file))
+		return HC_PENDING;
+	if (victim.segment != NULL && none_alive)
+		status = HC_OK;
+	else if (victim.segment != NULL && read_lines(&victim))
 		status = carry_all(&victim);
 	hc_lines_fini(&victim.lines);
 	if (status != HC_OK)

@@ -525,13 +525,13 @@ check_every_hundredth(uint64_t n)
 
 /* n values, all of the model but each of `but_each`. They are on the disk. */
 static void
-fill_small_segments(int n, uint32_t model, int but_each)
+fill_segments(uint32_t segment_bytes, int n, uint32_t model, int but_each)
 {
 	char key[32];
 	uint64_t mark;
 
 	world_close(&world);
-	world.config.segment_bytes = 1 << 20;
+	world.config.segment_bytes = segment_bytes;
 	world.config.max_bytes = 32 << 20;
 	reopen();
 	for (int i = 0; i < n; i++) {
@@ -539,6 +539,12 @@ fill_small_segments(int n, uint32_t model, int but_each)
 		world_put(&world, key, "value", 5, HC_NO_EXPIRY, i % but_each == 0 ? 0 : model, &mark);
 	}
 	ck_assert(world_sync(&world));
+}
+
+static void
+fill_small_segments(int n, uint32_t model, int but_each)
+{
+	fill_segments(1 << 20, n, model, but_each);
 }
 
 START_TEST(segments_go_early_only_when_hardly_anything_in_them_is_alive)
@@ -586,6 +592,36 @@ START_TEST(clear_model_frees_index_and_space_in_the_background)
 	restart();
 	ck_assert(world_holds(&world, "key 1", "new"));
 	ck_assert(world_holds(&world, "key 3", NULL));
+}
+END_TEST
+
+/* Also the one that is being written, with what is kept of it in memory; but not while anything is alive. */
+START_TEST(segment_being_written_is_left_when_nothing_at_all_is_alive)
+{
+	uint32_t model = world_model(&world, "m1");
+	uint64_t mark;
+
+	world.config.sync = HC_FILE_SYNC_EVERYSEC;
+	for (int alive = 1; alive >= 0; alive--) {
+		fill_segments(4 << 20, 16500, model, alive ? 16000 : 20000);
+		long unlinks = world_calls(WORLD_UNLINK);
+		if (!alive)
+			world_delete(&world, "key 0", NULL);
+		world_clear_model(&world, model);
+		for (int i = 0; i < (alive ? 300 : 10000) && world_calls(WORLD_UNLINK) == unlinks; i++)
+			sleep_ms(1);
+		ck_assert_int_eq(world_calls(WORLD_UNLINK) > unlinks, !alive);
+		model = world_model(&world, "m1");
+	}
+	ck_assert_uint_eq(hc_file_count(world.file), 0);
+	ck_assert_uint_eq(world_unsynced_at_unlink(), 0);
+	world_put(&world, "key 1", "new", 3, HC_NO_EXPIRY, model, &mark);
+	ck_assert(world_sync(&world));
+	kill_and_open();
+	ck_assert(world_holds(&world, "key 1", "new"));
+	ck_assert(world_holds(&world, "key 0", NULL));
+	ck_assert(world_holds(&world, "key 16000", NULL));
+	ck_assert_uint_eq(hc_file_count(world.file), 1);
 }
 END_TEST
 
@@ -755,6 +791,7 @@ main(void)
 	tcase_add_test(tcase, reclaim_carries_over_what_is_hot_and_nothing_deleted);
 	tcase_add_test(tcase, segments_go_early_only_when_hardly_anything_in_them_is_alive);
 	tcase_add_test(tcase, clear_model_frees_index_and_space_in_the_background);
+	tcase_add_test(tcase, segment_being_written_is_left_when_nothing_at_all_is_alive);
 	tcase_add_test(tcase, what_is_carried_early_is_synced_before_its_segment_is_unlinked);
 	tcase_add_test(tcase, segments_do_not_go_early_before_that_is_written_which_they_are_dead_by);
 	tcase_add_test(tcase, read_that_is_overtaken_by_a_change_sees_the_change);

@@ -201,7 +201,7 @@ END_TEST
 
 /* ---- walking ---- */
 
-static uint8_t met[KEYS];
+static uint8_t met[KEYS], gone[KEYS], stays[KEYS];
 
 static enum hc_index_verdict
 note_item(void *arg, const struct hc_index_item *item)
@@ -290,14 +290,30 @@ END_TEST
 /* ---- sweeping ---- */
 
 /* There is no hash to tell who it is: those that stay have a place, from 1 on. */
-static enum hc_index_verdict
+static bool
 note_place(void *arg, const struct hc_index_item *item)
 {
 	(void)arg;
 	must(item->place <= STAY);
 	if (item->place > 0)
 		met[item->place - 1] = 1;
-	return HC_INDEX_KEEP;
+	return false;
+}
+
+static bool
+is_odd(void *arg, const struct hc_index_item *item)
+{
+	(void)arg;
+	return (item->group & 1) != 0;
+}
+
+/* Each once. */
+static void
+note_gone(void *arg, const struct hc_index_item *item)
+{
+	must(is_odd(arg, item));
+	must(!gone[item->place]);
+	gone[item->place] = 1;
 }
 
 START_TEST(index_sweep_meets_what_stays)
@@ -314,7 +330,8 @@ START_TEST(index_sweep_meets_what_stays)
 		uint32_t next = 1000000;
 		memset(met, 0, sizeof(met));
 		do {
-			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 9), note_place, NULL);
+			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 9),
+			    &(struct hc_index_sweeper){note_place, NULL, NULL});
 			next = meddle(&rng, next, round % 2 == 0);
 		} while (cursor != 0);
 		for (uint32_t key = 0; key < STAY; key++)
@@ -323,27 +340,33 @@ START_TEST(index_sweep_meets_what_stays)
 }
 END_TEST
 
-/* In steps of any size; all of them, too, after which the buckets have gone. */
+/* In steps of any size: half of them; all but the first of each part; all, after which the buckets have gone. */
 START_TEST(index_sweep_removes_what_it_is_told_to)
 {
 	struct rng rng = {test_seed()};
 	uint64_t before = hc_index_bytes(index_);
 	struct hc_index_item old;
 
-	for (uint16_t odd = 0; odd < 2; odd++) {
+	for (uint16_t odd = 0; odd < 3; odd++) {
 		uint64_t cursor = 0;
+		bool begun[HC_INDEX_PARTS] = {false};
+		memset(gone, 0, sizeof(gone));
 		for (uint32_t key = 0; key < KEYS; key++) {
 			struct hc_index_item item = {
-			    .hash = hash_of(key), .bytes = 16, .place = key, .group = (uint16_t)(key | odd)};
-			bool replaced;
+			    .hash = hash_of(key), .bytes = 16, .place = key, .group = (uint16_t)(key | (odd > 0))};
+			bool replaced, *first = &begun[item.hash % HC_INDEX_PARTS];
+			item.group ^= odd == 1 && !*first && (*first = true);
+			stays[key] = (item.group & 1) == 0;
 			must(put(&item, &replaced, &old) == HC_OK);
 		}
 		do
-			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 200), remove_odd, NULL);
+			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 200),
+			    &(struct hc_index_sweeper){is_odd, note_gone, NULL});
 		while (cursor != 0);
 		for (uint32_t key = 0; key < KEYS; key++) {
 			bool there = get(hash_of(key), &old);
-			must(there == (odd == 0 && key % 2 == 0));
+			must(there == stays[key]);
+			must(gone[key] == !there);
 			must(!there || old.place == key);
 		}
 	}
