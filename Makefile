@@ -203,7 +203,7 @@ check-clients: ## sessions of real clients
 check-asan: ## unit and integration tests under AddressSanitizer and UBSan
 	$(TEST) asan
 
-check-tsan: ## unit tests and the integration tests marked tsan under ThreadSanitizer
+check-tsan: ## unit tests with threads, and the integration tests marked tsan, under ThreadSanitizer
 	$(TEST) tsan
 
 check-kills: all ## kill -9 at random moments, $(KILLS) times in each way of writing files, and every byte of a segment damaged
