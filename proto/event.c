@@ -280,3 +280,14 @@ hc_event_cut(struct hc_slice wire, struct hc_event_pieces *out)
 	out->before_epoch = hc_slice(model, (size_t)(epoch - model));
 	out->after_epoch = hc_slice(time, (size_t)(wire.ptr + wire.len - time));
 }
+
+void
+hc_event_cut_at_seq(struct hc_slice wire, struct hc_slice *before_seq, struct hc_slice *after_seq)
+{
+	struct hc_event_pieces pieces;
+
+	hc_event_cut(wire, &pieces);
+	const char *after = pieces.before_epoch.ptr - 2; /* with the CR LF behind the seq */
+	*before_seq = hc_slice(wire.ptr, pieces.before_seq.len + 1);
+	*after_seq = hc_slice(after, (size_t)(wire.ptr + wire.len - after));
+}

@@ -76,6 +76,11 @@ struct hc_event_pieces {
 	struct hc_slice before_seq, before_epoch, after_epoch;
 };
 void hc_event_cut(struct hc_slice wire, struct hc_event_pieces *out);
+/*
+ * The same around the seq alone, to be put in with as few words as can be: the event is before_seq, the length of seq
+ * in decimal, CR LF, seq, after_seq.
+ */
+void hc_event_cut_at_seq(struct hc_slice wire, struct hc_slice *before_seq, struct hc_slice *after_seq);
 
 /* "set", "del", "expire", "clear-model", "clear-all", "swept", "heartbeat", "unknown". */
 const char *hc_event_type_name(enum hc_event_type type);

@@ -154,6 +154,28 @@ START_TEST(cut_event_is_whole_with_its_numbers)
 }
 END_TEST
 
+START_TEST(event_cut_at_seq_is_whole_with_its_number)
+{
+	struct hc_event numberless = events[_i];
+	struct hc_slice before, after;
+	char seq[64], text[32];
+
+	numberless.seq = 0;
+	struct hc_slice wire = encode(&events[_i]), without = encode(&numberless);
+	hc_event_cut_at_seq(without, &before, &after);
+	int digits = snprintf(text, sizeof(text), "%" PRIu64, events[_i].seq);
+	int seq_len = snprintf(seq, sizeof(seq), "%d\r\n%s", digits, text);
+	const struct hc_slice parts[] = {before, {seq, (size_t)seq_len}, after};
+	char *joined = malloc(wire.len + 64), *at = joined;
+	for (size_t i = 0; i < 3; i++)
+		at = (char *)memcpy(at, parts[i].ptr, parts[i].len) + parts[i].len;
+	ck_assert(hc_slice_eq(hc_slice(joined, (size_t)(at - joined)), wire));
+	free(joined);
+	free((char *)wire.ptr);
+	free((char *)without.ptr);
+}
+END_TEST
+
 START_TEST(decode_more_keys_than_room_tells_how_many)
 {
 	struct hc_slice wire = encode(&events[0]);
@@ -370,6 +392,7 @@ event_suite(void)
 	tcase_add_loop_test(tcase, event_truncated_anywhere_is_bad, 0, EVENTS);
 	tcase_add_loop_test(tcase, encode_short_room_writes_nothing, 0, EVENTS);
 	tcase_add_loop_test(tcase, cut_event_is_whole_with_its_numbers, 0, EVENTS);
+	tcase_add_loop_test(tcase, event_cut_at_seq_is_whole_with_its_number, 0, EVENTS);
 	tcase_add_test(tcase, decode_more_keys_than_room_tells_how_many);
 	tcase_add_test(tcase, events_end_to_end_decode_one_by_one);
 	tcase_add_loop_test(tcase, decode_spelling_is_judged, 0, (int)(sizeof(spellings) / sizeof(spellings[0])));
