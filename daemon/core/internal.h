@@ -90,6 +90,12 @@ struct hc_core {
 struct hc_fetch;
 struct hc_batch;
 
+/* What is taken for the fleet's state: which life of the upstream's data, and how often a model has been cleared. */
+struct hc_script_premise {
+	uint32_t incarnation; /* 0: there is no premise */
+	uint32_t model, epoch;
+};
+
 struct hc_core_worker {
 	struct hc_core *core;
 	struct event_base *base;
@@ -124,6 +130,8 @@ struct hc_core_worker {
 	uint64_t timeouts_seen;    /* of the link, added to the core's count already */
 	bool was_up;
 	bool settled;
+	/* Of the last transaction that came too late, until something else is known. */
+	struct hc_script_premise refuted;
 };
 
 #define HC_FETCH_SLOTS 1024 /* power of two */
@@ -235,22 +243,6 @@ enum hc_status hc_script_call_add(struct hc_script_call *call, const struct hc_o
 enum hc_status hc_script_call_send(
     struct hc_script_call *call, struct hc_link *link, const char *sha, hc_link_reply_fn *fn, void *arg);
 
-/* script_sets.c: the same of a batch that is SETs and nothing else, in a transaction that keeps their values out of Lua
- */
-/* Whether it can be done so, and costs the upstream less. */
-bool hc_script_sets_pays(const struct hc_script_call *call);
-/*
- * `seq`: the number that the first of them will probably have; of others it costs more. fn as with
- * hc_script_call_send(), but the reply is hc_script_sets_reply()'s to read.
- */
-enum hc_status hc_script_sets_send(
-    struct hc_script_call *call, struct hc_link *link, uint64_t seq, hc_link_reply_fn *fn, void *arg);
-/* What hc_script_call_send() would have been answered. */
-const redisReply *hc_script_sets_reply(const redisReply *reply);
-
-/* A number for another life of the upstream's data, in case it has none. */
-uint32_t hc_script_new_incarnation(void);
-
 #define HC_SCRIPT_LATE (-3) /* pttl of a SET that came too late */
 
 /* What the script answered for one op. */
@@ -265,10 +257,38 @@ struct hc_script_result {
 	struct hc_slice answer; /* the same: a change's */
 	struct hc_slice error;  /* ptr NULL: none */
 };
+
+/* A number for another life of the upstream's data, in case it has none. */
+uint32_t hc_script_new_incarnation(void);
+
 /* HC_OK; HC_ERROR: not what the script returns. */
 enum hc_status hc_script_result(const redisReply *reply, size_t op, struct hc_script_result *out);
 /* The incarnation a reply of the script begins with; 0 when it does not. */
 uint32_t hc_script_incarnation(const redisReply *reply);
+
+/* script_sets.c: the same of a batch that is SETs and nothing else, in a transaction that keeps their values out of Lua
+ */
+struct hc_script_sets {
+	/* If it does not hold, the upstream drops the values, as if they came too late. */
+	struct hc_script_premise premise;
+	bool framed;
+	int64_t pttl; /* they will have; -1: no expiry */
+};
+/* Whether it can be done so, and costs the upstream less; and what it is then. */
+bool hc_script_sets_pays(const struct hc_script_call *call, struct hc_script_sets *out);
+/*
+ * `seq`: the number that the first of them will probably have; of others it costs more. fn as with
+ * hc_script_call_send(), but the reply is hc_script_sets_reply()'s to read.
+ */
+enum hc_status hc_script_sets_send(struct hc_script_call *call, struct hc_link *link, const struct hc_script_sets *sets,
+    uint64_t seq, hc_link_reply_fn *fn, void *arg);
+/* What its script answered: an error, or what the next two read. */
+const redisReply *hc_script_sets_reply(const redisReply *reply);
+/* As hc_script_result(). */
+enum hc_status hc_script_sets_result(
+    const struct hc_script_sets *sets, const redisReply *reply, size_t op, struct hc_script_result *out);
+/* Whether it says that the premise did not hold. */
+bool hc_script_sets_refuted(const redisReply *reply);
 
 /* outage_restore.c */
 /*

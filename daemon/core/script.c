@@ -276,13 +276,14 @@ hc_script_new_incarnation(void)
 }
 
 enum hc_status
-hc_script_event(struct hc_script_call *call, int64_t time_ms, struct hc_event_pieces *out)
+hc_script_event(struct hc_script_call *call, int64_t time_ms, uint32_t epoch, struct hc_slice *out)
 {
 	struct hc_event event = {
 	    .version = HC_EVENT_VERSION,
 	    .type = HC_EVENT_SET,
 	    .instance = hc_fleet_instance(call->core->fleet),
 	    .model = call->args[HC_SCRIPT_ARGS_HEAD + ARG_MODEL],
+	    .epoch = epoch,
 	    .time_ms = time_ms,
 	    .keys = &call->argv[HC_SCRIPT_OPS_AT],
 	    .nkeys = call->n,
@@ -293,19 +294,21 @@ hc_script_event(struct hc_script_call *call, int64_t time_ms, struct hc_event_pi
 	if (call->event == NULL)
 		return HC_NOMEM;
 	(void)hc_event_encode(call->event, len, &event);
-	hc_event_cut(hc_slice(call->event, len), out);
+	*out = hc_slice(call->event, len);
 	return HC_OK;
 }
 
 /* The arguments in the short form, in place. Returns how many there are with the head. */
 static size_t
-shorten(struct hc_script_call *call, const struct hc_event_pieces *event)
+shorten(struct hc_script_call *call, struct hc_slice event)
 {
+	struct hc_event_pieces pieces;
 	const struct hc_slice *from = &call->args[HC_SCRIPT_ARGS_HEAD];
 	struct hc_slice *to = &call->args[HC_SCRIPT_ARGS_HEAD + PLAIN_HEAD];
-	struct hc_slice head[PLAIN_HEAD] = {from[ARG_MODEL], from[ARG_FLAGS], from[ARG_EXPIRY], event->before_seq,
-	    event->before_epoch, event->after_epoch};
 
+	hc_event_cut(event, &pieces);
+	struct hc_slice head[PLAIN_HEAD] = {from[ARG_MODEL], from[ARG_FLAGS], from[ARG_EXPIRY], pieces.before_seq,
+	    pieces.before_epoch, pieces.after_epoch};
 	for (size_t i = 0; i < call->n; i++, from += HC_SCRIPT_ARGS_PER_OP, to += PLAIN_PER_OP) {
 		struct hc_slice sum = from[ARG_SUM], value = from[ARG_VALUE];
 		to[0] = sum;
@@ -320,9 +323,9 @@ hc_script_call_send(struct hc_script_call *call, struct hc_link *link, const cha
 {
 	const struct hc_core *core = call->core;
 	int64_t now_ms = hc_clock_wall_ms();
-	struct hc_event_pieces event;
-	bool is_plain = call->is_plain && call->n > 0 && hc_script_event(call, now_ms, &event) == HC_OK;
-	size_t n_args = is_plain ? shorten(call, &event) : HC_SCRIPT_ARGS_HEAD + call->n * HC_SCRIPT_ARGS_PER_OP;
+	struct hc_slice event;
+	bool is_plain = call->is_plain && call->n > 0 && hc_script_event(call, now_ms, 0, &event) == HC_OK;
+	size_t n_args = is_plain ? shorten(call, event) : HC_SCRIPT_ARGS_HEAD + call->n * HC_SCRIPT_ARGS_PER_OP;
 
 	snprintf(call->count, sizeof(call->count), "%zu", call->n + HC_SCRIPT_KEYS_HEAD);
 	snprintf(call->time, sizeof(call->time), "%" PRId64, now_ms);

@@ -36,7 +36,8 @@ struct hc_script_call {
 	char count[24], time[24], incarnation[16], journal_len[24];
 };
 
-/* The event of all ops of a plain call, but for the numbers it will have; slices of call->event. HC_OK, HC_NOMEM. */
-enum hc_status hc_script_event(struct hc_script_call *call, int64_t time_ms, struct hc_event_pieces *out);
+/* The event of all ops of a plain call, of that epoch, without the number it will have: it is call->event. HC_OK,
+ * HC_NOMEM. */
+enum hc_status hc_script_event(struct hc_script_call *call, int64_t time_ms, uint32_t epoch, struct hc_slice *out);
 
 #endif

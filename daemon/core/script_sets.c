@@ -1,7 +1,8 @@
 /*
  * A batch of SETs as a transaction: the values go to the upstream as they will lie there, and the script behind them
- * (proto/lua/whole/sets.lua) numbers them and tells the fleet. For that, frames are made here, with the number that is
- * to be expected; the script puts right what turns out otherwise. On whichever thread the link is.
+ * (proto/lua/whole/sets.lua) numbers them and tells the fleet. So what they are to look like is decided here, by the
+ * state of the fleet as it is known here; if it turns out to be another, the script deletes them. Only the number in
+ * their frames is put right. On whichever thread the link is.
  *
  *     MULTI, MSET key value … or SET key value PX ttl …, EVAL sets.lua, EXEC
  */
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include "base/clock.h"
 #include "base/mem.h"
+#include "core/outage.h"
 #include "core/script_private.h"
 #include "core/transaction.h"
 #include "proto/frame.h"
@@ -17,31 +19,21 @@
 #include "proto/pack.h"
 
 /*
- * Instructions of the upstream's, counted by callgrind with Redis 7.0: what a value costs in Lua, raw and framed, for
- * itself and for each of its bytes; and what the transaction and the longer text of the script cost.
+ * Instructions of the upstream's, counted by callgrind with Redis 7.0, that a value saves if it does not go through
+ * Lua, raw and framed, for itself and for each of its bytes. The transaction costs none beside what the other script
+ * does; but it has 500 bytes more on its way, and these are not sent for next to nothing.
  */
-#define RAW_COST 4500
-#define RAW_BYTE_COST 11
-#define FRAMED_COST 11000
-#define FRAMED_BYTE_COST 23
-#define TRANSACTION_COST 93000
+#define RAW_GAIN 5100
+#define RAW_BYTE_GAIN 11
+#define FRAMED_GAIN 10800
+#define FRAMED_BYTE_GAIN 23
+#define WORTH_IT 15000
 
 /* What Redis would refuse must not be refused within the transaction, where the script would go on all the same. */
 #define TTL_DIGITS_MAX 15
 #define VALUE_MAX ((size_t)64 << 20) /* with a frame, it might be more than the upstream takes */
 
-#define ANY_EPOCH 9007199254740992.0 /* 2^53, later than all */
-#define SCRIPT_ARGS 11
-
-/* What all of the SETs have in common. */
-struct sets {
-	char how[2]; /* "f", "r" or "", as sets.lua has it */
-	bool framed;
-	uint64_t seq; /* expected */
-	uint32_t incarnation, epoch;
-	double latest;       /* epoch that they may be of */
-	struct hc_slice ttl; /* ms; empty: none */
-};
+#define SCRIPT_ARGS_MAX 15
 
 static const struct hc_slice *
 args_of(const struct hc_script_call *call, size_t op)
@@ -49,57 +41,69 @@ args_of(const struct hc_script_call *call, size_t op)
 	return &call->args[HC_SCRIPT_ARGS_HEAD + op * HC_SCRIPT_ARGS_PER_OP];
 }
 
-static struct sets
-sets_of(const struct hc_script_call *call, uint64_t seq)
+/* What all of them have in common: ms, or empty. */
+static struct hc_slice
+ttl_of(const struct hc_script_call *call)
+{
+	struct hc_slice expiry = args_of(call, 0)[ARG_EXPIRY];
+
+	return expiry.len > 0 ? hc_slice(expiry.ptr + 1, expiry.len - 1) : hc_slice(NULL, 0);
+}
+
+/* Whether there is reason to believe that they will be in time. The epoch is asked for once: it may change meanwhile.
+ */
+static bool
+suppose(const struct hc_script_call *call, struct hc_script_sets *out)
 {
 	const struct hc_core *core = call->core;
-	const struct hc_slice *args = args_of(call, 0);
-	const char *flags = args[ARG_FLAGS].ptr; /* with a NUL behind */
+	const char *flags = args_of(call, 0)[ARG_FLAGS].ptr; /* with a NUL behind */
 	const char *seen = strchr(flags, 'l');
-	struct sets sets = {
-	    .seq = seq,
+	struct hc_slice ttl = ttl_of(call);
+	struct hc_script_premise premise = {
+	    .model = call->model,
 	    .incarnation = atomic_load(&core->incarnation),
 	    .epoch = hc_models_epoch(core->models, call->model),
-	    .latest = seen != NULL ? (double)strtoll(seen + 1, NULL, 10) : ANY_EPOCH,
 	};
 
-	if (flags[0] == 'f' || flags[0] == 'r')
-		sets.how[0] = flags[0];
-	else if (sets.epoch > 0)
-		sets.how[0] = 'f'; /* which the script would have to do otherwise */
-	sets.framed = sets.how[0] == 'f';
-	if (args[ARG_EXPIRY].len > 0)
-		sets.ttl = hc_slice(args[ARG_EXPIRY].ptr + 1, args[ARG_EXPIRY].len - 1);
-	return sets;
+	if (premise.incarnation == 0 || ttl.len > TTL_DIGITS_MAX)
+		return false;
+	if (seen != NULL && strtoll(seen + 1, NULL, 10) < (long long)premise.epoch)
+		return false; /* too late, which write.lua knows how to deal with */
+	if (!hc_outage_empty(core->outage) && hc_outage_tells_model(core->outage, call->model))
+		return false; /* the upstream does not know of that epoch yet */
+	*out = (struct hc_script_sets){
+	    .premise = premise,
+	    .framed = flags[0] == 'f' || (flags[0] != 'r' && premise.epoch > 0),
+	    .pttl = ttl.len > 0 ? strtoll(ttl.ptr, NULL, 10) : -1,
+	};
+	return true;
 }
 
 bool
-hc_script_sets_pays(const struct hc_script_call *call)
+hc_script_sets_pays(const struct hc_script_call *call, struct hc_script_sets *out)
 {
 	size_t gain = 0;
 
-	if (!call->is_plain || call->n == 0)
+	if (!call->is_plain || call->n == 0 || !suppose(call, out))
 		return false;
-	struct sets sets = sets_of(call, 0);
-	if (sets.latest < 0 || sets.ttl.len > TTL_DIGITS_MAX)
-		return false; /* the one is known to be late */
 	for (size_t i = 0; i < call->n; i++) {
 		size_t len = args_of(call, i)[ARG_VALUE].len;
 		if (len > VALUE_MAX)
 			return false;
-		gain += sets.framed ? FRAMED_COST + len * FRAMED_BYTE_COST : RAW_COST + len * RAW_BYTE_COST;
+		gain += out->framed ? FRAMED_GAIN + len * FRAMED_BYTE_GAIN : RAW_GAIN + len * RAW_BYTE_GAIN;
 	}
-	return gain > TRANSACTION_COST;
+	return gain > WORTH_IT;
 }
 
 /* ---- the values ---- */
 
-/* With their frames, one behind the other; what each takes is in lens[]. NULL: no memory. */
+/* With their frames, one behind the other; they are what is in out[]. NULL: no memory. */
 static char *
-make_frames(const struct hc_script_call *call, const struct sets *sets, struct hc_slice *out)
+make_frames(
+    const struct hc_script_call *call, const struct hc_script_premise *premise, uint64_t seq, struct hc_slice *out)
 {
 	struct hc_frame frame = {
-	    .incarnation = sets->incarnation, .epoch = sets->epoch, .model = args_of(call, 0)[ARG_MODEL]};
+	    .incarnation = premise->incarnation, .epoch = premise->epoch, .model = args_of(call, 0)[ARG_MODEL]};
 	size_t head = HC_FRAME_HEAD + frame.model.len, bytes = 1;
 
 	for (size_t i = 0; i < call->n; i++)
@@ -107,7 +111,7 @@ make_frames(const struct hc_script_call *call, const struct sets *sets, struct h
 	char *frames = hc_malloc(bytes), *at = frames;
 	for (size_t i = 0; frames != NULL && i < call->n; i++) {
 		const struct hc_slice *args = args_of(call, i);
-		frame.seq = sets->seq + i;
+		frame.seq = seq + i;
 		frame.raw_len = (uint32_t)args[ARG_VALUE].len;
 		frame.checksum = (uint32_t)strtoul(args[ARG_SUM].ptr, NULL, 10);
 		char *start = at;
@@ -119,25 +123,20 @@ make_frames(const struct hc_script_call *call, const struct sets *sets, struct h
 	return frames;
 }
 
-static struct hc_slice
-stored(const struct hc_script_call *call, const struct sets *sets, const struct hc_slice *frames, size_t op)
-{
-	return sets->framed ? frames[op] : args_of(call, op)[ARG_VALUE];
-}
-
 /* One MSET, or with an expiry a SET for each. Returns how many commands there are. */
 static size_t
-set_commands(const struct hc_script_call *call, const struct sets *sets, const struct hc_slice *frames,
-    struct hc_slice *argv, struct hc_command *commands)
+set_commands(const struct hc_script_call *call, const struct hc_slice *values, struct hc_slice *argv,
+    struct hc_command *commands)
 {
 	const struct hc_slice *keys = &call->argv[HC_SCRIPT_OPS_AT];
+	struct hc_slice ttl = ttl_of(call);
 
-	if (sets->ttl.len == 0) {
+	if (ttl.len == 0) {
 		commands[0] = (struct hc_command){argv, 1 + 2 * call->n};
 		*argv++ = HC_SLICE("MSET");
 		for (size_t i = 0; i < call->n; i++) {
 			*argv++ = keys[i];
-			*argv++ = stored(call, sets, frames, i);
+			*argv++ = values[i];
 		}
 		return 1;
 	}
@@ -145,43 +144,20 @@ set_commands(const struct hc_script_call *call, const struct sets *sets, const s
 		commands[i] = (struct hc_command){argv, 5};
 		*argv++ = HC_SLICE("SET");
 		*argv++ = keys[i];
-		*argv++ = stored(call, sets, frames, i);
+		*argv++ = values[i];
 		*argv++ = HC_SLICE("PX");
-		*argv++ = sets->ttl;
+		*argv++ = ttl;
 	}
 	return call->n;
 }
 
 /* ---- the script behind them ---- */
 
-#define HEAD_MAX (6 * HC_PACK_HEAD_MAX + 4 * HC_PACK_NUMBER + 2 + HC_EVENT_MAX_MODEL + 1 + 4 * 24)
-
-static struct hc_slice
-pack_head(const struct hc_script_call *call, const struct sets *sets, char *dst)
-{
-	struct hc_slice model = args_of(call, 0)[ARG_MODEL];
-	char field[2 + HC_EVENT_MAX_MODEL] = "m:", number[24], *at = dst;
-	int len;
-
-	if (model.len == 0)
-		model = HC_SLICE("default");
-	memcpy(field + 2, model.ptr, model.len);
-	at += hc_pack_string(at, hc_slice(field, 2 + model.len));
-	at += hc_pack_string(at, hc_slice_str(sets->how));
-	at += hc_pack_number(at, (double)call->n);
-	at += hc_pack_number(at, (double)sets->seq);
-	len = snprintf(number, sizeof(number), "%" PRIu32, sets->incarnation);
-	at += hc_pack_string(at, hc_slice(number, (size_t)len));
-	len = snprintf(number, sizeof(number), "%" PRIu32, sets->epoch);
-	at += hc_pack_string(at, hc_slice(number, (size_t)len));
-	at += hc_pack_number(at, sets->latest);
-	at += hc_pack_number(at, sets->ttl.len > 0 ? (double)strtoll(sets->ttl.ptr, NULL, 10) : -1);
-	len = snprintf(number, sizeof(number), "%" PRIu32, hc_script_new_incarnation());
-	at += hc_pack_string(at, hc_slice(number, (size_t)len));
-	len = snprintf(number, sizeof(number), "%" PRId64, call->core->settings->fleet_journal_len);
-	at += hc_pack_string(at, hc_slice(number, (size_t)len));
-	return hc_slice(dst, (size_t)(at - dst));
-}
+/* What its arguments need of their own memory. */
+struct script_text {
+	char field[2 + HC_EVENT_MAX_MODEL];
+	char count[24], journal_len[24], incarnation[24], epoch[24], seq[24];
+};
 
 static char *
 pack_keys(const struct hc_script_call *call, struct hc_slice *out)
@@ -198,27 +174,64 @@ pack_keys(const struct hc_script_call *call, struct hc_slice *out)
 	return packed;
 }
 
-static enum hc_status
-send_all(struct hc_script_call *call, struct hc_link *link, const struct sets *sets, const struct hc_slice *frames,
-    struct hc_slice keys, hc_link_reply_fn *fn, void *arg)
+static struct hc_slice
+number(char *dst, size_t cap, uint64_t value)
+{
+	return hc_slice(dst, (size_t)snprintf(dst, cap, "%" PRIu64, value));
+}
+
+static struct hc_slice
+state_field(const struct hc_script_call *call, char *dst)
+{
+	struct hc_slice model = args_of(call, 0)[ARG_MODEL];
+
+	if (model.len == 0)
+		model = HC_SLICE("default");
+	memcpy(dst, "m:", 2);
+	memcpy(dst + 2, model.ptr, model.len);
+	return hc_slice(dst, 2 + model.len);
+}
+
+/* Returns how many arguments there are. */
+static size_t
+script_command(const struct hc_script_call *call, const struct hc_script_sets *sets, uint64_t seq, struct hc_slice keys,
+    struct hc_slice event, struct script_text *text, struct hc_slice *argv)
 {
 	const struct hc_core *core = call->core;
-	struct hc_event_pieces event;
-	char head[HEAD_MAX];
+	const struct hc_slice *first = argv;
 
-	enum hc_status status = hc_script_event(call, hc_clock_wall_ms(), &event);
-	if (status != HC_OK)
-		return status;
-	const struct hc_slice script[SCRIPT_ARGS] = {HC_SLICE("EVAL"), hc_slice(hc_lua_sets, hc_lua_sets_len),
-	    HC_SLICE("2"), hc_fleet_state_key(core->fleet), hc_fleet_journal_key(core->fleet),
-	    hc_fleet_channel(core->fleet), pack_head(call, sets, head), keys, event.before_seq, event.before_epoch,
-	    event.after_epoch};
+	*argv++ = HC_SLICE("EVAL");
+	*argv++ = hc_slice(hc_lua_sets, hc_lua_sets_len);
+	*argv++ = HC_SLICE("2");
+	*argv++ = hc_fleet_state_key(core->fleet);
+	*argv++ = hc_fleet_journal_key(core->fleet);
+	*argv++ = hc_fleet_channel(core->fleet);
+	*argv++ = number(text->count, sizeof(text->count), call->n);
+	*argv++ = keys;
+	hc_event_cut_at_seq(event, &argv[0], &argv[1]);
+	argv += 2;
+	*argv++ = number(text->journal_len, sizeof(text->journal_len), (uint64_t)core->settings->fleet_journal_len);
+	*argv++ = number(text->incarnation, sizeof(text->incarnation), sets->premise.incarnation);
+	*argv++ = state_field(call, text->field);
+	*argv++ = number(text->epoch, sizeof(text->epoch), sets->premise.epoch);
+	if (sets->framed)
+		*argv++ = number(text->seq, sizeof(text->seq), seq);
+	return (size_t)(argv - first);
+}
+
+/* ---- both ---- */
+
+static enum hc_status
+send_all(struct hc_script_call *call, struct hc_link *link, const struct hc_slice *values,
+    const struct hc_slice *script, size_t script_args, hc_link_reply_fn *fn, void *arg)
+{
 	struct hc_slice *argv = hc_malloc((1 + 5 * call->n) * sizeof(*argv));
 	struct hc_command *commands = hc_malloc((call->n + 1) * sizeof(*commands));
-	status = HC_NOMEM;
+	enum hc_status status = HC_NOMEM;
+
 	if (argv != NULL && commands != NULL) {
-		size_t n = set_commands(call, sets, frames, argv, commands);
-		commands[n++] = (struct hc_command){script, SCRIPT_ARGS};
+		size_t n = set_commands(call, values, argv, commands);
+		commands[n++] = (struct hc_command){script, script_args};
 		status = hc_transaction_send(link, commands, n, fn, arg);
 	}
 	hc_free(commands);
@@ -227,22 +240,34 @@ send_all(struct hc_script_call *call, struct hc_link *link, const struct sets *s
 }
 
 enum hc_status
-hc_script_sets_send(struct hc_script_call *call, struct hc_link *link, uint64_t seq, hc_link_reply_fn *fn, void *arg)
+hc_script_sets_send(struct hc_script_call *call, struct hc_link *link, const struct hc_script_sets *sets, uint64_t seq,
+    hc_link_reply_fn *fn, void *arg)
 {
-	struct sets sets = sets_of(call, seq);
-	struct hc_slice keys;
-	struct hc_slice *frames = hc_malloc(call->n * sizeof(*frames));
-	char *packed = pack_keys(call, &keys);
-	char *values = sets.framed && frames != NULL ? make_frames(call, &sets, frames) : NULL;
+	struct script_text text;
+	struct hc_slice script[SCRIPT_ARGS_MAX], keys, event;
+	struct hc_slice *values = hc_malloc(call->n * sizeof(*values));
+	char *packed = pack_keys(call, &keys), *frames = NULL;
 	enum hc_status status = HC_NOMEM;
 
-	if (frames != NULL && packed != NULL && (values != NULL || !sets.framed))
-		status = send_all(call, link, &sets, frames, keys, fn, arg);
-	hc_free(values);
-	hc_free(packed);
+	if (values == NULL || packed == NULL)
+		goto out;
+	if (sets->framed && (frames = make_frames(call, &sets->premise, seq, values)) == NULL)
+		goto out;
+	for (size_t i = 0; !sets->framed && i < call->n; i++)
+		values[i] = args_of(call, i)[ARG_VALUE];
+	status = hc_script_event(call, hc_clock_wall_ms(), sets->premise.epoch, &event);
+	if (status != HC_OK)
+		goto out;
+	size_t script_args = script_command(call, sets, seq, keys, event, &text, script);
+	status = send_all(call, link, values, script, script_args, fn, arg);
+out:
 	hc_free(frames);
+	hc_free(packed);
+	hc_free(values);
 	return status;
 }
+
+/* ---- the answer ---- */
 
 const redisReply *
 hc_script_sets_reply(const redisReply *reply)
@@ -254,4 +279,26 @@ hc_script_sets_reply(const redisReply *reply)
 			return reply->element[i];
 	}
 	return reply->element[reply->elements - 1];
+}
+
+enum hc_status
+hc_script_sets_result(
+    const struct hc_script_sets *sets, const redisReply *reply, size_t op, struct hc_script_result *out)
+{
+	if (reply->type != REDIS_REPLY_INTEGER || reply->integer == 0 || reply->integer == INT64_MIN)
+		return HC_ERROR;
+	*out = (struct hc_script_result){
+	    .code = HC_SCRIPT_DONE,
+	    .done = true,
+	    .seq = (uint64_t)(reply->integer < 0 ? -reply->integer : reply->integer) + op,
+	    .epoch = sets->premise.epoch,
+	    .pttl = hc_script_sets_refuted(reply) ? HC_SCRIPT_LATE : sets->pttl,
+	};
+	return HC_OK;
+}
+
+bool
+hc_script_sets_refuted(const redisReply *reply)
+{
+	return reply->type == REDIS_REPLY_INTEGER && reply->integer < 0;
 }

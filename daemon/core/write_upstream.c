@@ -3,7 +3,7 @@
  *
  *     add, add, … → end of the turn → flush → EVALSHA → reply → each op: copy kept if its ticket is good → group done
  *                                       └ NOSCRIPT → EVAL, with the script
- *                              └ nothing but SETs, and much of it → MULTI, SETs, EVAL, EXEC (script_sets.c)
+ *                              └ nothing but SETs, and not little → MULTI, SETs, EVAL, EXEC (script_sets.c)
  *                                       └ no answer → as while the upstream is down
  *
  * Groups stay whole: the script carries a call out as one. When the server has forgotten the script, what was sent by
@@ -20,8 +20,9 @@ struct hc_batch {
 	struct hc_op **ops; /* the groups' */
 	size_t n, cap;
 	size_t bytes;
-	bool by_sha;         /* as it was sent */
-	bool in_transaction; /* the same */
+	bool by_sha;                /* as it was sent */
+	bool in_transaction;        /* the same */
+	struct hc_script_sets sets; /* then */
 };
 
 #define BATCH_BYTES_MAX (1u << 20) /* values of a call; a group may be more */
@@ -94,6 +95,15 @@ settle_clear(struct hc_core *core, struct hc_op *op, const struct hc_script_resu
 		(void)hc_outage_add_model(core->outage, op->model, result->epoch);
 }
 
+/* A transaction was refuted, but by now the upstream has told of that model what it supposed. */
+static void
+confirm(struct hc_core_worker *worker, const struct hc_op *op, const struct hc_script_result *result)
+{
+	if (op->kind == HC_OP_SET && result->done && result->pttl >= -1 && op->model == worker->refuted.model &&
+	    result->epoch == worker->refuted.epoch)
+		worker->refuted.incarnation = 0;
+}
+
 static void
 settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_script_result *result, bool known)
 {
@@ -112,6 +122,8 @@ settle_op(struct hc_core_worker *worker, struct hc_op *op, const struct hc_scrip
 		hc_stats_count(worker->stats, late_sets);
 	if (op->kind == HC_OP_CLEAR_MODEL && result->done)
 		settle_clear(core, op, result, known);
+	if (known)
+		confirm(worker, op, result);
 	/* Before it counts as answered: who finds no write under way may replay what is on the list. */
 	if (op->begun && result->seq > 0 && !hc_outage_empty(core->outage))
 		hc_outage_forget_key(core->outage, op->key, op->mark);
@@ -180,28 +192,38 @@ is_noscript(const redisReply *reply)
 	return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0;
 }
 
+static enum hc_status
+result_of(const struct hc_batch *batch, const redisReply *reply, size_t i, struct hc_script_result *out)
+{
+	return batch->in_transaction ? hc_script_sets_result(&batch->sets, reply, i, out)
+				     : hc_script_result(reply, i, out);
+}
+
 static void
 settle_batch(struct hc_batch *batch, const redisReply *reply)
 {
 	struct hc_core_worker *worker = batch->worker;
 	struct hc_core *core = worker->core;
-	uint32_t incarnation = hc_script_incarnation(reply);
+	bool refuted = batch->in_transaction && hc_script_sets_refuted(reply);
+	uint32_t incarnation = batch->in_transaction ? batch->sets.premise.incarnation : hc_script_incarnation(reply);
 	bool known = incarnation != 0 && incarnation == atomic_load(&core->incarnation);
 
+	if (refuted)
+		worker->refuted = batch->sets.premise;
 	for (size_t i = 0; i < batch->n; i++) {
 		struct hc_script_result result;
 		struct hc_slice error = HC_SLICE("ERR the upstream gave an unexpected answer");
 		if (reply->type == REDIS_REPLY_ERROR)
 			error = hc_slice(reply->str, (size_t)reply->len);
-		else if (hc_script_result(reply, i, &result) == HC_OK && result.error.ptr == NULL) {
+		else if (result_of(batch, reply, i, &result) == HC_OK && result.error.ptr == NULL) {
 			settle_op(worker, batch->ops[i], &result, known);
 			continue;
-		} else if (hc_script_result(reply, i, &result) == HC_OK)
+		} else if (result_of(batch, reply, i, &result) == HC_OK)
 			error = result.error;
 		fail_op(worker, batch->ops[i], error);
 	}
 	/* Last: with the epochs as they are now. */
-	if (incarnation != 0 && !known)
+	if (refuted || (incarnation != 0 && !known))
 		hc_sync_request(core);
 }
 
@@ -252,13 +274,29 @@ on_reply(void *arg, enum hc_status status, const redisReply *reply)
 /* ---- the call ---- */
 
 /*
+ * Whether what a transaction was refuted for is what the next one would suppose. One costs its values, and no more than
+ * one shall: until more is known, the script looks by itself, and tells what it finds.
+ */
+static bool
+is_refuted(const struct hc_core_worker *worker)
+{
+	const struct hc_core *core = worker->core;
+	const struct hc_script_premise *refuted = &worker->refuted;
+
+	return refuted->incarnation != 0 && refuted->incarnation == atomic_load(&core->incarnation) &&
+	       refuted->epoch == hc_models_epoch(core->models, refuted->model);
+}
+
+/*
  * Not behind a call by SHA: that might have to be sent again, and would then come after this. (Nor the other way round:
  * what is sent by SHA while this is under way comes later in any case.)
  */
 static bool
-suits_a_transaction(const struct hc_core_worker *worker, const struct hc_script_call *call, const char *sha)
+suits_a_transaction(const struct hc_core_worker *worker, const struct hc_script_call *call, const char *sha,
+    struct hc_script_sets *sets)
 {
-	return worker->has_transactions && sha[0] != '\0' && worker->calls_by_sha == 0 && hc_script_sets_pays(call);
+	return worker->has_transactions && sha[0] != '\0' && worker->calls_by_sha == 0 && !is_refuted(worker) &&
+	       hc_script_sets_pays(call, sets);
 }
 
 /* What the first change of the batch will be numbered, if nobody else writes meanwhile. */
@@ -277,9 +315,9 @@ send_call(struct hc_batch *batch, struct hc_script_call *call, const char *sha)
 	uint64_t seq = expected_seq(worker);
 	enum hc_status status;
 
-	batch->in_transaction = suits_a_transaction(worker, call, sha);
+	batch->in_transaction = suits_a_transaction(worker, call, sha, &batch->sets);
 	if (batch->in_transaction)
-		status = hc_script_sets_send(call, worker->link, seq, on_reply, batch);
+		status = hc_script_sets_send(call, worker->link, &batch->sets, seq, on_reply, batch);
 	else
 		status = hc_script_call_send(call, worker->link, sha, on_reply, batch);
 	batch->by_sha = status == HC_OK && !batch->in_transaction && sha[0] != '\0';

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from fleet import PREFIX, STATE, calls, frame_parts, in_step, in_threads, prime, serves, start_fleet
+from fleet import PREFIX, STATE, StateRefused, calls, frame_parts, has_copy, in_step, in_threads, prime, serves, start_fleet
 from harcad_harness import SLOW, wait_until
 
 JOURNAL = b"harcad/harca/journal"
@@ -22,15 +22,25 @@ def transactions(node):
     return node.info()["upstream_transactions"]
 
 
+def events(upstream):
+    """The words of those that the journal has, in order; one to a message."""
+    for _, fields in upstream.xrange(JOURNAL):
+        words = [word[:-2] for word in re.split(rb"\$\d+\r\n", fields[b"e"])[1:]]
+        assert words[0] == b"1"
+        yield words
+
+
 def journal(upstream):
     """[(key, number of its change)], in order."""
     changes = []
-    for _, fields in upstream.xrange(JOURNAL):
-        words = [word for word in re.split(rb"\$\d+\r\n", fields[b"e"])[1:]]
-        words = [word[:-2] for word in words]
-        assert words[0] == b"1"
+    for words in events(upstream):
         changes += [(key, int(words[3]) + i) for i, key in enumerate(words[7:])] if words[1] == b"set" else []
     return changes
+
+
+def has_heard(conn, model):
+    """Waits until the daemon knows of the model's first clear."""
+    wait_until(lambda: (conn.command("MODEL", "INFO", model) or [0] * 4)[3] == 1, message=f"a clear of {model} is heard of")
 
 
 @pytest.fixture
@@ -68,13 +78,22 @@ def test_models_of_any_name_count_by_themselves(fleet, upstream, model):
 def test_a_batch_as_large_as_there_can_be(make_harcad, redis_server, upstream):
     node, = start_fleet(make_harcad, redis_server, 1, {"upstream.batch_max": "1024", "upstream.prefix": "p" * 250})
     values = {b"%04d" % i + b"x" * 100: value_of(i, 100) for i in range(1024)}
+    words = [word for pair in values.items() for word in pair]
     with node.raw() as conn:
-        assert conn.command("MSET", *(word for pair in values.items() for word in pair)) == "OK"
+        assert conn.command("MSET", *words) == "OK"
         assert transactions(node) == 1
-        upstream.hset(STATE, "m:default", 1)  # such that all are to be framed, one by one, behind the daemon's back
-        assert conn.command("MSET", *(word for pair in values.items() for word in pair)) == "OK"
-    for key, value in values.items():
-        assert frame_parts(upstream.get(b"p" * 250 + key))[3:] == (1, value)
+        upstream.hset(STATE, "m:default", 1)  # behind the daemon's back, such that all of them come too late
+        assert conn.command("MSET", *words) == "OK"
+        assert transactions(node) == 2
+        assert upstream.keys(b"p" * 250 + b"*") == []
+        in_step(node)
+        has_heard(conn, "default")
+        upstream.hincrby(STATE, "seq", 7)  # such that each number is another
+        assert conn.command("MSET", *words) == "OK"
+    last = int(upstream.hget(STATE, "seq"))
+    for i, (key, value) in enumerate(values.items()):
+        assert frame_parts(upstream.get(b"p" * 250 + key))[1::2] == (last - 1023 + i, 1)
+        assert frame_parts(upstream.get(b"p" * 250 + key))[4] == value
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
@@ -96,7 +115,8 @@ def test_what_lies_in_redis_is_what_the_script_would_have_written(fleet, upstrea
             assert stored == value_of(i)
         assert (upstream.pttl(PREFIX + key.encode()) > 0) == ("PX" in options)
         serves(fleet[1], key, value_of(i))
-        assert (fleet[1].client().pttl(key) > 0) == ("PX" in options)
+        for node in fleet:
+            assert (node.client().pttl(key) > 0) == ("PX" in options)
         assert fleet[1].client().execute_command("MODEL", "OF", key) == (b"m" if "MODEL" in options else b"default")
     assert int(upstream.hget(STATE, "seq")) == max(numbers.values())
     assert fleet[0].info()["frames_bad"] == fleet[1].info()["frames_bad"] == 0
@@ -124,6 +144,21 @@ def test_each_value_bears_its_own_number_however_many_write(fleet, upstream):
             assert node.client().get(key[len(PREFIX):]) == value
 
 
+def test_the_daemon_keeps_copies_of_all_values_behind_its_own_event(make_harcad, redis_server):
+    """They are of the numbers that it tells of."""
+    node, sibling = start_fleet(make_harcad, redis_server, 2, {"upstream.foreign_writes": "no"})
+    sibling.client().set("marker", "before")
+    prime(node, "marker")
+    keys = [f"k{i}" for i in range(8)]
+    with node.raw() as conn:
+        conn.send(b"".join(conn.encode("SET", key, value_of(1)) for key in keys))
+        assert [conn.read_reply() for _ in keys] == ["OK"] * len(keys)
+        assert transactions(node) > 0
+        sibling.client().set("marker", "behind")
+        serves(node, "marker", b"behind")
+        assert all(has_copy(conn, key) for key in keys)
+
+
 def test_a_key_that_is_set_twice_has_the_later_value(fleet, upstream):
     with fleet[0].raw() as conn:
         conn.send(b"".join(conn.encode("SET", "k", value_of(i), "MODEL", "m") for i in range(5)))
@@ -133,26 +168,159 @@ def test_a_key_that_is_set_twice_has_the_later_value(fleet, upstream):
         serves(node, "k", value_of(4))
 
 
-def test_copies_are_those_of_an_epoch_that_the_daemon_had_not_heard_of(make_harcad, make_link_proxy, redis_server, upstream):
-    """Raw values of a model that has been cleared meanwhile need a frame, framed ones another epoch."""
+@pytest.fixture
+def held(make_harcad, make_link_proxy, redis_server):
+    """A daemon behind a proxy, that, and a sibling before the Redis itself."""
     proxy = make_link_proxy(redis_server.address)
     node, = start_fleet(make_harcad, proxy.url, 1, {"upstream.timeout": "60s", "fleet.lease": "60s"})
-    sibling, = start_fleet(make_harcad, redis_server, 1)
-    node.client().mset({"raw": "old", "framed": "old"})
-    proxy.hold("events")
-    for model in ("default", "m"):
-        sibling.client().execute_command("CLEAR", "MODEL", model)
+    sibling, = start_fleet(make_harcad, redis_server, 1, {"upstream.foreign_writes": "no", "fleet.lease": "60s"})
+    return node, proxy, sibling
+
+
+def set_large(node, conn, key, value, *options):
+    """Whether it went as a transaction."""
     before = transactions(node)
+    assert conn.command("SET", key, value, *options) == "OK"
+    return transactions(node) - before == 1
+
+
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+def test_p4_what_is_set_before_a_clear_has_been_heard_of_counts_as_set_before_it(held, upstream, options):
+    """It is gone, as is what was there before; and what is set next is there."""
+    node, proxy, sibling = held
+    model = "m" if "MODEL" in options else "default"
+    node.client().set("k", "old", px=100000)
+    proxy.hold("events")
+    sibling.client().execute_command("CLEAR", "MODEL", model)
     with node.raw() as conn:
-        assert conn.command("SET", "raw", value_of(1)) == "OK"
-        assert conn.command("SET", "framed", value_of(2), "MODEL", "m") == "OK"
-        assert transactions(node) == before + 2
+        assert set_large(node, conn, "k", value_of(1), *options)
+        assert not upstream.exists(PREFIX + b"k")
+        has_heard(conn, model)  # as it has asked; else what is computed for the miss below would count as late, too
+        assert conn.command("GET", "k") is None
+        assert sibling.client().get("k") is None
+        assert conn.command("SET", "k", value_of(2), *options) == "OK"
+        name, seq, _, epoch, stored = frame_parts(upstream.get(PREFIX + b"k"))
+        assert (name or b"default", epoch, stored) == (model.encode(), 1, value_of(2))
+        assert seq == int(upstream.hget(STATE, "seq"))
+        assert conn.command("GET", "k") == value_of(2)
         proxy.let_go()
-        for key, value, model in ((b"raw", value_of(1), b""), (b"framed", value_of(2), b"m")):
-            name, _, _, epoch, stored = frame_parts(upstream.get(PREFIX + key))
-            assert (name, epoch, stored) == (model, 1, value)
-            assert conn.command("GET", key) == value
-            serves(sibling, key.decode(), value)
+        assert conn.command("GET", "k") == value_of(2)
+    serves(sibling, "k", value_of(2))
+    assert node.info()["late_sets"] == 1
+
+
+def test_p4_a_clear_that_is_not_heard_of_costs_one_batch_and_no_more(held, upstream):
+    """Even if events, and the state that is asked for then, do not come: the script alone, which looks by itself, tells the
+    epoch."""
+    node, proxy, sibling = held
+    with node.raw() as conn, StateRefused(proxy) as refused:
+        assert set_large(node, conn, "k", value_of(0), "MODEL", "m")
+        proxy.hold("events")
+        sibling.client().execute_command("CLEAR", "MODEL", "m")
+        assert set_large(node, conn, "k", value_of(1), "MODEL", "m"), "too late"
+        assert not set_large(node, conn, "j", value_of(2), "MODEL", "another"), "which says nothing of the other"
+        assert not set_large(node, conn, "k", value_of(2), "MODEL", "m")
+        assert frame_parts(upstream.get(PREFIX + b"k"))[3:] == (1, value_of(2))
+        assert set_large(node, conn, "k", value_of(3), "MODEL", "m")
+        assert frame_parts(upstream.get(PREFIX + b"k"))[3:] == (1, value_of(3))
+        assert node.info()["late_sets"] == 1
+        wait_until(lambda: refused.times > 0, message="the state has been asked for")
+        proxy.let_go()
+
+
+def test_p4_two_models_cleared_unheard_of_cost_one_batch_each_at_most(held, upstream):
+    node, proxy, sibling = held
+    with node.raw() as conn, StateRefused(proxy):
+        proxy.hold("events")
+        for model in "mn":
+            sibling.client().execute_command("CLEAR", "MODEL", model)
+        for i in range(10):
+            for model in "mn":
+                assert conn.command("SET", model, value_of(i), "MODEL", model) == "OK"
+        for model in b"m", b"n":
+            assert frame_parts(upstream.get(PREFIX + model))[3:] == (1, value_of(9))
+        assert node.info()["late_sets"] <= 2
+        assert transactions(node) > 10
+        proxy.let_go()
+
+
+def test_an_epoch_that_the_upstream_has_lost_costs_one_batch_until_it_is_told(held, upstream):
+    """The daemon is ahead, and the script's answers say so."""
+    node, proxy, _ = held
+    with node.raw() as conn, StateRefused(proxy):
+        assert conn.command("CLEAR", "MODEL", "m") == "OK"
+        assert set_large(node, conn, "k", value_of(0), "MODEL", "m")
+        upstream.hset(STATE, "m:m", 0)
+        assert set_large(node, conn, "k", value_of(1), "MODEL", "m"), "refuted"
+        assert not upstream.exists(PREFIX + b"k")
+        assert not set_large(node, conn, "k", value_of(2), "MODEL", "m")
+        assert not set_large(node, conn, "k", value_of(3), "MODEL", "m")
+        upstream.hset(STATE, "m:m", 1)
+        assert not set_large(node, conn, "k", value_of(4), "MODEL", "m")
+        assert set_large(node, conn, "k", value_of(5), "MODEL", "m")
+        assert frame_parts(upstream.get(PREFIX + b"k"))[3:] == (1, value_of(5))
+        assert node.info()["late_sets"] == 1
+
+
+def test_siblings_drop_what_they_have_of_keys_whose_values_came_too_late(held, upstream):
+    node, proxy, sibling = held
+    keys = [f"k{i}" for i in range(3)]
+    for key in keys:
+        sibling.client().execute_command("SET", key, "older", "MODEL", "other")
+    prime(sibling, *keys)
+    in_step(node)
+    proxy.hold("events")
+    sibling.client().execute_command("CLEAR", "MODEL", "m")
+    with node.raw() as conn:
+        before = transactions(node)
+        conn.send(b"".join(conn.encode("SET", key, value_of(1), "MODEL", "m") for key in keys))
+        assert [conn.read_reply() for _ in keys] == ["OK"] * 3
+        assert transactions(node) == before + 1
+        proxy.let_go()
+    for key in keys:
+        assert not upstream.exists(PREFIX + key.encode())
+        serves(sibling, key, None)
+
+
+def test_the_journal_tells_of_values_that_came_too_late(make_harcad, make_link_proxy, held, redis_server, upstream):
+    """A third daemon, which misses the event, drops its copy as it replays."""
+    node, proxy, sibling = held
+    deaf = make_link_proxy(redis_server.address)
+    third, = start_fleet(make_harcad, deaf.url, 1, {"upstream.foreign_writes": "no"})
+    sibling.client().execute_command("SET", "k", "older", "MODEL", "other")
+    prime(third, "k")
+    before = third.info()
+    deaf.refuse_new("events")
+    deaf.cut_links("events")
+    proxy.hold("events")
+    sibling.client().execute_command("CLEAR", "MODEL", "m")
+    with node.raw() as conn:
+        assert set_large(node, conn, "k", value_of(1), "MODEL", "m")
+        seq = int(upstream.hget(STATE, "seq"))
+        assert journal(upstream)[-1] == (PREFIX + b"k", seq)
+        proxy.let_go()
+    deaf.refuse_new(None)
+    wait_until(lambda: third.info()["replays"] > before["replays"])
+    in_step(third)
+    assert third.client().get("k") is None
+    assert third.info()["resyncs"] == before["resyncs"], "nothing has been missed"
+
+
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+def test_p4_a_value_that_is_known_to_be_late_is_gone(fleet, upstream, options):
+    """Its miss came before a clear that has been heard of."""
+    model = "m" if "MODEL" in options else "default"
+    with fleet[0].raw() as conn:
+        conn.command("GET", "k")
+        assert fleet[1].client().execute_command("CLEAR", "MODEL", model)
+        has_heard(conn, model)
+        assert not set_large(fleet[0], conn, "k", value_of(1), *options)
+        assert not upstream.exists(PREFIX + b"k")
+        assert conn.command("GET", "k") is None
+        assert set_large(fleet[0], conn, "k", value_of(2), *options)
+        assert conn.command("GET", "k") == value_of(2)
+    model_told, epoch = list(events(upstream))[-1][4:6]
+    assert (model_told or b"default", epoch) == (model.encode(), b"1"), "the fleet is told of the epoch"
 
 
 @pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
@@ -176,15 +344,39 @@ def test_p4_a_late_value_is_gone(make_harcad, make_link_proxy, redis_server, ups
 
 
 def test_the_first_of_all_in_a_redis_that_has_no_state_yet(fleet, upstream):
+    """It was meant for another state, and goes with that; the next is there."""
+    for node in fleet:
+        assert node.client().set("k", "old")
     upstream.delete(STATE, JOURNAL)
+    before = transactions(fleet[0])
     assert fleet[0].client().set("k", value_of(1)) and fleet[0].client().execute_command("SET", "j", value_of(2), "MODEL", "m")
+    assert transactions(fleet[0]) > before
+    assert upstream.get(PREFIX + b"k") is None
     incarnation = int(upstream.hget(STATE, "inc"))
     assert incarnation > 0 and upstream.hget(STATE, "seq") == b"2"
+    assert [number for _, number in journal(upstream)] == [1, 2]
     assert frame_parts(upstream.get(PREFIX + b"j")) == (b"m", 2, incarnation, 0, value_of(2))
     in_step(*fleet)
     for node in fleet:
-        serves(node, "k", value_of(1))
+        serves(node, "k", None)
         serves(node, "j", value_of(2))
+    before = transactions(fleet[0])
+    assert fleet[0].client().set("k", value_of(3))
+    assert transactions(fleet[0]) == before + 1
+    for node in fleet:
+        serves(node, "k", value_of(3))
+
+
+def test_who_does_not_know_the_state_yet_supposes_nothing(make_harcad, make_link_proxy, redis_server, upstream):
+    start_fleet(make_harcad, redis_server, 1)
+    proxy = make_link_proxy(redis_server.address)
+    proxy.refuse_new("control")
+    node = make_harcad(upstream=proxy.url)
+    with node.raw() as conn:
+        wait_until(lambda: conn.command("SET", "j", "small") == "OK" and node.info()["upstream_writes"] > 0,
+                   message="its link for data is up")
+        assert not set_large(node, conn, "k", value_of(1), "MODEL", "m")
+        assert frame_parts(upstream.get(PREFIX + b"k"))[4] == value_of(1)
 
 
 @pytest.mark.parametrize("rule", ["-multi", "-exec"])
@@ -215,13 +407,33 @@ def test_a_redis_that_is_full_says_so_and_keeps_what_it_had(fleet, upstream):
     serves(fleet[1], "k", value_of(2))
 
 
-def test_a_state_that_is_none_is_an_error_and_leaves_no_value_nobody_is_told_of(fleet, upstream):
-    fleet[0].client().execute_command("SET", "k", value_of(0), "MODEL", "m")
-    upstream.delete(STATE)
-    upstream.set(STATE, "somebody else's")
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("broken", ["no hash", "no number"])
+def test_a_state_that_is_none_is_an_error_and_leaves_no_value_nobody_is_told_of(fleet, upstream, broken, options):
+    fleet[0].client().execute_command("SET", "k", value_of(0), *options)
+    told = journal(upstream)
+    if broken == "no hash":
+        upstream.delete(STATE)
+        upstream.set(STATE, "somebody else's")
+    else:
+        upstream.hset(STATE, "seq", "somebody else's")
     with fleet[0].raw() as conn:
-        assert "WRONGTYPE" in str(conn.command("SET", "k", value_of(1), "MODEL", "m"))
+        error = str(conn.command("SET", "k", value_of(1), *options))
+        assert ("WRONGTYPE" if broken == "no hash" else "not an integer") in error
+        assert conn.command("GET", "k") is None
     assert upstream.get(PREFIX + b"k") is None
+    assert journal(upstream) == told
+
+
+def test_frames_that_have_expired_already_are_not_put_right(fleet, upstream):
+    """Which would make keys of them that never expire."""
+    with fleet[0].raw() as conn, upstream.monitor():  # which takes the server some time for each
+        for _ in range(5):
+            upstream.hincrby(STATE, "seq", 3)  # such that the numbers are others
+            conn.send(b"".join(conn.encode("SET", f"k{j}", value_of(j), "MODEL", "m", "PX", "1") for j in range(60)))
+            assert [conn.read_reply() for _ in range(60)] == ["OK"] * 60
+    assert transactions(fleet[0]) >= 5
+    wait_until(lambda: not upstream.keys(PREFIX + b"k*"), message="all have expired")
 
 
 def test_a_journal_that_is_none_begins_anew(fleet, upstream):

@@ -3,90 +3,52 @@
 -- out of Lua, where each is copied and hashed to the last byte whenever it is touched.
 --
 -- Sent whole each time: an EVALSHA might find the script forgotten when the values are there already, and nobody told.
--- The server hashes all of it twice, so it has few words, and goes without these.
+-- The server hashes all of it twice, so it has few words, short ones, and goes without these.
 --
--- All values are of one model. Frames bear the number, incarnation and epoch that were to be expected; where those turn
--- out to be others, they are put right here.
+-- All values are of one model, and as they should be if the fleet's state is the one that the daemon supposes. If it is
+-- another, they are deleted, as if they had come before the clear (or with the state that is gone); the fleet is told all
+-- the same, since what the keys held before is gone too. Frames whose number turns out to be another are put right.
+--
+-- Nothing is numbered where the state is none of ours: the values go then, and nobody has to be told, as with an eviction.
 --
 -- KEYS     the fleet's state, the journal: as write.lua has them
--- ARGV     channel
---          packed: the model's field in the state, 'm:<model>'; how the values are: 'f' framed, 'r' raw whatever, '' raw
---          unless the model has been cleared; how many there are; the first number that the frames bear, their
---          incarnation and their epoch, these two as text; the latest epoch that the values may be of; their expiry, or -1; a
---          new incarnation in case there is none, and about how many messages the journal keeps ('0': there is none), as text
---          packed: the keys
---          the event but for its seq and epoch, in three pieces: before the one, between them, behind the other
--- Returns  incarnation, the first number, epoch, pttl (-3: they came too late, and are gone); or an error: they are gone, and
---          the fleet is told of that
-local try, unpacked, state, journal, failed = redis.pcall, cmsgpack.unpack, KEYS[1], KEYS[2], nil
-local function call(...)
-	local reply = try(...)
-	if type(reply) == 'table' and reply.err then
-		failed = reply
-	end
-	return reply
+-- ARGV     w  channel
+--          q  how many values there are
+--          p  their keys, packed
+--          b  the event up to the length of its number
+--          e  what of it is behind its number
+--          j  about how many messages the journal keeps; '0': there is none
+--          i  the incarnation supposed
+--          d  the model's field in the state, 'm:<model>'
+--          t  its epoch supposed
+--          r  the first number that the frames bear; missing when values are raw
+-- Returns  the first number, n; the same below zero when the state was another, and they are gone. Or an error: they are
+--          gone, too
+--
+-- h is what the state holds, o whether that is as supposed, x the number as text. The journal is begun anew where what
+-- is there is none. Where a frame has expired already, SETRANGE makes a key of it that is too short to be one.
+local c,k,u,w,q,p,b,e,j,i,d,t,r,l,h,n,o,x=redis.pcall,KEYS,cmsgpack.unpack,unpack(ARGV)
+l=c('HINCRBY',k[1],'seq',q)
+h=c('HMGET',k[1],'inc',d,'seq')
+n=tonumber(l)
+o=n and h[1]==i and(h[2]or'0')==t
+if not o then
+	c('DEL',u(p))
 end
-local field, how, n, first, inc, epoch, latest, pttl, new, kept = unpacked(ARGV[2])
-local head = call('HMGET', state, 'inc', 'seq', field)
-local function drop()
-	try('DEL', unpacked(ARGV[3]))
+if not n then
+	return l
 end
-local function bulk(text)
-	return '$' .. #text .. '\r\n' .. text .. '\r\n'
+n=n-q+1
+x=('%d'):format(n)
+b=b..#x..'\r\n'..x..e
+while j~='0'and c('XADD',k[2],'MAXLEN','~',j,h[3]..'-0','e',b).err and c('DEL',k[2])==1 do
 end
-local function publish(number, at)
-	local message = ARGV[4] .. bulk(number) .. ARGV[5] .. bulk(at) .. ARGV[6]
-	try('PUBLISH', ARGV[1], message)
-	return message
-end
-if failed then
-	drop()
-	publish('0', '0')
-	return failed
-end
-local seq, now, model = tonumber(head[2]) or 0, head[3] or '0', string.sub(field, 3)
-local function number(key, i)
-	if call('STRLEN', key) > 31 then
-		call('SETRANGE', key, 8, struct.pack('<I8I4I4', seq + i, head[1], now))
+c('PUBLISH',w,b)
+if o and r and r~=x then
+	for i,v in ipairs{u(p)}do
+		if c('SETRANGE',v,8,struct.pack('<I8',n+i-1))<32 then
+			c('DEL',v)
+		end
 	end
 end
-local function frame(key, i)
-	local value = call('GET', key)
-	if value and string.sub(value, 1, 4) ~= '\245hc\1' then
-		value = struct.pack('<BBHI8I4I4I4I4', 1, 0, #model, 0, 0, 0, #value, 0) .. model .. value
-		call('SET', key, '\245hc\1' .. value, 'KEEPTTL')
-	end
-	number(key, i)
-end
-if not head[1] then
-	head[1] = new
-	call('HSET', state, 'inc', new)
-end
-local change = how == '' and now ~= '0' and frame or
-    how == 'f' and (first ~= seq + 1 or inc ~= head[1] or epoch ~= now) and number
-if tonumber(now) > latest then
-	drop()
-	pttl = -3
-elseif change then
-	if model == 'default' then
-		model = ''
-	end
-	for i, key in ipairs({unpacked(ARGV[3])}) do
-		change(key, i)
-	end
-end
-local last = string.format('%d', seq + n)
-call('HSET', state, 'seq', last)
-if failed then
-	drop()
-	try('HSET', state, 'seq', last)
-end
-local message = publish(string.format('%d', seq + 1), now)
-if kept ~= '0' then
-	local entry = {'XADD', journal, 'MAXLEN', '~', kept, last .. '-0', 'e', message}
-	if type(try(unpack(entry))) == 'table' then
-		try('DEL', journal)
-		try(unpack(entry))
-	end
-end
-return failed or {tonumber(head[1]), seq + 1, tonumber(now), pttl}
+return o and n or-n
