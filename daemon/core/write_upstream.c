@@ -66,7 +66,7 @@ copy_to_keep(struct hc_core_worker *worker, struct hc_op *op, const struct hc_sc
 	/* A pttl of -2: its expiry was over when it was written; or it came too late. */
 	if (op->kind != HC_OP_SET || !result->done || result->pttl < -1 || entry == NULL || !known)
 		return NULL;
-	hc_models_raise(core->models, op->model, result->epoch);
+	hc_core_raise_epoch(core, op->model, result->epoch);
 	hc_entry_set_epoch(entry, result->epoch);
 	hc_entry_set_version(entry, result->seq);
 	hc_entry_set_expire_ms(entry, hc_core_local_expiry(core, result->pttl, op->sent_ms));

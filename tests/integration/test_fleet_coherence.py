@@ -617,3 +617,28 @@ def test_p6_a_start_without_the_upstream_serves_files_as_stale(make_harcad, redi
     assert node.info()["stale_served"] == (may == "yes")
     found = explain(node, "k")
     assert (found[b"tier"], found.get(b"suspect")) == ((b"file", b"yes") if may == "yes" else (b"none", None))
+
+
+def test_p2_a_clear_that_an_answer_told_of_first_is_noted_in_the_files(make_harcad, make_link_proxy, redis_server):
+    """When its event comes it says nothing new."""
+    proxy = make_link_proxy(redis_server.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, {"file.write": "demote", "fleet.lease": "60s", "warmup.enabled": "no"})
+    there, = start_fleet(make_harcad, redis_server, 1)
+    node.client().execute_command("SET", "k", "cleared", "MODEL", "m")
+    node.stop()  # which writes it to the files
+    node.start()
+    in_step(node)
+    proxy.hold("events")
+    there.client().execute_command("CLEAR", "MODEL", "m")
+    node.client().execute_command("SET", "j", "new", "MODEL", "m")
+    assert explain(node, "j")[b"epoch"] == 1, "the answer has told"
+    written = node.info()["file_writes"]
+    proxy.let_go()
+    wait_until(lambda: node.info()["invalidations_in"] > 0)
+    assert node.client().execute_command("CLEAR", "MODEL", "another")
+    wait_until(lambda: node.info()["file_writes"] > written, message="all has been written that is to be")
+    node.kill()
+    redis_server.stop()
+    node.start()
+    wait_until(lambda: node.info()["file_state"] == "on")
+    assert node.client().get("k") is None
