@@ -93,16 +93,59 @@ find_entry(
 
 /* ---- chunks ---- */
 
+static struct hc_evict_chunk *
+take_spare(struct hc_evict *evict)
+{
+	struct hc_evict_chunk *chunk = evict->spare;
+
+	if (chunk != NULL) {
+		evict->spare = chunk->next;
+		evict->nspare--;
+	}
+	return chunk;
+}
+
+static void
+put_spare(struct hc_evict *evict, struct hc_evict_chunk *chunk)
+{
+	chunk->next = evict->spare;
+	evict->spare = chunk;
+	evict->nspare++;
+}
+
+void *
+hc_evict_take_spares(struct hc_evict *evict)
+{
+	struct hc_evict_chunk *chunks = evict->spare;
+
+	evict->spare = NULL;
+	evict->nspare = 0;
+	return chunks;
+}
+
+void
+hc_evict_free_spares(void *spares)
+{
+	struct hc_evict_chunk *next, *chunk = spares;
+
+	for (; chunk != NULL; chunk = next) {
+		next = chunk->next;
+		hc_slab_free_plain(chunk);
+	}
+}
+
 /* A chunk that has room for an item queued now; NULL: no memory. */
 static struct hc_evict_chunk *
-tail_with_room(struct hc_evict_queue *queue, double clock, double weight_of_one)
+tail_with_room(struct hc_evict *evict, struct hc_evict_queue *queue, double clock, double weight_of_one)
 {
 	struct hc_evict_chunk *chunk = queue->tail;
 
 	if (chunk != NULL && chunk->end < CHUNK_ITEMS &&
 	    (chunk->end - chunk->first < (int)CHUNK_SHARED || (clock - chunk->clock) * weight_of_one < CLOCK_STEP))
 		return chunk;
-	chunk = hc_slab_alloc_plain();
+	chunk = take_spare(evict);
+	if (chunk == NULL)
+		chunk = hc_slab_alloc_plain();
 	if (chunk == NULL)
 		return NULL;
 	*chunk = (struct hc_evict_chunk){.clock = clock};
@@ -115,7 +158,7 @@ tail_with_room(struct hc_evict_queue *queue, double clock, double weight_of_one)
 }
 
 static void
-drop_head(struct hc_evict_queue *queue)
+drop_head(struct hc_evict *evict, struct hc_evict_queue *queue)
 {
 	struct hc_evict_chunk *chunk = queue->head;
 
@@ -124,7 +167,7 @@ drop_head(struct hc_evict_queue *queue)
 		queue->tail = NULL;
 	if (queue->cleaned == chunk)
 		queue->cleaned = NULL;
-	hc_slab_free_plain(chunk);
+	put_spare(evict, chunk);
 }
 
 /* Its items that are stale go. */
@@ -147,7 +190,7 @@ clean_chunk(const struct hc_evict *evict, struct hc_evict_queue *queue, struct h
 
 /* Moves the items of the chunk behind into this one, if they have room; their clocks are not far apart. */
 static bool
-join_next(struct hc_evict_queue *queue, struct hc_evict_chunk *chunk)
+join_next(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_evict_chunk *chunk)
 {
 	struct hc_evict_chunk *next = chunk->next;
 
@@ -158,13 +201,13 @@ join_next(struct hc_evict_queue *queue, struct hc_evict_chunk *chunk)
 		chunk->stamps[chunk->end++] = next->stamps[i];
 	}
 	chunk->next = next->next;
-	hc_slab_free_plain(next);
+	put_spare(evict, next);
 	return true;
 }
 
 /* While most items are stale: throws out those of another chunk. Not of the tail, which is in use. */
 static void
-clean_some(const struct hc_evict *evict, struct hc_evict_queue *queue)
+clean_some(struct hc_evict *evict, struct hc_evict_queue *queue)
 {
 	if (queue->items < 2 * queue->entries + STALE_MIN || queue->head == queue->tail)
 		return;
@@ -179,7 +222,7 @@ clean_some(const struct hc_evict *evict, struct hc_evict_queue *queue)
 		return;
 	}
 	clean_chunk(evict, queue, next);
-	if (!join_next(queue, queue->cleaned))
+	if (!join_next(evict, queue, queue->cleaned))
 		queue->cleaned = next;
 }
 
@@ -200,7 +243,7 @@ tidy_queue(struct hc_evict *evict, struct hc_evict_queue *queue, unsigned chunks
 			clean_some(evict, queue);
 		} else {
 			queue->items -= (uint32_t)(queue->head->end - queue->head->first);
-			drop_head(queue);
+			drop_head(evict, queue);
 		}
 		chunks--;
 	}
@@ -238,7 +281,7 @@ push(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entr
 	entry->stamp = queue->stamp;
 	queue->entries++;
 	queue->bytes += size;
-	struct hc_evict_chunk *chunk = tail_with_room(queue, clock, weight(evict, size));
+	struct hc_evict_chunk *chunk = tail_with_room(evict, queue, clock, weight(evict, size));
 	if (chunk != NULL) {
 		chunk->hashes[chunk->end] = (uint32_t)hash;
 		chunk->stamps[chunk->end++] = entry->stamp;
@@ -395,7 +438,7 @@ oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
 	while (queue->oldest == NULL && queue->head != NULL) {
 		struct hc_evict_chunk *chunk = queue->head;
 		if (chunk->first == chunk->end) {
-			drop_head(queue);
+			drop_head(evict, queue);
 			continue;
 		}
 		unsigned at = chunk->first++;
@@ -528,19 +571,20 @@ hc_evict_init(struct hc_evict *evict, struct hc_table *table)
 }
 
 static void
-queue_fini(struct hc_evict_queue *queue)
+queue_fini(struct hc_evict *evict, struct hc_evict_queue *queue)
 {
 	while (queue->head != NULL)
-		drop_head(queue);
+		drop_head(evict, queue);
 }
 
 void
 hc_evict_fini(struct hc_evict *evict)
 {
 	for (unsigned class = 0; evict->classes != NULL && class < HC_EVICT_CLASSES; class ++) {
-		queue_fini(&evict->classes[class][HC_EVICT_SMALL]);
-		queue_fini(&evict->classes[class][HC_EVICT_MAIN]);
+		queue_fini(evict, &evict->classes[class][HC_EVICT_SMALL]);
+		queue_fini(evict, &evict->classes[class][HC_EVICT_MAIN]);
 	}
+	hc_evict_free_spares(hc_evict_take_spares(evict));
 	hc_free(evict->classes);
 	hc_ghost_fini(&evict->ghost);
 }

@@ -63,6 +63,8 @@ struct hc_evict {
 	struct hc_ghost ghost;
 	uint64_t used; /* bits of the classes that have entries */
 	uint64_t entries;
+	struct hc_evict_chunk *spare; /* chunks that no queue needs at present, linked */
+	unsigned nspare;
 	uint64_t search; /* where to look next for an entry without an item */
 	bool weigh_bytes;
 };
@@ -87,6 +89,13 @@ void hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry);
  * Returns whether there is more.
  */
 bool hc_evict_tidy(struct hc_evict *evict, unsigned chunks);
+
+/*
+ * Takes those chunks that are not needed at present, linked by their first words; they are freed outside of the shard's
+ * lock, since that may give pages back. Any thread frees.
+ */
+void *hc_evict_take_spares(struct hc_evict *evict);
+void hc_evict_free_spares(void *spares);
 
 /*
  * The entry that should go next, and its hash, left in place for the caller to remove at once; NULL

@@ -8,6 +8,8 @@
 #include "store/shard.h"
 #include "store/slab.h"
 
+#define SPARES 32u /* chunks that eviction leaves to the queues: they may need them again */
+
 /* ---- what there is of each model, and in all ---- */
 
 void
@@ -170,18 +172,33 @@ hc_shard_reclaim_pinned(
 	return true;
 }
 
+/* What is linked by first words, in front of what there is. */
+static void
+append(void **all, void *some)
+{
+	void **last = some;
+
+	if (some == NULL)
+		return;
+	while (*last != NULL)
+		last = *last;
+	*last = *all;
+	*all = some;
+}
+
 void
 hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garbage)
 {
 	if (__builtin_expect(hc_table_fits(&shard->table), 1))
 		return;
-	void **segments = hc_table_adapt(&shard->table, steps), **last = segments;
-	if (segments == NULL)
-		return;
-	while (*last != NULL)
-		last = *last;
-	*last = garbage->segments;
-	garbage->segments = segments;
+	void *segments = hc_table_adapt(&shard->table, steps);
+	append(&garbage->segments, segments);
+}
+
+void
+hc_shard_spare(struct hc_shard *shard, struct hc_garbage *garbage)
+{
+	append(&garbage->chunks, hc_evict_take_spares(&shard->evict));
 }
 
 __attribute__((noinline, cold)) void
@@ -324,6 +341,8 @@ hc_shard_evict(struct hc_store *store, struct hc_shard *shard, struct hc_entry *
 			store->below->evicted(store->below->arg, victim);
 		hc_shard_remove(store, shard, &place, victim, garbage);
 		hc_shard_settle(shard, 1, garbage);
+		if (shard->evict.nspare >= SPARES)
+			hc_shard_spare(shard, garbage);
 		shard->evicted++;
 	}
 	if (clock > before)
@@ -338,18 +357,15 @@ static void
 defer(struct hc_store *store, struct hc_garbage *garbage)
 {
 	struct hc_entry **entry = &store->deferred.entries;
-	void **segment = &store->deferred.segments;
 
 	for (struct hc_entry *next; (next = garbage->entries) != NULL;) {
 		garbage->entries = next_of(next);
 		set_next(next, *entry);
 		*entry = next;
 	}
-	for (void *next; (next = garbage->segments) != NULL;) {
-		garbage->segments = *(void **)next;
-		*(void **)next = *segment;
-		*segment = next;
-	}
+	append(&store->deferred.segments, garbage->segments);
+	append(&store->deferred.chunks, garbage->chunks);
+	garbage->segments = garbage->chunks = NULL;
 }
 
 /* Out of line: who frees a single one is to pay for no array. */
@@ -381,5 +397,6 @@ hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage)
 	else if (first != NULL)
 		free_entries(first);
 	hc_table_free(garbage->segments);
+	hc_evict_free_spares(garbage->chunks);
 	*garbage = (struct hc_garbage){0};
 }

@@ -61,6 +61,7 @@ struct hc_shard {
 struct hc_garbage {
 	struct hc_entry *entries; /* linked, as shard.c knows */
 	void *segments;           /* by their first word */
+	void *chunks;             /* of eviction's queues, the same */
 };
 
 /* What a sweep has met. */
@@ -101,11 +102,11 @@ struct hc_store {
 	uint64_t sweep_cursor;
 	uint32_t sweep_shard;
 	bool sweep_settles; /* that shard's walk is over, its table and queues catch up */
-	/* in the order of memory: when the walk has found much, then all tables and queues catch up; not again in this
-	 * walk when it has found little */
-	enum { HC_BLOCKS_LATER, HC_BLOCKS_NOW, HC_BLOCKS_CATCH_UP, HC_BLOCKS_DONE } sweep_blocks;
+	/* in the order of memory: when the walk has found much, and then all tables and queues catch up; not again
+	 * before the walk has seen as many entries as that has left, or it might never end */
+	enum { HC_BLOCKS_LATER, HC_BLOCKS_NOW, HC_BLOCKS_CATCH_UP } sweep_blocks;
 	struct hc_slab_visit sweep_visit;
-	struct hc_sweep_tally sweep_met;
+	size_t sweep_rest;
 	uint32_t sweep_catch_up; /* the shard that does */
 	/* the thread's that calls hc_store_fit_process(): how often since it gave back free pages */
 	unsigned untrimmed;
@@ -352,6 +353,8 @@ void hc_shard_tell(struct hc_store *store, struct hc_shard *shard);
 /* Lets the table follow the number of entries, by `steps` at most. After changes, before the lock
  * goes. */
 void hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garbage);
+/* Gives up what eviction's queues have to spare. */
+void hc_shard_spare(struct hc_shard *shard, struct hc_garbage *garbage);
 
 /* Gives a reference back. When it was the last one the entry is garbage, in front of what there is. */
 void hc_garbage_let_go(struct hc_garbage *garbage, struct hc_entry *entry);
@@ -365,7 +368,7 @@ void hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage);
 static inline void
 hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage)
 {
-	if (garbage->entries != NULL || garbage->segments != NULL)
+	if (garbage->entries != NULL || garbage->segments != NULL || garbage->chunks != NULL)
 		hc_garbage_free_all(store, garbage);
 }
 

@@ -27,6 +27,14 @@ struct batch {
 	bool gone[BATCH];
 };
 
+/* Another store's may be of a model that this one has no epoch of. */
+static bool
+is_of_known_model(const struct hc_store *store, const struct hc_entry *entry)
+{
+	return (hc_entry_state(entry) & HC_ENTRY_TAGGED) == 0 ||
+	       hc_entry_tag(entry).model < hc_models_count(store->models);
+}
+
 /* Under the lock of the block's class only, of any entry, be it in this store's table or not. */
 static bool
 looks_dead(const struct batch *batch, const struct hc_entry *entry)
@@ -38,7 +46,7 @@ looks_dead(const struct batch *batch, const struct hc_entry *entry)
 		return false;
 	return (int64_t)(life >> 16) <= batch->now_ms ||
 	       !hc_belief_is_there(atomic_load_explicit(&store->belief, memory_order_acquire), life) ||
-	       !hc_entry_of_epoch(store, entry);
+	       (is_of_known_model(store, entry) && !hc_entry_of_epoch(store, entry));
 }
 
 /* What others hold is left alone; what is no entry has no references. */

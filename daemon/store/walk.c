@@ -142,6 +142,7 @@ settle_some(struct view *view)
 
 	hc_shard_settle(view->shard, ADAPT, &view->garbage);
 	bool stale = hc_evict_tidy(&view->shard->evict, ADAPT);
+	hc_shard_spare(view->shard, &view->garbage);
 	return stale || (view->shard->table.buckets != buckets && !hc_table_fits(&view->shard->table));
 }
 
@@ -364,7 +365,7 @@ sweep_some(struct hc_store *store, int64_t now_ms, struct tally *tally)
 	struct view view = {.store = store, .shard = shard, .now_ms = now_ms};
 
 	if (store->sweep_shard == 0 && store->sweep_cursor == 0) {
-		store->sweep_blocks = HC_BLOCKS_LATER;
+		store->sweep_rest = 0;
 		store->sweep_changes = hc_store_changes(store);
 		store->sweep_floor = hc_store_floor(store);
 	}
@@ -387,16 +388,16 @@ sweep_some(struct hc_store *store, int64_t now_ms, struct tally *tally)
 	struct hc_sweep_tally met = {view.valid + view.reclaimed, view.reclaimed};
 	add_met(&tally->met, &met);
 	store->sweep_settles = store->sweep_cursor == 0;
-	if (store->sweep_blocks == HC_BLOCKS_LATER && is_much(&met)) {
+	store->sweep_rest -= lesser(store->sweep_rest, met.seen);
+	if (store->sweep_rest == 0 && is_much(&met)) {
 		store->sweep_blocks = HC_BLOCKS_NOW;
 		store->sweep_visit = (struct hc_slab_visit){0};
-		store->sweep_met = (struct hc_sweep_tally){0};
 	}
 }
 
 /* One hold of a lock. What was taken out in the order of memory has come out of all tables. */
 static void
-catch_up(struct hc_store *store, struct tally *tally)
+catch_up(struct hc_store *store)
 {
 	struct hc_shard *shard = &store->shards[store->sweep_catch_up];
 	struct view view = {.store = store, .shard = shard};
@@ -405,9 +406,8 @@ catch_up(struct hc_store *store, struct tally *tally)
 	bool more = settle_some(&view);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &view.garbage);
-	tally->settling = true;
 	if (!more && ++store->sweep_catch_up == store->nshards)
-		store->sweep_blocks = is_much(&store->sweep_met) ? HC_BLOCKS_LATER : HC_BLOCKS_DONE;
+		store->sweep_blocks = HC_BLOCKS_LATER;
 }
 
 /* One step. */
@@ -418,12 +418,11 @@ sweep_blocks(struct hc_store *store, int64_t now_ms, struct tally *tally)
 	bool more = hc_sweep_blocks(store, &store->sweep_visit, now_ms, &met);
 
 	add_met(&tally->met, &met);
-	add_met(&store->sweep_met, &met);
+	store->sweep_rest += met.seen - met.reclaimed;
 	if (more)
 		return;
 	store->sweep_blocks = HC_BLOCKS_CATCH_UP;
 	store->sweep_catch_up = 0;
-	tally->settling = true;
 }
 
 static void
@@ -431,16 +430,22 @@ sweep_on(struct hc_store *store, int64_t now_ms, struct tally *tally)
 {
 	switch (store->sweep_blocks) {
 	case HC_BLOCKS_LATER:
-	case HC_BLOCKS_DONE:
 		sweep_some(store, now_ms, tally);
 		break;
 	case HC_BLOCKS_NOW:
 		sweep_blocks(store, now_ms, tally);
 		break;
 	case HC_BLOCKS_CATCH_UP:
-		catch_up(store, tally);
+		catch_up(store);
 		break;
 	}
+}
+
+/* In the order of memory what is dead may be behind much that is not. */
+static bool
+is_worthwhile(const struct hc_store *store, const struct tally *tally)
+{
+	return store->sweep_blocks != HC_BLOCKS_LATER || tally->settling || is_much(&tally->met);
 }
 
 enum hc_sweep
@@ -458,7 +463,7 @@ hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 	while (tally.shards < shards) {
 		sweep_on(store, now_ms, &tally);
 		if (hc_clock_cpu_us() - begin_us >= budget_us)
-			return tally.settling || is_much(&tally.met) ? HC_SWEEP_MORE : HC_SWEEP_DONE;
+			return is_worthwhile(store, &tally) ? HC_SWEEP_MORE : HC_SWEEP_DONE;
 	}
 	return HC_SWEEP_DONE;
 }

@@ -156,7 +156,11 @@ START_TEST(sweep_blocks_takes_what_is_forgotten_of_this_store_alone)
 
 	for (uint32_t i = 0; i < 100; i++) {
 		char name[24];
-		own[i] = hc_entry_create(other, name_key(i, name), 10, HC_MODEL_DEFAULT);
+		uint32_t model;
+		(void)name_key(i, name);
+		must(hc_models_intern(hc_store_models(other), hc_slice_str(name), &model) == HC_OK);
+		(void)hc_models_bump(hc_store_models(other), model);
+		own[i] = hc_entry_create(other, name_key(i, name), 10, model);
 		memset(hc_entry_value_ptr(own[i]), 7, 10);
 		must(hc_store_put(other, name_key(i, name), own[i], NULL, NOW, NULL) == HC_OK);
 		hc_entry_unref(own[i]);
@@ -192,6 +196,21 @@ START_TEST(sweep_blocks_leaves_alone_what_is_not_in_the_store)
 		hc_entry_unref(own[i]);
 	}
 	ck_assert_uint_eq(entries(), 100);
+}
+END_TEST
+
+/* However far behind what is alive: it is not put off until there is nothing else to do. */
+START_TEST(sweep_goes_on_until_it_has_come_to_what_is_dead)
+{
+	uint32_t model;
+
+	must(hc_models_intern(hc_store_models(store), HC_SLICE("m"), &model) == HC_OK);
+	for (uint32_t i = 0; i < 36000; i++)
+		put(i, i % 6 == 0 ? 3000 : 60, i % 6 == 0 ? model : HC_MODEL_DEFAULT, HC_NO_EXPIRY);
+	(void)hc_models_bump(hc_store_models(store), model);
+	while (hc_store_sweep(store, NOW, 0) != HC_SWEEP_DONE)
+		continue;
+	ck_assert_uint_eq(entries(), 30000);
 }
 END_TEST
 
@@ -366,6 +385,7 @@ main(void)
 	tcase_add_test(tcase, sweep_blocks_takes_what_is_forgotten_of_this_store_alone);
 	tcase_add_test(tcase, sweep_blocks_leaves_alone_what_is_not_in_the_store);
 	tcase_add_test(tcase, sweep_blocks_spares_what_is_held_or_alive_once_it_has_the_lock);
+	tcase_add_test(tcase, sweep_goes_on_until_it_has_come_to_what_is_dead);
 	tcase_add_test(tcase, sweep_gives_the_memory_back);
 	tcase_add_test(tcase, sweep_blocks_beside_threads_that_read_write_and_move_is_not_noticed);
 	suite_add_tcase(suite, tcase);
