@@ -14,13 +14,13 @@
  * reclaim what nobody misses it takes a twentieth of a core at most, to be within memory.max_bytes again half of one.
  *
  * What it works on is all over memory, and after a pause of some milliseconds the processor has forgotten where: a step
- * costs up to three times as much then as soon after another. So they come in runs, in which the pauses are as short as
- * can be. But they are real ones: who merely yields may be chosen again, for as long as it has slept before.
+ * costs up to three times as much then as soon after another. So they come in long runs, in which the pauses are as
+ * short as can be. But they are real ones: who merely yields may be chosen again, for as long as it has slept before.
  */
 #define SWEEP_STEP_US 250
-#define SWEEP_RUN 8           /* steps, while much is reclaimed, … */
+#define SWEEP_RUN 48          /* steps, while much is reclaimed, … */
 #define SWEEP_BREATH_US 100   /* … from one to the next; */
-#define SWEEP_RUN_MS 59       /* from one run to the next; */
+#define SWEEP_RUN_MS 370      /* from one run to the next; */
 #define SWEEP_OVER_US 250     /* from one step to the next, while more memory is taken than may be; */
 #define SWEEP_INTERVAL_MS 100 /* while little is reclaimed */
 #define PROBE_INTERVAL_MS 500 /* while something has expired, but little was found */
