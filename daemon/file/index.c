@@ -203,6 +203,7 @@ hc_index_put(struct hc_index_part *part, const struct hc_index_item *item, struc
 	uint32_t number = link_get(link);
 
 	assert(item->bytes <= HC_INDEX_BYTES_MAX && item->hot <= HC_INDEX_HOT_MAX);
+	part->puts++;
 	if ((number & END) == 0) {
 		unpack(item_at(part, number), item->hash, old);
 		pack(item_at(part, number), item);

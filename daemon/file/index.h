@@ -81,19 +81,21 @@ typedef enum hc_index_verdict hc_index_look_fn(void *arg, const struct hc_index_
  */
 void hc_index_walk(struct hc_index *index, uint64_t *cursor, hc_index_look_fn *fn, void *arg);
 
-/* What goes: `dead` says so, and may be asked more than once; `gone` is told of each, once, before its part is let go
- * of.
+/*
+ * What goes: `dead` says so, and may be asked more than once; `gone` is told of each, once; `settle` is called before
+ * the part is let go of, when there were any.
  */
 struct hc_index_sweeper {
 	bool (*dead)(void *arg, const struct hc_index_item *item);
 	void (*gone)(void *arg, const struct hc_index_item *item);
+	void (*settle)(void *arg);
 	void *arg;
 };
 /*
  * The same, for who wants no hashes (they are 0 here) and takes much out, several times cheaper: up to `n` items, with
  * their part locked, in the order in which they lie in memory. A part's buckets follow when all its items were seen.
- * A part of moderate size in which all are dead goes as a whole, cheaper by far. Returns how much work that was, in
- * items.
+ * A part of moderate size in which all turn out to be dead goes as a whole, cheaper by far. One sweep at a time.
+ * Returns how much work it was, in items.
  */
 unsigned hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, const struct hc_index_sweeper *sweeper);
 

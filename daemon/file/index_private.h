@@ -52,6 +52,8 @@ struct hc_index_part {
 	struct hc_lock lock; /* all below */
 	uint32_t number;
 	uint32_t items;
+	uint32_t puts;         /* so far: while it stands still, nothing comes to life */
+	uint32_t puts_checked; /* the sweep's: what it was when that began to look whether all are dead */
 	uint32_t
 	    touched; /* of the chunks there are, the items that were ever in use: what is behind is not in memory */
 	uint32_t buckets;

@@ -76,9 +76,11 @@ hc_index_walk(struct hc_index *index, uint64_t *cursor, hc_index_look_fn *fn, vo
 
 /* ---- sweeping: a part's items from the last to the first, so that what goes leaves no hole to be filled ---- */
 
-#define SETTLING UINT32_MAX /* in place of a number in a cursor: the items were seen, the buckets become as few */
+/* In place of a number in a cursor, and beside one. */
+#define SETTLING UINT32_MAX  /* the items were seen, the buckets become as few */
+#define CHECKING 0x80000000u /* those from there on are dead; are all? */
 
-#define AT_ONCE 32768u /* items of a part that may go as a whole: some tenths of a millisecond */
+#define AT_ONCE 32768u /* items of a part that may go as a whole: to tell of each takes a tenth of a millisecond */
 
 #define AHEAD 8 /* items by which what the next ones' chains lead to is fetched */
 
@@ -109,6 +111,8 @@ is_dead(const struct hc_index_sweeper *sweeper, const struct packed *slot, struc
 static uint32_t
 sweep_items(struct hc_index_part *part, uint32_t number, unsigned n, const struct hc_index_sweeper *sweeper)
 {
+	uint32_t before = part->items;
+
 	for (; n > 0 && number > 0; n--) {
 		struct hc_index_item item;
 		look_ahead(part, number);
@@ -117,24 +121,31 @@ sweep_items(struct hc_index_part *part, uint32_t number, unsigned n, const struc
 			hc_index_take_out(part, link_to(part, number));
 		}
 	}
+	if (part->items < before)
+		sweeper->settle(sweeper->arg);
 	return number;
 }
 
-/* Under the lock. Whether there is no item that stays, as when all have expired or all were of one model. */
-static bool
-all_are_dead(const struct hc_index_part *part, const struct hc_index_sweeper *sweeper)
+/* Under the lock. Looks whether items below `number` are dead. Returns the number to go on below; *all: as far as that.
+ */
+static uint32_t
+check_items(
+    const struct hc_index_part *part, uint32_t number, unsigned n, const struct hc_index_sweeper *sweeper, bool *all)
 {
 	struct hc_index_item item;
-	uint32_t number = part->items;
 
-	if (number == 0 || number > AT_ONCE)
-		return false;
-	while (number > 0 && is_dead(sweeper, item_at(part, number - 1), &item))
-		number--;
-	return number == 0;
+	*all = part->puts == part->puts_checked;
+	if (number > part->items)
+		number = part->items;
+	while (*all && n > 0 && number > 0) {
+		*all = is_dead(sweeper, item_at(part, number - 1), &item);
+		number -= *all;
+		n--;
+	}
+	return number;
 }
 
-/* Under the lock. */
+/* Under the lock. All items are dead. */
 static void
 sweep_part(struct hc_index_part *part, const struct hc_index_sweeper *sweeper, struct hc_index_garbage **garbage)
 {
@@ -143,6 +154,7 @@ sweep_part(struct hc_index_part *part, const struct hc_index_sweeper *sweeper, s
 		unpack(item_at(part, number), 0, &item);
 		sweeper->gone(sweeper->arg, &item);
 	}
+	sweeper->settle(sweeper->arg);
 	hc_index_clear_part(part, garbage);
 }
 
@@ -157,30 +169,51 @@ settle_some(struct hc_index_part *part, unsigned n)
 	return n > 0;
 }
 
+/*
+ * Under the lock: one step in a part, from `number` on as a cursor has it. Returns that of the next step; 0: the part
+ * is done. First it is seen whether all items are dead, unless there are too many; if they are not, each is.
+ */
+static uint32_t
+step(struct hc_index_part *part, uint32_t number, unsigned n, const struct hc_index_sweeper *sweeper,
+    struct hc_index_garbage **garbage)
+{
+	if (number == SETTLING)
+		return settle_some(part, n) ? 0 : SETTLING;
+	if (number == 0) {
+		part->puts_checked = part->puts;
+		number = part->items <= AT_ONCE ? part->items | CHECKING : part->items;
+	}
+	if ((number & CHECKING) != 0) {
+		bool all;
+		number = check_items(part, number & ~CHECKING, n, sweeper, &all);
+		if (!all)
+			return part->items > 0 ? part->items : SETTLING;
+		if (number > 0)
+			return number | CHECKING;
+		if (part->items > 0)
+			sweep_part(part, sweeper, garbage);
+		return SETTLING;
+	}
+	if (number > part->items)
+		number = part->items;
+	number = sweep_items(part, number, n, sweeper);
+	return number > 0 ? number : SETTLING;
+}
+
 unsigned
 hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, const struct hc_index_sweeper *sweeper)
 {
-	uint32_t at = (uint32_t)(*cursor >> CURSOR_BITS) & (HC_INDEX_PARTS - 1), number = (uint32_t)*cursor;
+	uint32_t at = (uint32_t)(*cursor >> CURSOR_BITS) & (HC_INDEX_PARTS - 1);
 	struct hc_index_part *part = &index->parts[at];
 	struct hc_index_garbage *garbage = NULL;
-	unsigned work = n;
 
 	hc_lock_acquire(&part->lock);
-	if (number == 0 && all_are_dead(part, sweeper)) {
-		work = part->items;
-		sweep_part(part, sweeper, &garbage);
-		at++;
-	} else if (number != SETTLING) {
-		if (number == 0 || number > part->items)
-			number = part->items;
-		number = sweep_items(part, number, n, sweeper);
-		number = number == 0 ? SETTLING : number;
-	} else if (settle_some(part, n)) {
-		number = 0;
-		at++;
-	}
+	uint32_t items = part->items, number = step(part, (uint32_t)*cursor, n, sweeper, &garbage);
+	unsigned gone = items - part->items;
 	hc_lock_release(&part->lock);
 	hc_index_free_garbage(garbage);
+	if (number == 0)
+		at++;
 	*cursor = at == HC_INDEX_PARTS ? 0 : (uint64_t)at << CURSOR_BITS | number;
-	return work;
+	return gone > n ? gone : n;
 }

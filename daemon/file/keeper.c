@@ -15,9 +15,10 @@
 #define SYNC_PAUSE_NS 1000000  /* with a pause behind it */
 #define LOOK_MS 1000
 #define SWEEP_MS 30000
-#define SWEEP_HOLD 64    /* items looked at in one hold of a part's lock … */
-#define SWEEP_STEP 4096  /* … and between other duties: some tenths of a millisecond … */
-#define SWEEP_PAUSE_MS 5 /* … with a pause behind it, so that a pass takes a twentieth of a core */
+#define SWEEP_HOLD 64   /* items looked at in one hold of a part's lock … */
+#define SWEEP_LOOK 1024 /* … and from one look at the clock to the next … */
+#define SWEEP_STEP_US 250
+#define SWEEP_PAUSE_MS 5 /* from one step to the next, so that a pass takes a twentieth of a core */
 #define SWEEP_WORTH 4    /* a hint was worth following when more than one item in so many was dead */
 
 void
@@ -168,10 +169,12 @@ struct step {
 	uint64_t bytes;
 };
 
-/* Their group is told of many at once. */
+/* Their group is told of many at once, with the part locked: with all of them locked, everything is cleared. */
 static void
-leave_group(struct step *step)
+leave_group(void *arg)
 {
+	struct step *step = arg;
+
 	hc_group_leave(step->file, step->group, step->items, step->bytes);
 	step->file->keeper.removed += step->items;
 	step->items = 0;
@@ -229,23 +232,33 @@ end_pass(struct hc_file *file)
 	file->keeper.deaf = file->keeper.hinted && file->keeper.removed * (SWEEP_WORTH - 1) < file->keeper.kept;
 }
 
+static void
+sweep_some(struct hc_file *file, const struct hc_index_sweeper *sweeper)
+{
+	uint64_t *cursor = &file->keeper.sweep_cursor;
+	unsigned work = 0;
+
+	do
+		work += hc_index_sweep(file->index, cursor, SWEEP_HOLD, sweeper);
+	while (*cursor != 0 && work < SWEEP_LOOK);
+}
+
 /* A step of a pass over the index. True: the pass is not over. Not while loading: what is dead is a mark then. */
 static bool
 sweep(struct hc_file *file, int64_t now_ms)
 {
 	uint64_t *cursor = &file->keeper.sweep_cursor;
 	struct step step = {.file = file, .now_ms = hc_clock_wall_ms()};
-	const struct hc_index_sweeper sweeper = {is_dead, count_removed, &step};
-	unsigned work = 0;
+	const struct hc_index_sweeper sweeper = {is_dead, count_removed, leave_group, &step};
+	int64_t end_us = hc_clock_cpu_us() + SWEEP_STEP_US;
 
 	if (atomic_load_explicit(&file->loading, memory_order_acquire))
 		return false;
 	if (*cursor == 0 && !begin_pass(file, now_ms))
 		return false;
 	do
-		work += hc_index_sweep(file->index, cursor, SWEEP_HOLD, &sweeper);
-	while (*cursor != 0 && work < SWEEP_STEP);
-	leave_group(&step);
+		sweep_some(file, &sweeper);
+	while (*cursor != 0 && hc_clock_cpu_us() < end_us);
 	if (*cursor == 0)
 		end_pass(file);
 	return *cursor != 0;

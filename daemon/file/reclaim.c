@@ -303,7 +303,7 @@ static bool
 leave_what_is_dead(struct hc_file *file)
 {
 	pthread_mutex_lock(&file->log.lock);
-	bool left = file->log.lines >= LEAVE_LINES && hc_log_roll(file, 0) == HC_OK;
+	bool left = !file->log.stop && file->log.lines >= LEAVE_LINES && hc_log_roll(file, 0) == HC_OK;
 	pthread_mutex_unlock(&file->log.lock);
 	if (left)
 		hc_file_kick(file);
@@ -327,8 +327,8 @@ hc_reclaim_thin(struct hc_file *file)
 
 	if (!may_thin(file) || is_busy(file) || (victim.segment == NULL && behind)) /* it may be full in a moment */
 		return HC_PENDING;
-	bool none_alive = hc_index_count(file->index) == 0;
-	if (victim.segment == NULL && none_alive && leave_what_is_dead(file))
+	bool none_alive = hc_index_count(file->index) == 0, left = none_alive && leave_what_is_dead(file);
+	if (victim.segment == NULL && left)
 		return HC_PENDING;
 	if (victim.segment != NULL && none_alive)
 		status = HC_OK;

@@ -202,6 +202,7 @@ END_TEST
 /* ---- walking ---- */
 
 static uint8_t met[KEYS], gone[KEYS], stays[KEYS];
+static bool unsettled;
 
 static enum hc_index_verdict
 note_item(void *arg, const struct hc_index_item *item)
@@ -314,6 +315,15 @@ note_gone(void *arg, const struct hc_index_item *item)
 	must(is_odd(arg, item));
 	must(!gone[item->place]);
 	gone[item->place] = 1;
+	unsettled = true;
+}
+
+static void
+note_settled(void *arg)
+{
+	(void)arg;
+	must(unsettled);
+	unsettled = false;
 }
 
 START_TEST(index_sweep_meets_what_stays)
@@ -331,7 +341,7 @@ START_TEST(index_sweep_meets_what_stays)
 		memset(met, 0, sizeof(met));
 		do {
 			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 9),
-			    &(struct hc_index_sweeper){note_place, NULL, NULL});
+			    &(struct hc_index_sweeper){note_place, NULL, NULL, NULL});
 			next = meddle(&rng, next, round % 2 == 0);
 		} while (cursor != 0);
 		for (uint32_t key = 0; key < STAY; key++)
@@ -361,7 +371,7 @@ START_TEST(index_sweep_removes_what_it_is_told_to)
 		}
 		do
 			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 200),
-			    &(struct hc_index_sweeper){is_odd, note_gone, NULL});
+			    &(struct hc_index_sweeper){is_odd, note_gone, note_settled, NULL});
 		while (cursor != 0);
 		for (uint32_t key = 0; key < KEYS; key++) {
 			bool there = get(hash_of(key), &old);
