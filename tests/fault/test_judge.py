@@ -62,8 +62,8 @@ def write(sent, done, value, model="default", **fields):
     return op("set", sent, done, value=value, model=model, **fields)
 
 
-def fault(since, until, links=EVERYTHING, daemons=(0, 1), hangs=False):
-    return Window("a fault", frozenset(daemons), links, hangs, since=since / 10, mended=until / 10, until=until / 10)
+def fault(since, until, links=EVERYTHING, daemons=(0, 1), hangs=False, forgets=False):
+    return Window("a fault", frozenset(daemons), links, hangs, forgets=forgets, since=since / 10, mended=until / 10, until=until / 10)
 
 
 def broken(ops, changes, windows=(), promises=Promises(), flushes=(), stalled_s=0.0):
@@ -183,6 +183,16 @@ def test_p3_until_the_event_has_arrived_it_may_be_served():
 def test_p3_without_an_upstream_it_may_be_served():
     assert broken(STALE, STALE_CHANGES, [fault(2.5, 22, CONTROL, [0])]) == []
     assert broken(STALE, STALE_CHANGES, [fault(2.5, 22, CONTROL, [1])]) == ["P3"]
+
+
+def test_p3_what_went_with_the_data_may_be_served_while_a_worker_cannot_ask():
+    lost = [has(1.5, 1, by="d1.1"), gone(3.5, "")]
+    flushall, cut = fault(3.4, 3.6, forgets=True), fault(18, 22, DATA, [0])
+    assert broken(STALE[:2] + [STALE[3]], lost, [flushall, cut]) == []
+    assert broken(STALE[:2] + [STALE[3]], lost, [flushall]) == ["P3"]
+    assert broken(STALE[:2] + [STALE[3]], lost, [flushall, fault(18, 22, DATA, [1])]) == ["P3"]
+    assert broken(STALE[:2] + [STALE[3]], lost, [fault(5, 6, forgets=True), cut]) == ["P3"]
+    assert broken(STALE, STALE_CHANGES, [cut]) == ["P3"]
 
 
 def test_p3_a_deleted_value_and_a_cleared_model_are_outdated_too():

@@ -238,8 +238,14 @@ class Judge:
             self.checked["P3 with doubtful events" if deaf else "P3"] += 1
             bound_s = lease_s if deaf else self.event_s
             end = self.timeline.ended_by(change)
-            if end is not None and end.at < op.sent - bound_s:
+            if end is not None and end.at < op.sent - bound_s and not self._cannot_be_asked_for(op, end):
                 yield Violation("P3", f"outdated for {op.sent - end.at:.3f} s, {bound_s:.3f} s are allowed", (change, end, op))
+
+    def _cannot_be_asked_for(self, op, end):
+        """Whether it went with the upstream's data, of which no event tells, and the worker's link is down: all that is older
+        is suspect, and such is served as it is then."""
+        lost = any(w.forgets and w.since <= end.at and (w.until is None or end.at <= w.until) for w in self.windows)
+        return lost and self.covered(op.daemon, DATA, op.sent - self.timeout_s, op.done)
 
     def _is_left_over(self, op, lease_s):
         writer = self.writers.get(op.seen)
