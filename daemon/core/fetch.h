@@ -40,9 +40,9 @@ struct hc_fetch {
 	bool in_place; /* `entry` is where it was found: there is nothing to keep */
 	bool stale;    /* … and nobody knows whether it is out of date */
 	/* read_upstream.c's */
-	bool half;          /* PTTL could not be sent: GET's answer ends it */
-	bool overtaken;     /* a write was held when it was sent: it came before that */
-	uint32_t noscripts; /* the worker's, when it was sent */
+	bool half;        /* PTTL could not be sent: GET's answer ends it */
+	bool overtaken;   /* a write was held when it was sent: it came before that */
+	uint32_t resends; /* the worker's, when it was sent */
 	/* read_file.c's */
 	struct hc_file_read read;
 	struct hc_message message;
@@ -61,14 +61,14 @@ static inline void
 hc_fetch_note_order(struct hc_fetch *fetch)
 {
 	fetch->overtaken = fetch->worker->batch_held;
-	fetch->noscripts = fetch->worker->noscripts;
+	fetch->resends = fetch->worker->resends;
 }
 
 /* Writes that went before it had to be sent again: it has seen what was before them. */
 static inline bool
 hc_fetch_was_overtaken(const struct hc_fetch *fetch)
 {
-	return fetch->overtaken || fetch->noscripts != fetch->worker->noscripts;
+	return fetch->overtaken || fetch->resends != fetch->worker->resends;
 }
 
 /* Takes what is suspect in memory, if it is; false: it is not. */

@@ -125,12 +125,13 @@ struct hc_core_worker {
 	unsigned calls;            /* of the write script, under way */
 	char write_sha[41];        /* of the write script, as the server gave it; "" not yet */
 	unsigned calls_by_sha;     /* of it, under way */
-	uint32_t noscripts;        /* calls that found it forgotten */
+	uint32_t resends;          /* calls that had to be sent again */
 	bool batch_held;           /* until those that were sent before it are in order again */
-	uint64_t timeouts_seen;    /* of the link, added to the core's count already */
+	struct hc_batch *first_sent, *last_sent; /* those under way; the last counts while there is a first */
+	uint64_t timeouts_seen;                  /* of the link, added to the core's count already */
 	bool was_up;
 	bool settled;
-	/* Of the last transaction that came too late, until something else is known. */
+	/* Of the last transaction that had to be sent again by the script, until something else is known. */
 	struct hc_script_premise refuted;
 };
 
@@ -269,7 +270,7 @@ uint32_t hc_script_incarnation(const redisReply *reply);
 /* script_sets.c: the same of a batch that is SETs and nothing else, in a transaction that keeps their values out of Lua
  */
 struct hc_script_sets {
-	/* If it does not hold, the upstream drops the values, as if they came too late. */
+	/* If it does not hold, the upstream deletes the values, and they are to be sent again. */
 	struct hc_script_premise premise;
 	bool framed;
 	int64_t pttl; /* they will have; -1: no expiry */
@@ -284,7 +285,7 @@ enum hc_status hc_script_sets_send(struct hc_script_call *call, struct hc_link *
     uint64_t seq, hc_link_reply_fn *fn, void *arg);
 /* What its script answered: an error, or what the next two read. */
 const redisReply *hc_script_sets_reply(const redisReply *reply);
-/* As hc_script_result(). */
+/* As hc_script_result(); when refuted, of what the keys held before, which is gone: pttl is -2. */
 enum hc_status hc_script_sets_result(
     const struct hc_script_sets *sets, const redisReply *reply, size_t op, struct hc_script_result *out);
 /* Whether it says that the premise did not hold. */

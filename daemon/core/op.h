@@ -94,6 +94,7 @@ struct hc_op {
 	int64_t sent_ms; /* wall clock when it set out */
 	uint64_t mark;   /* of the outage list then */
 	bool begun;      /* hc_store_write_begin() was called */
+	bool behind;     /* … and said that other writes of its key were under way */
 };
 
 /* Whether what becomes of it depends on what its key holds. */

@@ -306,7 +306,7 @@ begin_writes(struct hc_pass *pass)
 	struct hc_core_worker *worker = pass->worker;
 
 	for (size_t i = 0; i < pass->n_keys; i++) {
-		hc_store_write_begin(worker->core->store, pass->keys[i].key, &pass->keys[i].ticket);
+		(void)hc_store_write_begin(worker->core->store, pass->keys[i].key, &pass->keys[i].ticket);
 		hc_stats_count(worker->stats, invalidations_out);
 	}
 	pass->begun = true;

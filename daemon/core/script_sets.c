@@ -1,8 +1,8 @@
 /*
  * A batch of SETs as a transaction: the values go to the upstream as they will lie there, and the script behind them
  * (proto/lua/whole/sets.lua) numbers them and tells the fleet. So what they are to look like is decided here, by the
- * state of the fleet as it is known here; if it turns out to be another, the script deletes them. Only the number in
- * their frames is put right. On whichever thread the link is.
+ * state of the fleet as it is known here; if it turns out to be another, the script deletes them, and they are sent
+ * again by write.lua. Only the number in their frames is put right. On whichever thread the link is.
  *
  *     MULTI, MSET key value … or SET key value PX ttl …, EVAL sets.lua, EXEC
  */
@@ -50,8 +50,7 @@ ttl_of(const struct hc_script_call *call)
 	return expiry.len > 0 ? hc_slice(expiry.ptr + 1, expiry.len - 1) : hc_slice(NULL, 0);
 }
 
-/* Whether there is reason to believe that they will be in time. The epoch is asked for once: it may change meanwhile.
- */
+/* Whether there is reason to believe that it will hold. The epoch is asked for once: it may change meanwhile. */
 static bool
 suppose(const struct hc_script_call *call, struct hc_script_sets *out)
 {
@@ -292,7 +291,7 @@ hc_script_sets_result(
 	    .done = true,
 	    .seq = (uint64_t)(reply->integer < 0 ? -reply->integer : reply->integer) + op,
 	    .epoch = sets->premise.epoch,
-	    .pttl = hc_script_sets_refuted(reply) ? HC_SCRIPT_LATE : sets->pttl,
+	    .pttl = hc_script_sets_refuted(reply) ? -2 : sets->pttl,
 	};
 	return HC_OK;
 }

@@ -199,7 +199,7 @@ begin(struct hc_core_worker *worker, struct hc_op *op)
 	op->status = HC_PENDING;
 	if (op->kind == HC_OP_CLEAR_MODEL || op->kind == HC_OP_CLEAR_ALL)
 		return;
-	hc_store_write_begin(core->store, op->key, &op->ticket);
+	op->behind = hc_store_write_begin(core->store, op->key, &op->ticket);
 	op->begun = true;
 	if (op->kind == HC_OP_SET) /* without memory for it, no copy is kept */
 		op->entry = hc_core_op_entry(core, op, worker->now_ms);

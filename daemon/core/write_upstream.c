@@ -2,33 +2,27 @@
  * The batch: writes of one turn of the loop, sent as one call of the write script. One thread: the worker's.
  *
  *     add, add, … → end of the turn → flush → EVALSHA → reply → each op: copy kept if its ticket is good → group done
- *                                       └ NOSCRIPT → EVAL, with the script
+ *                              │        ├ NOSCRIPT → EVAL, with the script
+ *                              │        └ no answer → as while the upstream is down
  *                              └ nothing but SETs, and not little → MULTI, SETs, EVAL, EXEC (script_sets.c)
- *                                       └ no answer → as while the upstream is down
+ *                                       └ refuted: the state is another than was supposed → EVALSHA
  *
  * Groups stay whole: the script carries a call out as one. When the server has forgotten the script, what was sent by
  * its SHA is sent again in the order of the answers, and what comes after is held until all of that has been; a fetch
  * that was overtaken so is asked again (read.c).
+ *
+ * What was refuted comes behind what has been sent meanwhile. SETs that write a key of it again have overwritten it: of
+ * that key, it is not sent again. Whatever else is to be done with a key is held while a transaction writes it.
  */
 #include <assert.h>
 #include "base/log.h"
 #include "base/mem.h"
-#include "core/internal.h"
-
-struct hc_batch {
-	struct hc_core_worker *worker;
-	struct hc_op **ops; /* the groups' */
-	size_t n, cap;
-	size_t bytes;
-	bool by_sha;                /* as it was sent */
-	bool in_transaction;        /* the same */
-	struct hc_script_sets sets; /* then */
-};
+#include "core/write_private.h"
 
 #define BATCH_BYTES_MAX (1u << 20) /* values of a call; a group may be more */
 
-static struct hc_batch *
-batch_create(struct hc_core_worker *worker)
+struct hc_batch *
+hc_core_batch_create(struct hc_core_worker *worker)
 {
 	struct hc_batch *batch = hc_calloc(1, sizeof(*batch));
 	if (batch != NULL)
@@ -36,13 +30,29 @@ batch_create(struct hc_core_worker *worker)
 	return batch;
 }
 
-static void
-batch_destroy(struct hc_batch *batch)
+void
+hc_core_batch_destroy(struct hc_batch *batch)
 {
 	if (batch == NULL)
 		return;
 	hc_free(batch->ops);
 	hc_free(batch);
+}
+
+bool
+hc_core_batch_reserve(struct hc_batch *batch, size_t n)
+{
+	if (batch->n + n <= batch->cap)
+		return true;
+	size_t cap = batch->cap == 0 ? 16 : batch->cap * 2;
+	while (cap < batch->n + n)
+		cap *= 2;
+	struct hc_op **ops = hc_realloc(batch->ops, cap * sizeof(*ops));
+	if (ops == NULL)
+		return false;
+	batch->ops = ops;
+	batch->cap = cap;
+	return true;
 }
 
 /* ---- the answer ---- */
@@ -63,7 +73,7 @@ copy_to_keep(struct hc_core_worker *worker, struct hc_op *op, const struct hc_sc
 	struct hc_core *core = worker->core;
 	struct hc_entry *entry = op->entry;
 
-	/* A pttl of -2: its expiry was over when it was written; or it came too late. */
+	/* A pttl of -2: its expiry was over when it was written, or it is overwritten; or it came too late. */
 	if (op->kind != HC_OP_SET || !result->done || result->pttl < -1 || entry == NULL || !known)
 		return NULL;
 	hc_core_raise_epoch(core, op->model, result->epoch);
@@ -176,20 +186,26 @@ lose_op(struct hc_core_worker *worker, struct hc_op *op)
 }
 
 static void
+lose_all(struct hc_batch *batch)
+{
+	for (size_t i = 0; i < batch->n; i++)
+		lose_op(batch->worker, batch->ops[i]);
+}
+
+static void
+fail_all(struct hc_batch *batch, struct hc_slice error)
+{
+	for (size_t i = 0; i < batch->n; i++)
+		fail_op(batch->worker, batch->ops[i], error);
+}
+
+static void
 answer_all(struct hc_batch *batch)
 {
 	/* Done functions may start new writes: these go to another batch. */
 	for (size_t i = 0; i < batch->n; i++)
 		hc_core_op_answered(batch->ops[i]);
-	batch_destroy(batch);
-}
-
-static enum hc_status send_batch(struct hc_batch *batch, const char *sha);
-
-static bool
-is_noscript(const redisReply *reply)
-{
-	return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0;
+	hc_core_batch_destroy(batch);
 }
 
 static enum hc_status
@@ -204,12 +220,9 @@ settle_batch(struct hc_batch *batch, const redisReply *reply)
 {
 	struct hc_core_worker *worker = batch->worker;
 	struct hc_core *core = worker->core;
-	bool refuted = batch->in_transaction && hc_script_sets_refuted(reply);
 	uint32_t incarnation = batch->in_transaction ? batch->sets.premise.incarnation : hc_script_incarnation(reply);
 	bool known = incarnation != 0 && incarnation == atomic_load(&core->incarnation);
 
-	if (refuted)
-		worker->refuted = batch->sets.premise;
 	for (size_t i = 0; i < batch->n; i++) {
 		struct hc_script_result result;
 		struct hc_slice error = HC_SLICE("ERR the upstream gave an unexpected answer");
@@ -223,8 +236,55 @@ settle_batch(struct hc_batch *batch, const redisReply *reply)
 		fail_op(worker, batch->ops[i], error);
 	}
 	/* Last: with the epochs as they are now. */
-	if (refuted || (incarnation != 0 && !known))
+	if (incarnation != 0 && !known)
 		hc_sync_request(core);
+}
+
+/* ---- sent again ---- */
+
+static enum hc_status send_batch(struct hc_batch *batch, const char *sha);
+
+static bool
+is_noscript(const redisReply *reply)
+{
+	return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0;
+}
+
+/* SCRIPT FLUSH, or a restart behind a proxy: the script goes along this time, which makes it known again. */
+static enum hc_status
+send_with_script(struct hc_batch *batch)
+{
+	struct hc_core_worker *worker = batch->worker;
+
+	worker->resends++;
+	worker->batch_held = worker->batch_held || worker->calls_by_sha > 0;
+	return send_batch(batch, "") == HC_OK ? HC_PENDING : HC_DOWN;
+}
+
+/*
+ * The upstream has deleted the values and told the fleet so. They go by the script, which looks at the state itself;
+ * but those that others have overwritten meanwhile, which are *overtaken, are settled. HC_OK: there are no others.
+ */
+static enum hc_status
+send_refuted(struct hc_batch *batch, const redisReply *reply, struct hc_batch **overtaken)
+{
+	struct hc_core_worker *worker = batch->worker;
+	struct hc_script_result last;
+	enum hc_status status = hc_script_sets_result(&batch->sets, reply, batch->n - 1, &last);
+
+	worker->refuted = batch->sets.premise;
+	worker->resends++;
+	if (status != HC_OK || (*overtaken = hc_core_batch_take_overtaken(batch)) == NULL)
+		return HC_NOMEM;
+	for (size_t i = 0; i < (*overtaken)->n; i++)
+		settle_op(worker, (*overtaken)->ops[i], &last, false);
+	hc_fleet_saw_seq(worker->core->fleet, last.seq);
+	hc_stats_add(worker->stats, invalidations_out, batch->n);
+	if (batch->n == 0)
+		return HC_OK;
+	batch->refuted = true;
+	status = send_batch(batch, worker->write_sha);
+	return status == HC_OK ? HC_PENDING : status;
 }
 
 /* What was sent before is in order: what has been held comes next. */
@@ -240,42 +300,40 @@ let_batch_go(struct hc_core_worker *worker)
 static void
 on_reply(void *arg, enum hc_status status, const redisReply *reply)
 {
-	struct hc_batch *batch = arg;
+	struct hc_batch *batch = arg, *overtaken = NULL;
 	struct hc_core_worker *worker = batch->worker;
 
 	hc_core_tick(worker);
+	hc_core_batch_answered(batch);
 	if (--worker->calls == 0)
 		worker->seq_ahead = 0;
+	worker->calls_by_sha -= batch->by_sha;
 	if (status == HC_OK && batch->in_transaction)
 		reply = hc_script_sets_reply(reply);
-	if (batch->by_sha)
-		worker->calls_by_sha--;
-	if (status == HC_OK && is_noscript(reply)) {
-		/* SCRIPT FLUSH, or a restart behind a proxy: it goes along this time, which makes it known again. */
-		worker->noscripts++;
-		worker->batch_held = worker->batch_held || worker->calls_by_sha > 0;
-		if (send_batch(batch, "") == HC_OK) {
-			let_batch_go(worker);
-			return;
-		}
-		status = HC_DOWN;
-	}
-	let_batch_go(worker);
-	if (status == HC_OK) {
+	if (status == HC_OK && is_noscript(reply))
+		status = send_with_script(batch);
+	else if (status == HC_OK && batch->in_transaction && hc_script_sets_refuted(reply))
+		status = send_refuted(batch, reply, &overtaken);
+	if (status == HC_OK)
 		settle_batch(batch, reply);
-	} else {
-		for (size_t i = 0; i < batch->n; i++)
-			lose_op(worker, batch->ops[i]);
-	}
+	else if (status == HC_NOMEM)
+		fail_all(batch, HC_SLICE("OOM out of memory"));
+	else if (status != HC_PENDING)
+		lose_all(batch);
+	/* Behind these, also where all of it is lost. */
+	let_batch_go(worker);
 	hc_tier_kick(worker->core->tier);
-	answer_all(batch);
+	if (status != HC_PENDING)
+		answer_all(batch);
+	if (overtaken != NULL)
+		answer_all(overtaken);
 }
 
 /* ---- the call ---- */
 
 /*
- * Whether what a transaction was refuted for is what the next one would suppose. One costs its values, and no more than
- * one shall: until more is known, the script looks by itself, and tells what it finds.
+ * Whether what a transaction was refuted for is what the next one would suppose. Those that were under way with it had
+ * to be sent twice, and no others shall: until more is known, the script looks by itself, and tells what it finds.
  */
 static bool
 is_refuted(const struct hc_core_worker *worker)
@@ -315,7 +373,7 @@ send_call(struct hc_batch *batch, struct hc_script_call *call, const char *sha)
 	uint64_t seq = expected_seq(worker);
 	enum hc_status status;
 
-	batch->in_transaction = suits_a_transaction(worker, call, sha, &batch->sets);
+	batch->in_transaction = !batch->refuted && suits_a_transaction(worker, call, sha, &batch->sets);
 	if (batch->in_transaction)
 		status = hc_script_sets_send(call, worker->link, &batch->sets, seq, on_reply, batch);
 	else
@@ -323,6 +381,7 @@ send_call(struct hc_batch *batch, struct hc_script_call *call, const char *sha)
 	batch->by_sha = status == HC_OK && !batch->in_transaction && sha[0] != '\0';
 	if (status != HC_OK)
 		return status;
+	hc_core_batch_sent(batch);
 	worker->calls_by_sha += batch->by_sha;
 	worker->calls++;
 	worker->seq_ahead = seq + batch->n - 1;
@@ -354,12 +413,14 @@ hc_core_batch_flush(struct hc_core_worker *worker)
 
 	if (batch == NULL || batch->n == 0 || worker->batch_held)
 		return;
+	worker->batch_held = hc_core_batch_must_wait(batch);
+	if (worker->batch_held)
+		return;
 	worker->batch = NULL;
 	hc_stats_count(worker->stats, upstream_batches);
 	if (send_batch(batch, worker->write_sha) == HC_OK)
 		return;
-	for (size_t i = 0; i < batch->n; i++)
-		lose_op(worker, batch->ops[i]);
+	lose_all(batch);
 	answer_all(batch);
 }
 
@@ -369,22 +430,6 @@ on_flush(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	hc_core_batch_flush(arg);
-}
-
-static bool
-reserve(struct hc_batch *batch, size_t n)
-{
-	if (batch->n + n <= batch->cap)
-		return true;
-	size_t cap = batch->cap == 0 ? 16 : batch->cap * 2;
-	while (cap < batch->n + n)
-		cap *= 2;
-	struct hc_op **ops = hc_realloc(batch->ops, cap * sizeof(*ops));
-	if (ops == NULL)
-		return false;
-	batch->ops = ops;
-	batch->cap = cap;
-	return true;
 }
 
 void
@@ -398,8 +443,8 @@ hc_core_batch_add(struct hc_core_worker *worker, struct hc_op_group *group)
 		batch = worker->batch;
 	}
 	if (batch == NULL)
-		batch = worker->batch = batch_create(worker);
-	if (batch == NULL || !reserve(batch, group->n)) {
+		batch = worker->batch = hc_core_batch_create(worker);
+	if (batch == NULL || !hc_core_batch_reserve(batch, group->n)) {
 		for (size_t i = 0; i < group->n; i++)
 			fail_op(worker, &group->ops[i], HC_SLICE("OOM out of memory"));
 		group->left = 0;
@@ -424,7 +469,7 @@ hc_core_batch_init(struct hc_core_worker *worker)
 void
 hc_core_batch_fini(struct hc_core_worker *worker)
 {
-	batch_destroy(worker->batch);
+	hc_core_batch_destroy(worker->batch);
 	worker->batch = NULL;
 	if (worker->flush != NULL)
 		event_free(worker->flush);

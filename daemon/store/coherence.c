@@ -136,7 +136,7 @@ hc_store_renew(struct hc_store *store, struct hc_key key, const struct hc_ticket
 	return status;
 }
 
-void
+bool
 hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
@@ -144,13 +144,14 @@ hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket
 
 	hc_shard_lock(store, shard);
 	struct hc_stamp *stamp = hc_shard_stamp(shard, key);
-	stamp->writers++;
+	bool behind = stamp->writers++ > 0;
 	ticket->stamp = ++stamp->stamp;
 	ticket->generation = hc_store_generation(store);
 	hc_shard_drop(store, shard, key, &garbage);
 	hc_below_removed(store, hc_slice(key.ptr, key.len));
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &garbage);
+	return behind;
 }
 
 enum hc_status

@@ -452,8 +452,8 @@ enum hc_status hc_store_renew(struct hc_store *store, struct hc_key key, const s
     struct hc_entry *entry, int64_t expire_ms, enum hc_store_fill fill);
 
 /* A write is on its way upstream: the present copy goes, fills under way are not kept. Pairs with
- * write_end. */
-void hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket);
+ * write_end. True: another of the key (or of one that shares its stamp) is under way already. */
+bool hc_store_write_begin(struct hc_store *store, struct hc_key key, struct hc_ticket *ticket);
 /*
  * It was answered: `entry` is what the key holds now (NULL: nothing, or not known). Kept (HC_FILL_NEW, HC_FILL_DOUBTED)
  * when nothing came between and no other write of the key is under way: HC_OK; else HC_STALE, and no

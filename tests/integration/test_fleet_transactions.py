@@ -8,7 +8,7 @@ import re
 import pytest
 
 from fleet import PREFIX, STATE, StateRefused, calls, frame_parts, has_copy, in_step, in_threads, prime, serves, start_fleet
-from harcad_harness import SLOW, wait_until
+from harcad_harness import CUT, SLOW, wait_until
 
 JOURNAL = b"harcad/harca/journal"
 LARGE = 10000  # bytes: one such value is enough
@@ -82,18 +82,15 @@ def test_a_batch_as_large_as_there_can_be(make_harcad, redis_server, upstream):
     with node.raw() as conn:
         assert conn.command("MSET", *words) == "OK"
         assert transactions(node) == 1
-        upstream.hset(STATE, "m:default", 1)  # behind the daemon's back, such that all of them come too late
-        assert conn.command("MSET", *words) == "OK"
-        assert transactions(node) == 2
-        assert upstream.keys(b"p" * 250 + b"*") == []
-        in_step(node)
-        has_heard(conn, "default")
-        upstream.hincrby(STATE, "seq", 7)  # such that each number is another
-        assert conn.command("MSET", *words) == "OK"
-    last = int(upstream.hget(STATE, "seq"))
-    for i, (key, value) in enumerate(values.items()):
-        assert frame_parts(upstream.get(b"p" * 250 + key))[1::2] == (last - 1023 + i, 1)
-        assert frame_parts(upstream.get(b"p" * 250 + key))[4] == value
+        upstream.hset(STATE, "m:default", 1)  # such that all are to be framed, one by one, behind the daemon's back
+        for _ in range(2):
+            assert conn.command("MSET", *words) == "OK"
+            last = int(upstream.hget(STATE, "seq"))
+            for i, (key, value) in enumerate(values.items()):
+                assert frame_parts(upstream.get(b"p" * 250 + key))[1::2] == (last - 1023 + i, 1)
+                assert frame_parts(upstream.get(b"p" * 250 + key))[4] == value
+            upstream.hincrby(STATE, "seq", 7)  # such that each number is another
+        assert transactions(node) == 3
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
@@ -169,78 +166,81 @@ def test_a_key_that_is_set_twice_has_the_later_value(fleet, upstream):
 
 
 @pytest.fixture
-def held(make_harcad, make_link_proxy, redis_server):
+def held(request, make_harcad, make_link_proxy, redis_server):
     """A daemon behind a proxy, that, and a sibling before the Redis itself."""
     proxy = make_link_proxy(redis_server.address)
-    node, = start_fleet(make_harcad, proxy.url, 1, {"upstream.timeout": "60s", "fleet.lease": "60s"})
-    sibling, = start_fleet(make_harcad, redis_server, 1, {"upstream.foreign_writes": "no", "fleet.lease": "60s"})
+    patience = getattr(request, "param", {"upstream.timeout": "60s", "fleet.lease": "60s"})
+    node, = start_fleet(make_harcad, proxy.url, 1, patience)
+    sibling, = start_fleet(make_harcad, redis_server, 1, {"upstream.foreign_writes": "no", **patience})
     return node, proxy, sibling
 
 
+soon_made_up_for = pytest.mark.parametrize("held", [{"fleet.lease": f"{int(2 * SLOW)}s"}], indirect=True, ids=[""])
+
+
 def set_large(node, conn, key, value, *options):
-    """Whether it went as a transaction."""
+    """Whether it went as a transaction, at first."""
     before = transactions(node)
     assert conn.command("SET", key, value, *options) == "OK"
     return transactions(node) - before == 1
 
 
+def sent_by_script(upstream):
+    """How often the write script was called by its SHA."""
+    return upstream.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0)
+
+
 @pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
-def test_p4_what_is_set_before_a_clear_has_been_heard_of_counts_as_set_before_it(held, upstream, options):
-    """It is gone, as is what was there before; and what is set next is there."""
+def test_p5_copies_are_those_of_an_epoch_that_the_daemon_had_not_heard_of(held, upstream, options):
+    """Raw values of a model that has been cleared meanwhile need a frame, framed ones another epoch."""
     node, proxy, sibling = held
     model = "m" if "MODEL" in options else "default"
     node.client().set("k", "old", px=100000)
     proxy.hold("events")
     sibling.client().execute_command("CLEAR", "MODEL", model)
     with node.raw() as conn:
-        assert set_large(node, conn, "k", value_of(1), *options)
-        assert not upstream.exists(PREFIX + b"k")
-        has_heard(conn, model)  # as it has asked; else what is computed for the miss below would count as late, too
-        assert conn.command("GET", "k") is None
-        assert sibling.client().get("k") is None
-        assert conn.command("SET", "k", value_of(2), *options) == "OK"
-        name, seq, _, epoch, stored = frame_parts(upstream.get(PREFIX + b"k"))
-        assert (name or b"default", epoch, stored) == (model.encode(), 1, value_of(2))
-        assert seq == int(upstream.hget(STATE, "seq"))
-        assert conn.command("GET", "k") == value_of(2)
+        for i in 1, 2:
+            assert set_large(node, conn, "k", value_of(i), *options)
+            name, seq, _, epoch, stored = frame_parts(upstream.get(PREFIX + b"k"))
+            assert (name or b"default", epoch, stored) == (model.encode(), 1, value_of(i))
+            assert seq == int(upstream.hget(STATE, "seq"))
+            assert has_copy(conn, "k") and conn.command("GET", "k") == value_of(i)
+            assert (conn.command("PTTL", "k") > 0) == (upstream.pttl(PREFIX + b"k") > 0) == ("PX" in options)
+            serves(sibling, "k", value_of(i))
         proxy.let_go()
+        in_step(node)
         assert conn.command("GET", "k") == value_of(2)
-    serves(sibling, "k", value_of(2))
-    assert node.info()["late_sets"] == 1
+    assert node.info()["late_sets"] == 0
 
 
 def test_p4_a_clear_that_is_not_heard_of_costs_one_batch_and_no_more(held, upstream):
-    """Even if events, and the state that is asked for then, do not come: the script alone, which looks by itself, tells the
-    epoch."""
+    """Even if events, and the state when it is asked for, do not come: the script, which looks by itself, tells the epoch."""
     node, proxy, sibling = held
-    with node.raw() as conn, StateRefused(proxy) as refused:
+    with node.raw() as conn, StateRefused(proxy):
         assert set_large(node, conn, "k", value_of(0), "MODEL", "m")
         proxy.hold("events")
         sibling.client().execute_command("CLEAR", "MODEL", "m")
-        assert set_large(node, conn, "k", value_of(1), "MODEL", "m"), "too late"
-        assert not set_large(node, conn, "j", value_of(2), "MODEL", "another"), "which says nothing of the other"
-        assert not set_large(node, conn, "k", value_of(2), "MODEL", "m")
-        assert frame_parts(upstream.get(PREFIX + b"k"))[3:] == (1, value_of(2))
-        assert set_large(node, conn, "k", value_of(3), "MODEL", "m")
-        assert frame_parts(upstream.get(PREFIX + b"k"))[3:] == (1, value_of(3))
-        assert node.info()["late_sets"] == 1
-        wait_until(lambda: refused.times > 0, message="the state has been asked for")
+        carried_out = sent_by_script(upstream)
+        for i in range(1, 4):
+            assert set_large(node, conn, "k", value_of(i), "MODEL", "m")
+            assert frame_parts(upstream.get(PREFIX + b"k"))[3:] == (1, value_of(i))
+        assert sent_by_script(upstream) == carried_out + 1
         proxy.let_go()
 
 
-def test_p4_two_models_cleared_unheard_of_cost_one_batch_each_at_most(held, upstream):
+def test_p4_two_models_cleared_unheard_of_cost_one_batch_each(held, upstream):
     node, proxy, sibling = held
     with node.raw() as conn, StateRefused(proxy):
         proxy.hold("events")
         for model in "mn":
             sibling.client().execute_command("CLEAR", "MODEL", model)
+        carried_out = sent_by_script(upstream)
         for i in range(10):
             for model in "mn":
-                assert conn.command("SET", model, value_of(i), "MODEL", model) == "OK"
+                assert set_large(node, conn, model, value_of(i), "MODEL", model)
         for model in b"m", b"n":
             assert frame_parts(upstream.get(PREFIX + model))[3:] == (1, value_of(9))
-        assert node.info()["late_sets"] <= 2
-        assert transactions(node) > 10
+        assert sent_by_script(upstream) == carried_out + 2
         proxy.let_go()
 
 
@@ -252,17 +252,17 @@ def test_an_epoch_that_the_upstream_has_lost_costs_one_batch_until_it_is_told(he
         assert set_large(node, conn, "k", value_of(0), "MODEL", "m")
         upstream.hset(STATE, "m:m", 0)
         assert set_large(node, conn, "k", value_of(1), "MODEL", "m"), "refuted"
-        assert not upstream.exists(PREFIX + b"k")
-        assert not set_large(node, conn, "k", value_of(2), "MODEL", "m")
-        assert not set_large(node, conn, "k", value_of(3), "MODEL", "m")
+        for i in 2, 3:
+            assert not set_large(node, conn, "k", value_of(i), "MODEL", "m")
+            assert frame_parts(upstream.get(PREFIX + b"k"))[3:] == (0, value_of(i))
         upstream.hset(STATE, "m:m", 1)
         assert not set_large(node, conn, "k", value_of(4), "MODEL", "m")
         assert set_large(node, conn, "k", value_of(5), "MODEL", "m")
         assert frame_parts(upstream.get(PREFIX + b"k"))[3:] == (1, value_of(5))
-        assert node.info()["late_sets"] == 1
 
 
-def test_siblings_drop_what_they_have_of_keys_whose_values_came_too_late(held, upstream):
+def test_siblings_drop_what_they_have_of_keys_whose_values_were_deleted(held, upstream):
+    """At once: they may have to be sent again in vain."""
     node, proxy, sibling = held
     keys = [f"k{i}" for i in range(3)]
     for key in keys:
@@ -270,19 +270,20 @@ def test_siblings_drop_what_they_have_of_keys_whose_values_came_too_late(held, u
     prime(sibling, *keys)
     in_step(node)
     proxy.hold("events")
+    proxy.hold("worker")
     sibling.client().execute_command("CLEAR", "MODEL", "m")
     with node.raw() as conn:
-        before = transactions(node)
         conn.send(b"".join(conn.encode("SET", key, value_of(1), "MODEL", "m") for key in keys))
-        assert [conn.read_reply() for _ in keys] == ["OK"] * 3
-        assert transactions(node) == before + 1
+        for key in keys:
+            serves(sibling, key, None)
+            assert not upstream.exists(PREFIX + key.encode())
         proxy.let_go()
+        assert [conn.read_reply() for _ in keys] == ["OK"] * 3
     for key in keys:
-        assert not upstream.exists(PREFIX + key.encode())
-        serves(sibling, key, None)
+        serves(sibling, key, value_of(1))
 
 
-def test_the_journal_tells_of_values_that_came_too_late(make_harcad, make_link_proxy, held, redis_server, upstream):
+def test_the_journal_tells_of_values_that_were_deleted(make_harcad, make_link_proxy, held, redis_server, upstream):
     """A third daemon, which misses the event, drops its copy as it replays."""
     node, proxy, sibling = held
     deaf = make_link_proxy(redis_server.address)
@@ -293,17 +294,203 @@ def test_the_journal_tells_of_values_that_came_too_late(make_harcad, make_link_p
     deaf.refuse_new("events")
     deaf.cut_links("events")
     proxy.hold("events")
+    proxy.hold("worker")
     sibling.client().execute_command("CLEAR", "MODEL", "m")
     with node.raw() as conn:
-        assert set_large(node, conn, "k", value_of(1), "MODEL", "m")
-        seq = int(upstream.hget(STATE, "seq"))
-        assert journal(upstream)[-1] == (PREFIX + b"k", seq)
+        conn.send(conn.encode("SET", "k", value_of(1), "MODEL", "m"))
+        wait_until(lambda: journal(upstream)[-1] == (PREFIX + b"k", int(upstream.hget(STATE, "seq"))))
+        deaf.refuse_new(None)
+        wait_until(lambda: third.info()["replays"] > before["replays"])
+        in_step(third)
+        assert third.client().get("k") is None
+        assert third.info()["resyncs"] == before["resyncs"], "nothing has been missed"
         proxy.let_go()
-    deaf.refuse_new(None)
-    wait_until(lambda: third.info()["replays"] > before["replays"])
-    in_step(third)
-    assert third.client().get("k") is None
-    assert third.info()["resyncs"] == before["resyncs"], "nothing has been missed"
+        assert conn.read_reply() == "OK"
+    serves(third, "k", value_of(1))
+
+
+@pytest.fixture
+def refuting(held, redis_server):
+    """Sends a large value whose transaction is refuted, which the daemon is not told yet; and whatever comes behind it."""
+    node, proxy, sibling = held
+    conn = node.raw()
+
+    def send(key, *behind, model="m"):
+        proxy.hold("events")
+        sibling.client().execute_command("CLEAR", "MODEL", model)
+        proxy.hold("worker")
+        before = calls(redis_server, "exec")
+        conn.send(conn.encode("SET", key, value_of(1), "MODEL", model))
+        wait_until(lambda: calls(redis_server, "exec") > before, message="Redis has had it")
+        for command in behind:
+            before = calls(redis_server, "evalsha", "exec", "get")
+            conn.send(conn.encode(*command))
+            wait_until(lambda before=before: calls(redis_server, "evalsha", "exec", "get") > before,
+                       message="Redis has had this, too")
+        return conn
+
+    yield send
+    conn.close()
+
+
+LATER = {
+    "little": [b"little"],
+    "large": [value_of(2)],
+    "large of that model": [value_of(2), "MODEL", "m"],
+    "large of another": [value_of(2), "MODEL", "n"],
+    "with a TTL": [value_of(2), "PX", "100000"],
+}
+
+
+@pytest.mark.parametrize("later", LATER.values(), ids=LATER)
+def test_p1_what_is_sent_again_does_not_come_after_a_later_write(held, refuting, upstream, later):
+    node, proxy, sibling = held
+    conn = refuting("k", ["SET", "k", *later])
+    proxy.let_go("worker")
+    assert (conn.read_reply(), conn.read_reply()) == ("OK", "OK")
+    stored = upstream.get(PREFIX + b"k")
+    assert (frame_parts(stored) or [stored])[-1] == later[0]
+    assert conn.command("GET", "k") == later[0]
+    serves(sibling, "k", later[0])
+    proxy.let_go()
+    in_step(node)
+    assert conn.command("GET", "k") == later[0]
+    assert node.info()["late_sets"] == 0
+
+
+def test_p1_only_the_keys_that_a_later_write_has_are_not_sent_again(held, upstream):
+    node, proxy, sibling = held
+    keys = [b"k%d" % i for i in range(6)]
+    pairs = lambda n, some: [word for key in some for word in (key, value_of(n))]
+    proxy.hold("events")
+    sibling.client().execute_command("CLEAR", "MODEL", "default")
+    proxy.hold("worker")
+    with node.raw() as first, node.raw() as second:
+        first.send(first.encode("MSET", *pairs(1, keys)))
+        wait_until(lambda: transactions(node) == 1)
+        second.send(second.encode("MSET", *pairs(2, keys[3:1:-1])) + second.encode("SET", "k0", "little"))
+        wait_until(lambda: int(upstream.hget(STATE, "seq")) >= len(keys) + 4, message="Redis has had all of it")
+        proxy.let_go("worker")
+        assert first.read_reply() == second.read_reply() == second.read_reply() == "OK"
+        values = [b"little", *map(value_of, [1, 2, 2, 1, 1])]
+        for key, value in zip(keys, values):
+            assert frame_parts(upstream.get(PREFIX + key))[3:] == (1, value)
+            assert first.command("GET", key) == value
+            serves(sibling, key, value)
+    proxy.let_go()
+
+
+BUILDING = {
+    "APPEND": (["APPEND", "k", "!"], len(value_of(1)) + 1, value_of(1) + b"!"),
+    "EXPIRE": (["EXPIRE", "k", "100"], 1, value_of(1)),
+    "SET NX": (["SET", "k", "other", "NX"], None, value_of(1)),
+    "DEL": (["DEL", "k"], 1, None),
+    "RENAME": (["RENAME", "k", "j"], "OK", None),
+}
+
+
+@pytest.mark.parametrize("command,answer,left", BUILDING.values(), ids=BUILDING)
+def test_p1_what_builds_on_a_value_finds_it_although_it_has_to_be_sent_again(held, refuting, upstream, command, answer, left):
+    node, proxy, sibling = held
+    conn = refuting("k")
+    conn.send(conn.encode(*command) + conn.encode("GET", "k") + conn.encode("SET", "after", "it"))
+    with node.raw() as other:
+        assert other.command("PING") == "PONG"  # by now it has had the others, too
+    proxy.let_go("worker")
+    assert [conn.read_reply() for _ in range(4)] == ["OK", answer, left, "OK"]
+    stored = upstream.get(PREFIX + b"k")
+    assert (stored and frame_parts(stored)[4]) == left
+    serves(sibling, "k", left)
+    serves(sibling, "after", b"it")
+    proxy.let_go()
+
+
+@pytest.mark.parametrize("held_back", [True, False], ids=["one by one", "at once"])
+def test_p1_what_is_read_behind_a_value_that_has_to_be_sent_again_is_it(held, refuting, held_back):
+    node, proxy, sibling = held
+    if held_back:
+        conn = refuting("k", ["GET", "k"])
+        proxy.let_go("worker")
+        assert (conn.read_reply(), conn.read_reply()) == ("OK", value_of(1))
+        proxy.let_go()
+        return
+    proxy.hold("events")
+    for i in range(20):
+        sibling.client().execute_command("CLEAR", "MODEL", "m")
+        with node.raw() as conn:
+            conn.send(conn.encode("SET", "k", value_of(i), "MODEL", "m") + conn.encode("GET", "k") + conn.encode("MGET", "k", "no"))
+            assert [conn.read_reply() for _ in range(3)] == ["OK", value_of(i), [value_of(i), None]]
+    proxy.let_go()
+
+
+@soon_made_up_for
+@pytest.mark.parametrize("arrives", [False, True], ids=["before it arrives", "before its answer"])
+def test_p5_a_link_that_ends_before_it_is_sent_again_leaves_it_to_the_queue(held, upstream, arrives):
+    node, proxy, sibling = held
+    again = []  # the connection on which it was sent again
+
+    def cut(direction, data, number):
+        if direction == "up" and b"EVALSHA" in data and value_of(1) in data:
+            again.append(number)
+            return None if arrives else CUT
+        return CUT if direction == "down" and number in again else None
+
+    node.client().set("k", "old")
+    upstream.hset(STATE, "m:m", 1)  # for this one alone
+    proxy.hold("control")  # nothing is made up for yet
+    proxy.on_data = cut
+    with node.raw() as conn:
+        assert set_large(node, conn, "k", value_of(1), "MODEL", "m")
+        assert len(again) == 1 and node.info()["queued_writes"] == 1
+        assert conn.command("GET", "k") == value_of(1)
+        upstream.hdel(STATE, "m:m")
+        proxy.on_data = None
+        proxy.let_go()
+        node.wait_info(queued_writes=0)
+        in_step(node)
+        assert frame_parts(upstream.get(PREFIX + b"k"))[3:] == (0, value_of(1))
+        serves(node, "k", value_of(1))
+        serves(sibling, "k", value_of(1))
+
+
+@soon_made_up_for
+def test_p5_a_link_that_ends_keeps_the_order_of_what_was_held(held, refuting, upstream):
+    """The DEL waits for what is to become of the value; both are lost then, one behind the other."""
+    node, proxy, sibling = held
+    conn = refuting("k")
+    conn.send(conn.encode("DEL", "k"))
+    with node.raw() as other:
+        assert other.command("PING") == "PONG"  # by now it has had that, too
+    proxy.cut_links("worker")
+    assert conn.read_reply() == "OK" and conn.read_reply() in (0, 1)
+    assert conn.command("GET", "k") is None
+    proxy.let_go()
+    node.wait_info(queued_writes=0)
+    assert not upstream.exists(PREFIX + b"k")
+    serves(sibling, "k", None)
+
+
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+def test_p5_nothing_of_what_is_on_its_way_is_lost_with_the_state(fleet, upstream, options):
+    for node in fleet:
+        assert node.client().set("before", "x")
+    upstream.delete(STATE, JOURNAL)
+    values = {b"k%d" % i: value_of(i) for i in range(200)}
+    before = transactions(fleet[0])
+    with fleet[0].raw() as first, fleet[0].raw() as second:
+        for i, (key, value) in enumerate(values.items()):
+            conn = (first, second)[i % 2]
+            conn.send(conn.encode("SET", key, value, *options))
+        for conn in first, second:
+            assert [conn.read_reply() for _ in range(100)] == ["OK"] * 100
+    assert transactions(fleet[0]) > before
+    incarnation = int(upstream.hget(STATE, "inc"))
+    for key, value in values.items():
+        stored = upstream.get(PREFIX + key)
+        assert stored == value if "MODEL" not in options else frame_parts(stored)[2::2] == (incarnation, value)
+        for node in fleet:
+            serves(node, key, value)
+    assert fleet[0].info()["late_sets"] == 0
 
 
 @pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
@@ -325,7 +512,7 @@ def test_p4_a_value_that_is_known_to_be_late_is_gone(fleet, upstream, options):
 
 @pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
 def test_p4_a_late_value_is_gone(make_harcad, make_link_proxy, redis_server, upstream, options):
-    """Computed for a miss before a clear that the daemon had not heard of when it sent the value."""
+    """Computed for a miss before a clear that the daemon had not heard of when it sent the value, which is sent again."""
     proxy = make_link_proxy(redis_server.address)
     node, = start_fleet(make_harcad, proxy.url, 1, {"upstream.timeout": "60s", "fleet.lease": "60s"})
     sibling, = start_fleet(make_harcad, redis_server, 1)
@@ -343,22 +530,22 @@ def test_p4_a_late_value_is_gone(make_harcad, make_link_proxy, redis_server, ups
     assert node.info()["late_sets"] == 1
 
 
-def test_the_first_of_all_in_a_redis_that_has_no_state_yet(fleet, upstream):
-    """It was meant for another state, and goes with that; the next is there."""
+def test_p5_the_first_of_all_in_a_redis_that_has_no_state_yet(fleet, upstream):
+    """It was made for another state, and is sent again."""
     for node in fleet:
         assert node.client().set("k", "old")
     upstream.delete(STATE, JOURNAL)
     before = transactions(fleet[0])
     assert fleet[0].client().set("k", value_of(1)) and fleet[0].client().execute_command("SET", "j", value_of(2), "MODEL", "m")
     assert transactions(fleet[0]) > before
-    assert upstream.get(PREFIX + b"k") is None
+    assert upstream.get(PREFIX + b"k") == value_of(1)
     incarnation = int(upstream.hget(STATE, "inc"))
-    assert incarnation > 0 and upstream.hget(STATE, "seq") == b"2"
-    assert [number for _, number in journal(upstream)] == [1, 2]
-    assert frame_parts(upstream.get(PREFIX + b"j")) == (b"m", 2, incarnation, 0, value_of(2))
+    assert incarnation > 0 and upstream.hget(STATE, "seq") == b"3"
+    assert [number for _, number in journal(upstream)] == [1, 2, 3]
+    assert frame_parts(upstream.get(PREFIX + b"j")) == (b"m", 3, incarnation, 0, value_of(2))
     in_step(*fleet)
     for node in fleet:
-        serves(node, "k", None)
+        serves(node, "k", value_of(1))
         serves(node, "j", value_of(2))
     before = transactions(fleet[0])
     assert fleet[0].client().set("k", value_of(3))

@@ -6,10 +6,12 @@
 -- The server hashes all of it twice, so it has few words, short ones, and goes without these.
 --
 -- All values are of one model, and as they should be if the fleet's state is the one that the daemon supposes. If it is
--- another, they are deleted, as if they had come before the clear (or with the state that is gone); the fleet is told all
--- the same, since what the keys held before is gone too. Frames whose number turns out to be another are put right.
+-- another (of a later epoch, or begun anew), they are deleted, and the daemon sends them again by write.lua. That is
+-- numbered and told of like any change, since what the keys held before is gone too. Frames whose number turns out to be
+-- another are put right.
 --
--- Nothing is numbered where the state is none of ours: the values go then, and nobody has to be told, as with an eviction.
+-- Where the state cannot be used (no hash, or no number in it) nothing is numbered: the values go, and nobody is told, as
+-- with an eviction.
 --
 -- KEYS     the fleet's state, the journal: as write.lua has them
 -- ARGV     w  channel
@@ -22,7 +24,7 @@
 --          d  the model's field in the state, 'm:<model>'
 --          t  its epoch supposed
 --          r  the first number that the frames bear; missing when values are raw
--- Returns  the first number, n; the same below zero when the state was another, and they are gone. Or an error: they are
+-- Returns  the first number, n; the same below zero when the state is another, and they are gone. Or an error: they are
 --          gone, too
 --
 -- h is what the state holds, o whether that is as supposed, x the number as text. The journal is begun anew where what

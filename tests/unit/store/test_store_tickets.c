@@ -301,8 +301,8 @@ START_TEST(write_with_another_under_way_leaves_nothing)
 	struct hc_ticket first, second;
 	struct hc_entry *entry = make_entry(1);
 
-	hc_store_write_begin(store, key, &first);
-	hc_store_write_begin(store, key, &second);
+	ck_assert(!hc_store_write_begin(store, key, &first));
+	ck_assert(hc_store_write_begin(store, key, &second));
 	ck_assert_int_eq(hc_store_write_end(store, key, &second, entry, HC_FILL_NEW, NOW), HC_STALE);
 	ck_assert(holds_nothing());
 	ck_assert(hc_store_writing(store, key));

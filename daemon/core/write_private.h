@@ -1,0 +1,44 @@
+/*
+ * A batch of writes, for write_upstream.c, which sends it, and write_order.c, which knows what is under way.
+ */
+#ifndef HC_CORE_WRITE_PRIVATE_H
+#define HC_CORE_WRITE_PRIVATE_H
+
+#include "core/internal.h"
+
+struct hc_batch {
+	struct hc_core_worker *worker;
+	struct hc_batch *next; /* the one that was sent after it, both under way */
+	struct hc_op **ops;    /* the groups' */
+	size_t n, cap;
+	size_t bytes;
+	bool by_sha;                /* as it was sent */
+	bool in_transaction;        /* the same */
+	bool refuted;               /* it was, in one: it goes by the script now */
+	struct hc_script_sets sets; /* in a transaction */
+};
+
+/* write_upstream.c */
+/* NULL: no memory. */
+struct hc_batch *hc_core_batch_create(struct hc_core_worker *worker);
+/* Not the ops. NULL is fine. */
+void hc_core_batch_destroy(struct hc_batch *batch);
+/* Makes room for n more ops. False: no memory. */
+bool hc_core_batch_reserve(struct hc_batch *batch, size_t n);
+
+/* write_order.c */
+/* It is under way, behind all others; until it is answered, which it is before them. */
+void hc_core_batch_sent(struct hc_batch *batch);
+void hc_core_batch_answered(struct hc_batch *batch);
+/*
+ * Whether something in it depends on what a key holds that a transaction under way writes: if that is refuted, it would
+ * find the key without the value.
+ */
+bool hc_core_batch_must_wait(const struct hc_batch *batch);
+/*
+ * What is under way writes some of its keys, too: these ops are taken out of it, into a batch of their own, which may
+ * be empty. Both keep the order. NULL: no memory, and nothing is changed.
+ */
+struct hc_batch *hc_core_batch_take_overtaken(struct hc_batch *batch);
+
+#endif
