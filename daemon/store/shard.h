@@ -103,10 +103,12 @@ struct hc_store {
 	uint32_t sweep_shard;
 	bool sweep_settles; /* that shard's walk is over, its table and queues catch up */
 	/* in the order of memory: when the walk has found much, and then all tables and queues catch up; not again
-	 * before the walk has seen as many entries as that has left, or it might never end */
+	 * before the walk has seen as many entries as that has left, or it might never end; nor in this walk, if it
+	 * found little */
 	enum { HC_BLOCKS_LATER, HC_BLOCKS_NOW, HC_BLOCKS_CATCH_UP } sweep_blocks;
 	struct hc_slab_visit sweep_visit;
-	size_t sweep_rest;
+	struct hc_sweep_tally sweep_met;
+	size_t sweep_rest;       /* entries for the walk to see first */
 	uint32_t sweep_catch_up; /* the shard that does */
 	/* the thread's that calls hc_store_fit_process(): how often since it gave back free pages */
 	unsigned untrimmed;

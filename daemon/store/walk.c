@@ -392,12 +392,13 @@ sweep_some(struct hc_store *store, int64_t now_ms, struct tally *tally)
 	if (store->sweep_rest == 0 && is_much(&met)) {
 		store->sweep_blocks = HC_BLOCKS_NOW;
 		store->sweep_visit = (struct hc_slab_visit){0};
+		store->sweep_met = (struct hc_sweep_tally){0};
 	}
 }
 
 /* One hold of a lock. What was taken out in the order of memory has come out of all tables. */
 static void
-catch_up(struct hc_store *store)
+catch_up(struct hc_store *store, struct tally *tally)
 {
 	struct hc_shard *shard = &store->shards[store->sweep_catch_up];
 	struct view view = {.store = store, .shard = shard};
@@ -406,6 +407,7 @@ catch_up(struct hc_store *store)
 	bool more = settle_some(&view);
 	hc_shard_unlock(store, shard);
 	hc_garbage_free(store, &view.garbage);
+	tally->settling = true;
 	if (!more && ++store->sweep_catch_up == store->nshards)
 		store->sweep_blocks = HC_BLOCKS_LATER;
 }
@@ -418,9 +420,11 @@ sweep_blocks(struct hc_store *store, int64_t now_ms, struct tally *tally)
 	bool more = hc_sweep_blocks(store, &store->sweep_visit, now_ms, &met);
 
 	add_met(&tally->met, &met);
-	store->sweep_rest += met.seen - met.reclaimed;
+	add_met(&store->sweep_met, &met);
 	if (more)
 		return;
+	bool paid = is_much(&store->sweep_met);
+	store->sweep_rest = paid ? store->sweep_met.seen - store->sweep_met.reclaimed : SIZE_MAX;
 	store->sweep_blocks = HC_BLOCKS_CATCH_UP;
 	store->sweep_catch_up = 0;
 }
@@ -436,7 +440,7 @@ sweep_on(struct hc_store *store, int64_t now_ms, struct tally *tally)
 		sweep_blocks(store, now_ms, tally);
 		break;
 	case HC_BLOCKS_CATCH_UP:
-		catch_up(store);
+		catch_up(store, tally);
 		break;
 	}
 }

@@ -214,6 +214,23 @@ START_TEST(sweep_goes_on_until_it_has_come_to_what_is_dead)
 }
 END_TEST
 
+/* What has no block is met by the walk alone, and that is not put off for the blocks again and again. */
+START_TEST(sweep_goes_on_where_blocks_have_nothing)
+{
+	unsigned calls = 0;
+
+	hc_store_set_limit(store, (uint64_t)4 << 30);
+	for (uint32_t i = 0; i < 3000; i++)
+		put(i, HC_SLAB_BLOCK_MAX + 1, HC_MODEL_DEFAULT, NOW + 1000);
+	for (uint32_t i = 3000; i < 10000; i++)
+		put(i, 60, HC_MODEL_DEFAULT, HC_NO_EXPIRY);
+	while (hc_store_sweep(store, LATER, 0) != HC_SWEEP_DONE)
+		calls++;
+	ck_assert_uint_eq(entries(), 7000);
+	ck_assert_uint_lt(calls, 200);
+}
+END_TEST
+
 static void *
 sweep_once(void *arg)
 {
@@ -386,6 +403,7 @@ main(void)
 	tcase_add_test(tcase, sweep_blocks_leaves_alone_what_is_not_in_the_store);
 	tcase_add_test(tcase, sweep_blocks_spares_what_is_held_or_alive_once_it_has_the_lock);
 	tcase_add_test(tcase, sweep_goes_on_until_it_has_come_to_what_is_dead);
+	tcase_add_test(tcase, sweep_goes_on_where_blocks_have_nothing);
 	tcase_add_test(tcase, sweep_gives_the_memory_back);
 	tcase_add_test(tcase, sweep_blocks_beside_threads_that_read_write_and_move_is_not_noticed);
 	suite_add_tcase(suite, tcase);
