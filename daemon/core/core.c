@@ -20,7 +20,7 @@
 #define SWEEP_STEP_US 250
 #define SWEEP_RUN 48          /* steps, while much is reclaimed, … */
 #define SWEEP_BREATH_US 100   /* … from one to the next; */
-#define SWEEP_RUN_MS 370      /* from one run to the next; */
+#define SWEEP_RUN_MS 500      /* from one run to the next; */
 #define SWEEP_OVER_US 250     /* from one step to the next, while more memory is taken than may be; */
 #define SWEEP_INTERVAL_MS 100 /* while little is reclaimed */
 #define PROBE_INTERVAL_MS 500 /* while something has expired, but little was found */
