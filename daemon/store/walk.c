@@ -132,18 +132,23 @@ see_some(struct view *view, uint64_t *cursor, size_t places)
 }
 
 /*
- * Under the lock, at the end of a shard's walk: not before, since what is about to be reclaimed is not worth moving.
- * Returns whether there is more to do.
+ * One hold of a lock, at the end of a shard's walk: the table and the queues catch up with what has been reclaimed. Not
+ * before, since what is about to be reclaimed is not worth moving. Returns whether there is more to do.
  */
 static bool
-settle_some(struct view *view)
+settle_some(struct hc_store *store, struct hc_shard *shard)
 {
-	uint32_t buckets = view->shard->table.buckets;
+	struct hc_garbage garbage = {0};
 
-	hc_shard_settle(view->shard, ADAPT, &view->garbage);
-	bool stale = hc_evict_tidy(&view->shard->evict, ADAPT);
-	hc_shard_spare(view->shard, &view->garbage);
-	return stale || (view->shard->table.buckets != buckets && !hc_table_fits(&view->shard->table));
+	hc_shard_lock(store, shard);
+	uint32_t buckets = shard->table.buckets;
+	hc_shard_settle(shard, ADAPT, &garbage);
+	bool stale = hc_evict_tidy(&shard->evict, ADAPT);
+	hc_shard_spare(shard, &garbage);
+	bool more = stale || (shard->table.buckets != buckets && !hc_table_fits(&shard->table));
+	hc_shard_unlock(store, shard);
+	hc_garbage_free(store, &garbage);
+	return more;
 }
 
 /* ---- scan ---- */
@@ -258,21 +263,6 @@ hc_store_count(struct hc_store *store, int64_t now_ms)
 	return counting.n;
 }
 
-/* The table catches up with what the walk has reclaimed. */
-static void
-settle_shard(struct hc_store *store, struct hc_shard *shard)
-{
-	bool more;
-
-	do {
-		struct view view = {.store = store, .shard = shard};
-		hc_shard_lock(store, shard);
-		more = settle_some(&view);
-		hc_shard_unlock(store, shard);
-		hc_garbage_free(store, &view.garbage);
-	} while (more);
-}
-
 void
 hc_store_purge(struct hc_store *store)
 {
@@ -288,7 +278,8 @@ hc_store_purge(struct hc_store *store)
 			hc_shard_unlock(store, shard);
 			hc_garbage_free(store, &view.garbage);
 		} while (place != 0);
-		settle_shard(store, shard);
+		while (settle_some(store, shard))
+			continue;
 	}
 	atomic_store_explicit(&store->clean_floor, floor, memory_order_release);
 }
@@ -329,13 +320,7 @@ sweep_next_shard(struct hc_store *store, struct tally *tally)
 static bool
 sweep_settle(struct hc_store *store, struct tally *tally)
 {
-	struct hc_shard *shard = &store->shards[store->sweep_shard];
-	struct view view = {.store = store, .shard = shard};
-
-	hc_shard_lock(store, shard);
-	store->sweep_settles = tally->settling = settle_some(&view);
-	hc_shard_unlock(store, shard);
-	hc_garbage_free(store, &view.garbage);
+	store->sweep_settles = tally->settling = settle_some(store, &store->shards[store->sweep_shard]);
 	if (store->sweep_settles)
 		return false;
 	sweep_next_shard(store, tally);
@@ -400,15 +385,8 @@ sweep_some(struct hc_store *store, int64_t now_ms, struct tally *tally)
 static void
 catch_up(struct hc_store *store, struct tally *tally)
 {
-	struct hc_shard *shard = &store->shards[store->sweep_catch_up];
-	struct view view = {.store = store, .shard = shard};
-
-	hc_shard_lock(store, shard);
-	bool more = settle_some(&view);
-	hc_shard_unlock(store, shard);
-	hc_garbage_free(store, &view.garbage);
 	tally->settling = true;
-	if (!more && ++store->sweep_catch_up == store->nshards)
+	if (!settle_some(store, &store->shards[store->sweep_catch_up]) && ++store->sweep_catch_up == store->nshards)
 		store->sweep_blocks = HC_BLOCKS_LATER;
 }
 
