@@ -64,6 +64,8 @@ bool world_failing(enum world_call call);
 void world_heal(void);
 /* After so many more bytes written, writes stop in the midst, and all changes after that are pretended. */
 void world_stop_after(int64_t bytes);
+/* They stop here. */
+void world_stop(void);
 void world_slow(long write_us, long read_us);
 /* The next unlinks take so long. */
 void world_slow_unlinks(long us);
