@@ -1,0 +1,335 @@
+/*
+ * Values on the outage list, and what others do meanwhile: what they are weighed against when the upstream is back.
+ */
+#include "core/outage.h"
+
+#include "../store/support.h"
+
+static struct hc_store *store;
+static const struct hc_outage_limits limits = {150, 1 << 30};
+
+static void
+set_up(void)
+{
+	store = store_with(1 << 20, 1, true);
+}
+
+static void
+tear_down(void)
+{
+	hc_store_destroy(store);
+}
+
+static struct hc_outage *
+outage_of(void)
+{
+	struct hc_outage *outage;
+
+	ck_assert_int_eq(hc_outage_create(hc_store_models(store), &outage), HC_OK);
+	return outage;
+}
+
+static struct hc_outage_page
+page_of_one(struct hc_outage *outage, int64_t now_ms)
+{
+	struct hc_outage_page page;
+
+	must(hc_outage_take(outage, 10, UINT64_MAX, now_ms, &page) == HC_OK);
+	must(page.n_items == 1 && page.n_models == 0 && !page.all);
+	return page;
+}
+
+/* A value of model `id`, noted when all up to 5 had been heard. */
+static void
+note(struct hc_outage *outage, const char *text, uint32_t id, const char *base, bool sent)
+{
+	struct hc_entry *entry = entry_of_model(store, "k", text, id);
+	struct hc_entry *was = base != NULL ? entry_str(store, "k", base) : NULL;
+	const struct hc_outage_value value = {
+	    .entry = entry, .base = was, .expire_ms = 1000, .since = {.life = 1, .heard = 5}, .sent = sent};
+
+	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	hc_entry_unref(entry);
+	hc_entry_unref(was);
+}
+
+static void
+must_be(struct hc_outage *outage, const char *text, const char *base, enum hc_outage_doubt doubt)
+{
+	struct hc_outage_page page = page_of_one(outage, 1);
+	const struct hc_outage_item *item = &page.items[0];
+
+	must(item->entry != NULL && hc_slice_eq(hc_entry_value(item->entry), hc_slice_str(text)));
+	must(base == NULL ? item->base == NULL
+			  : item->base != NULL && hc_slice_eq(hc_entry_value(item->base), hc_slice_str(base)));
+	must(item->doubt == doubt);
+	hc_outage_page_fini(&page);
+}
+
+START_TEST(outage_base_is_what_was_there_before_the_first_change)
+{
+	struct hc_outage *outage = outage_of();
+
+	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+	note(outage, "two", HC_MODEL_DEFAULT, "one", false);
+	must_be(outage, "two", "base", HC_OUTAGE_SURE);
+	note(outage, "three", HC_MODEL_DEFAULT, NULL, true); /* the upstream may have that one */
+	must_be(outage, "three", NULL, HC_OUTAGE_SURE);
+	must(hc_outage_count(outage) == 1);
+	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
+	must(hc_outage_bytes(outage) == 0);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* One worker's write is answered late, and another's came onto the list meanwhile. */
+START_TEST(outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer)
+{
+	struct hc_outage *outage = outage_of();
+
+	note(outage, "one", HC_MODEL_DEFAULT, NULL, false);
+	uint64_t set_out = hc_outage_mark(outage);
+	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
+	hc_outage_forget_key(outage, key_str("k"), set_out);
+	must_be(outage, "two", NULL, HC_OUTAGE_SURE);
+	must(hc_outage_add_key(outage, key_str("k"), 100) == HC_OK);
+	hc_outage_forget_key(outage, key_str("k"), set_out);
+	must(hc_outage_has_key(outage, key_str("k")));
+	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
+	must(hc_outage_empty(outage));
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+START_TEST(outage_change_of_another_contests_what_is_older_than_it)
+{
+	struct hc_outage *outage = outage_of();
+
+	note(outage, "mine", HC_MODEL_DEFAULT, "base", false);
+	hc_outage_contest(outage, key_str("k"), 5);
+	must_be(outage, "mine", "base", HC_OUTAGE_SURE);
+	hc_outage_contest(outage, key_str("k"), 6);
+	must_be(outage, "mine", "base", HC_OUTAGE_CONTESTED);
+	hc_outage_own(outage, key_str("k"), 7); /* an older change of ours has replaced that */
+	struct hc_outage_page page = page_of_one(outage, 1);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	hc_outage_contest(outage, key_str("k"), 6); /* what that replaced, heard of once more */
+	must(!hc_outage_empty(outage));
+	hc_outage_contest(outage, key_str("k"), 8); /* … and theirs this */
+	must(hc_outage_empty(outage));
+	note(outage, "mine", HC_MODEL_DEFAULT, "base", false);
+	hc_outage_own(outage, key_str("k"), 9);
+	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
+	hc_outage_contest(outage, key_str("k"), 8); /* heard of late: ours came after it */
+	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
+	hc_outage_contest(outage, key_str("k"), 10);
+	note(outage, "younger", HC_MODEL_DEFAULT, "theirs", false);
+	must_be(outage, "younger", NULL, HC_OUTAGE_SURE);
+	hc_outage_unsure(outage);
+	must_be(outage, "younger", NULL, HC_OUTAGE_UNSURE);
+	hc_outage_contest_all(outage, 1);
+	must(hc_outage_empty(outage));
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* A late change of ours is heard of live, a value comes onto the list, then a sibling's change from before is caught up
+ * with: whether the upstream has theirs or ours nobody knows. */
+START_TEST(outage_change_from_before_an_own_one_makes_the_key_go)
+{
+	struct hc_outage *outage = outage_of();
+
+	hc_outage_own(outage, key_str("k"), 9);
+	must(hc_outage_empty(outage));
+	note(outage, "mine", HC_MODEL_DEFAULT, NULL, false);
+	hc_outage_contest(outage, key_str("k"), 5); /* heard of before it came onto the list */
+	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
+	hc_outage_contest(outage, key_str("k"), 7);
+	struct hc_outage_page page = page_of_one(outage, 1);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	hc_outage_contest(outage, key_str("k"), 8);
+	must(!hc_outage_empty(outage));
+	hc_outage_contest(outage, key_str("k"), 10); /* theirs is what is there */
+	must(hc_outage_empty(outage));
+	note(outage, "mine", HC_MODEL_DEFAULT, NULL, false);
+	hc_outage_contest(outage, key_str("k"), 10);
+	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* A worker has looked up how far changes had been heard of, and then those numbers were given up. */
+START_TEST(outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure)
+{
+	struct hc_outage *outage = outage_of();
+	struct hc_entry *entry = entry_str(store, "k", "mine");
+	struct hc_outage_value value = {
+	    .entry = entry, .expire_ms = 1000, .since = {.life = 1, .heard = 500}, .losses = hc_outage_losses(outage)};
+
+	hc_outage_unsure(outage);
+	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	must_be(outage, "mine", NULL, HC_OUTAGE_UNSURE);
+	hc_outage_contest(outage, key_str("k"), 7); /* by the new numbers, that is younger */
+	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
+	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
+	value.losses = hc_outage_losses(outage);
+	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
+	hc_entry_unref(entry);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+START_TEST(outage_value_whose_time_or_model_is_over_is_to_be_deleted)
+{
+	struct hc_models *models = hc_store_models(store);
+	struct hc_outage *outage = outage_of();
+	struct hc_entry *entry;
+	uint32_t id;
+
+	must(hc_models_intern(models, HC_SLICE("over"), &id) == HC_OK);
+	note(outage, "v", id, NULL, false);
+	must(hc_outage_find(outage, key_str("k"), 999, &entry) && entry != NULL);
+	hc_entry_unref(entry);
+	must(hc_outage_find(outage, key_str("k"), 1000, &entry) && entry == NULL);
+	struct hc_outage_page page = page_of_one(outage, 1000);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	hc_models_bump(models, id);
+	page = page_of_one(outage, 1);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	note(outage, "v", id, NULL, false);
+	hc_outage_contest_model(outage, id, 5);
+	must_be(outage, "v", NULL, HC_OUTAGE_SURE);
+	hc_outage_contest_model(outage, id, 6);
+	page = page_of_one(outage, 1);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* The upstream is told of what was cleared, and has that epoch since. Returns whether the value is kept. */
+static bool
+is_kept_behind(struct hc_outage *outage, uint32_t id, const struct hc_outage_clear *clear)
+{
+	struct hc_outage_page page;
+
+	must(hc_outage_take(outage, 10, 0, 1, &page) == HC_OK);
+	must(page.n_models == 1 && page.models[0].id == id);
+	hc_models_raise(hc_store_models(store), id, clear->epoch);
+	hc_outage_cleared(outage, &page, 0, clear);
+	hc_outage_settle(outage, &page);
+	hc_outage_page_fini(&page);
+	page = page_of_one(outage, 1);
+	bool kept = page.items[0].entry != NULL;
+	must(!kept || page.items[0].epoch == clear->epoch);
+	hc_outage_page_fini(&page);
+	return kept;
+}
+
+START_TEST(outage_value_set_after_a_clear_of_this_daemon_is_of_the_epoch_that_this_gets)
+{
+	static const struct {
+		uint32_t heard, before; /* epochs: by a clear of another's, before the value came; upstream */
+		bool unsure, kept;
+	} cases[] = {{0, 0, false, true}, {0, 0, true, true}, {0, 7, false, true}, {0, 7, true, false},
+	    {7, 7, true, true}, {7, 8, true, false}};
+	struct hc_models *models = hc_store_models(store);
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct hc_outage *outage = outage_of();
+		char name[32];
+		uint32_t id;
+		snprintf(name, sizeof(name), "cleared here %u", i);
+		must(hc_models_intern(models, hc_slice_str(name), &id) == HC_OK);
+		must(hc_outage_add_model(outage, id, hc_models_bump(models, id) - 1) == HC_OK);
+		hc_outage_heard_epoch(outage, id, cases[i].heard);
+		hc_models_raise(models, id, cases[i].heard);
+		note(outage, "v", id, NULL, false);
+		if (cases[i].unsure)
+			hc_outage_unsure(outage);
+		const struct hc_outage_clear clear = {0, cases[i].before, cases[i].before + 1};
+		must(is_kept_behind(outage, id, &clear) == cases[i].kept);
+		hc_outage_destroy(outage);
+	}
+}
+END_TEST
+
+START_TEST(outage_value_set_before_a_clear_or_in_another_life_is_not_moved_behind_it)
+{
+	static const struct hc_outage_clear clear = {0, 0, 9}, other_life = {1, 0, 9};
+	struct hc_models *models = hc_store_models(store);
+	struct hc_outage *outage = outage_of();
+	struct hc_outage_page page;
+	uint32_t id;
+
+	must(hc_models_intern(models, HC_SLICE("cleared between"), &id) == HC_OK);
+	note(outage, "v", id, NULL, false);
+	must(hc_outage_add_model(outage, id, hc_models_bump(models, id) - 1) == HC_OK);
+	must(
+	    hc_outage_add_expiry(outage, key_str("k"), 2000, 10) == HC_OK); /* later than the clear; its value is not */
+	must(!is_kept_behind(outage, id, &clear));
+	must(hc_outage_add_model(outage, id, hc_models_bump(models, id) - 1) == HC_OK);
+	note(outage, "v", id, NULL, false);
+	hc_outage_unsure(outage);
+	must(!is_kept_behind(outage, id, &other_life));
+
+	/* Cleared once more while the upstream is told: the value in between goes, that behind it waits for the second.
+	 */
+	must(hc_outage_add_model(outage, id, hc_models_bump(models, id) - 1) == HC_OK);
+	must(hc_outage_take(outage, 10, 0, 1, &page) == HC_OK);
+	must(hc_outage_add_model(outage, id, hc_models_bump(models, id) - 1) == HC_OK);
+	note(outage, "v", id, NULL, false);
+	uint32_t epoch = hc_models_epoch(models, id);
+	const struct hc_outage_clear first = {0, epoch - 2, epoch - 1}, second = {0, epoch - 1, epoch};
+	hc_outage_cleared(outage, &page, 0, &first);
+	hc_outage_settle(outage, &page);
+	hc_outage_page_fini(&page);
+	must(hc_outage_has_model(outage, id));
+	must(is_kept_behind(outage, id, &second));
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+START_TEST(outage_value_that_is_never_taken_is_deleted_in_the_end)
+{
+	struct hc_outage *outage = outage_of();
+	unsigned tries = 0;
+
+	note(outage, "v", HC_MODEL_DEFAULT, NULL, false);
+	for (bool is_value = true; is_value; tries++) {
+		struct hc_outage_page page = page_of_one(outage, 1);
+		is_value = page.items[0].entry != NULL;
+		page.items[0].outcome = HC_OUTAGE_AGAIN;
+		hc_outage_settle(outage, &page);
+		hc_outage_page_fini(&page);
+	}
+	must(tries > 10 && tries < 100 && hc_outage_count(outage) == 1);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("outage_values");
+	TCase *tcase = tcase_create("outage_values");
+
+	tcase_add_checked_fixture(tcase, set_up, tear_down);
+	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase, outage_base_is_what_was_there_before_the_first_change);
+	tcase_add_test(tcase, outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer);
+	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
+	tcase_add_test(tcase, outage_change_from_before_an_own_one_makes_the_key_go);
+	tcase_add_test(tcase, outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure);
+	tcase_add_test(tcase, outage_value_whose_time_or_model_is_over_is_to_be_deleted);
+	tcase_add_test(tcase, outage_value_set_after_a_clear_of_this_daemon_is_of_the_epoch_that_this_gets);
+	tcase_add_test(tcase, outage_value_set_before_a_clear_or_in_another_life_is_not_moved_behind_it);
+	tcase_add_test(tcase, outage_value_that_is_never_taken_is_deleted_in_the_end);
+	suite_add_tcase(suite, tcase);
+	return run_suite(suite);
+}
