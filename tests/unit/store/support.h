@@ -32,6 +32,38 @@ entry_str(struct hc_store *store, const char *key, const char *value)
 	return entry_of_model(store, key, value, HC_MODEL_DEFAULT);
 }
 
+/* ---- entries that tell whether they are whole ---- */
+
+static inline struct hc_key
+name_key(uint32_t i, char name[24])
+{
+	snprintf(name, 24, "key:%u", i);
+	return key_str(name);
+}
+
+/* All bytes of its value are the same, and say with its length whose it is. */
+static inline struct hc_entry *
+whole_entry(const struct hc_store *store, uint32_t i, size_t len, uint32_t model)
+{
+	char name[24];
+	struct hc_entry *entry = hc_entry_create(store, name_key(i, name), len, model);
+
+	must(entry != NULL);
+	memset(hc_entry_value_ptr(entry), (int)((i ^ len) & 0xff), len);
+	return entry;
+}
+
+static inline bool
+is_whole(const struct hc_entry *entry, uint32_t i)
+{
+	struct hc_slice value = hc_entry_value(entry);
+	char byte = (char)((i ^ value.len) & 0xff);
+
+	return value.len == 0 || (value.ptr[0] == byte && memcmp(value.ptr, value.ptr + 1, value.len - 1) == 0);
+}
+
+/* ---- stores ---- */
+
 static inline struct hc_store *
 store_with(uint64_t max_bytes, uint32_t shards, bool versions)
 {

@@ -35,30 +35,11 @@ idle(void)
 	return usage.resident - usage.live;
 }
 
-static struct hc_key
-name_key(uint32_t i, char name[24])
-{
-	snprintf(name, 24, "key:%u", i);
-	return key_str(name);
-}
-
-/* All bytes of a value are the same, and say with its length whose it is. */
-static struct hc_entry *
-make(uint32_t i, size_t len)
-{
-	char name[24];
-	struct hc_entry *entry = hc_entry_create(store, name_key(i, name), len, HC_MODEL_DEFAULT);
-
-	must(entry != NULL);
-	memset(hc_entry_value_ptr(entry), (int)((i ^ len) & 0xff), len);
-	return entry;
-}
-
 static void
 put(uint32_t i, size_t len)
 {
 	char name[24];
-	struct hc_entry *entry = make(i, len);
+	struct hc_entry *entry = whole_entry(store, i, len, HC_MODEL_DEFAULT);
 
 	must(hc_store_put(store, name_key(i, name), entry, NULL, NOW, NULL) == HC_OK);
 	hc_entry_unref(entry);
@@ -68,7 +49,7 @@ static void
 overwrite(uint32_t i, size_t len)
 {
 	char name[24];
-	struct hc_entry *entry = make(i, len);
+	struct hc_entry *entry = whole_entry(store, i, len, HC_MODEL_DEFAULT);
 
 	(void)hc_store_overwrite(store, name_key(i, name), HC_MODEL_DEFAULT, hc_entry_value(entry), HC_NO_EXPIRY, NOW);
 	hc_entry_unref(entry);
@@ -80,15 +61,6 @@ del(uint32_t i)
 	char name[24];
 
 	(void)hc_store_del(store, name_key(i, name), NOW, NULL);
-}
-
-static bool
-is_whole(const struct hc_entry *entry, uint32_t i)
-{
-	struct hc_slice value = hc_entry_value(entry);
-	char byte = (char)((i ^ value.len) & 0xff);
-
-	return value.len == 0 || (value.ptr[0] == byte && memcmp(value.ptr, value.ptr + 1, value.len - 1) == 0);
 }
 
 /* With a reference, or NULL. */
@@ -243,7 +215,7 @@ START_TEST(compact_does_not_move_what_is_not_in_the_store)
 	static struct hc_entry *own[KEYS];
 
 	for (uint32_t i = 0; i < KEYS; i++)
-		own[i] = make(i, 300);
+		own[i] = whole_entry(store, i, 300, HC_MODEL_DEFAULT);
 	for (uint32_t i = 0; i < KEYS; i++) {
 		if (i % 8 != 0)
 			hc_entry_unref(own[i]);

@@ -1,77 +1,7 @@
 /*
  * The store's functions, one by one.
  */
-#include "support.h"
-
-#define NOW 1000000
-
-static struct hc_store *store;
-
-static void
-setup(void)
-{
-	store = store_of(1 << 20, 4);
-}
-
-static void
-teardown(void)
-{
-	hc_store_destroy(store);
-}
-
-/* Inserts; returns the status. */
-static enum hc_status
-put_how(const char *key, const char *value, const struct hc_store_put *how, int64_t expire_ms)
-{
-	struct hc_entry *entry = entry_str(store, key, value);
-	hc_entry_set_expire_ms(entry, expire_ms);
-	enum hc_status status = hc_store_put(store, key_str(key), entry, how, NOW, NULL);
-	hc_entry_unref(entry);
-	return status;
-}
-
-static void
-put(const char *key, const char *value)
-{
-	ck_assert_int_eq(put_how(key, value, NULL, HC_NO_EXPIRY), HC_OK);
-}
-
-static bool
-holds_at(const char *key, const char *value, int64_t now_ms)
-{
-	struct hc_entry *entry;
-
-	if (hc_store_peek(store, key_str(key), now_ms, &entry) != HC_OK)
-		return value == NULL;
-	bool same = value != NULL && hc_slice_eq(hc_entry_value(entry), hc_slice_str(value));
-	hc_entry_unref(entry);
-	return same;
-}
-
-/* NULL: it is not there. */
-static bool
-holds(const char *key, const char *value)
-{
-	return holds_at(key, value, NOW);
-}
-
-static uint64_t
-entries(void)
-{
-	struct hc_store_stats stats;
-
-	hc_store_stats(store, &stats);
-	return stats.entries;
-}
-
-static uint64_t
-bytes(void)
-{
-	struct hc_store_stats stats;
-
-	hc_store_stats(store, &stats);
-	return stats.bytes;
-}
+#include "store_fixture.h"
 
 START_TEST(create_odd_shards_is_invalid)
 {
@@ -380,117 +310,6 @@ START_TEST(expiry_beyond_the_short_form_is_exact)
 }
 END_TEST
 
-/* ---- eviction ---- */
-
-static void
-fill_up(unsigned from, unsigned n, size_t value_len)
-{
-	for (unsigned i = from; i < from + n; i++) {
-		char name[16];
-		struct hc_entry *entry;
-		struct hc_store_stats stats;
-
-		snprintf(name, sizeof(name), "fill%u", i);
-		entry = hc_entry_create(store, key_str(name), value_len, HC_MODEL_DEFAULT);
-		memset(hc_entry_value_ptr(entry), 'x', value_len);
-		ck_assert_int_eq(hc_store_put(store, key_str(name), entry, NULL, NOW, NULL), HC_OK);
-		hc_entry_unref(entry);
-		hc_store_stats(store, &stats);
-		ck_assert_uint_le(stats.bytes, stats.max_bytes);
-		ck_assert_int_eq(hc_store_peek(store, key_str(name), NOW, &entry), HC_OK);
-		hc_entry_unref(entry);
-	}
-}
-
-START_TEST(put_over_budget_evicts_before_it_returns)
-{
-	struct hc_store_stats stats;
-
-	fill_up(0, 10000, 200);
-	hc_store_stats(store, &stats);
-	ck_assert_uint_gt(stats.evicted, 5000);
-	ck_assert_uint_gt(stats.bytes, stats.max_bytes - stats.max_bytes / 8);
-	fill_up(20000, 30, 100000); /* each in place of hundreds */
-	fill_up(30000, 10000, 1);
-}
-END_TEST
-
-START_TEST(put_over_budget_spares_what_is_hot)
-{
-	struct hc_entry *entry;
-
-	/* As large as what comes: smaller, it would stay longer for that. */
-	char value[101] = "";
-	memset(value, 'v', 100);
-	put("hot", value);
-	put("cold", value);
-	for (unsigned i = 0; i < 50; i++) {
-		ck_assert_int_eq(hc_store_get(store, key_str("hot"), NOW, &entry), HC_OK);
-		hc_entry_unref(entry);
-		fill_up(i * 500, 500, 100);
-	}
-	ck_assert(holds("hot", value));
-	ck_assert(holds("cold", NULL));
-}
-END_TEST
-
-/* fill_up() checks that the entry just put is there still, though it is the only one that is not hot. */
-START_TEST(put_among_hot_ones_is_not_its_own_victim)
-{
-	hc_store_set_limit(store, 40000);
-	for (unsigned i = 0; i < 100; i++) {
-		fill_up(i, 1, 4000);
-		for (unsigned n = 0; n < 3 * (i + 1); n++) {
-			char name[16];
-			struct hc_entry *entry;
-			snprintf(name, sizeof(name), "fill%u", n % (i + 1));
-			if (hc_store_get(store, key_str(name), NOW, &entry) == HC_OK)
-				hc_entry_unref(entry);
-		}
-	}
-}
-END_TEST
-
-START_TEST(process_grown_over_the_limit_takes_from_the_budget)
-{
-	uint64_t limit = 1 << 20, grown = limit + limit / 5 + HC_PROCESS_SLACK;
-
-	fill_up(0, 10000, 200);
-	uint64_t before = bytes();
-	for (unsigned i = 0; i < 5; i++)
-		hc_store_fit_process(store, grown);
-	while (hc_store_sweep(store, NOW, INT32_MAX))
-		;
-	ck_assert_uint_lt(bytes(), before - limit / 11);
-	for (unsigned i = 0; i < 100; i++) /* never more than half of it */
-		hc_store_fit_process(store, 3 * grown);
-	fill_up(10000, 3000, 200);
-	ck_assert_uint_gt(bytes(), limit / 3);
-	ck_assert_uint_lt(bytes(), limit - limit / 3);
-	for (unsigned i = 0; i < 200; i++)
-		hc_store_fit_process(store, limit / 2);
-	fill_up(20000, 10000, 200);
-	ck_assert_uint_gt(bytes(), limit - limit / 8);
-}
-END_TEST
-
-START_TEST(set_limit_smaller_is_reached_by_sweeping)
-{
-	struct hc_store_stats stats;
-
-	fill_up(0, 4000, 100);
-	hc_store_set_limit(store, 10000);
-	hc_store_stats(store, &stats);
-	ck_assert_uint_ge(stats.evicted, 8);
-	ck_assert_uint_gt(stats.bytes, 10000); /* not all at once */
-	while (hc_store_sweep(store, NOW, 0))
-		continue;
-	hc_store_stats(store, &stats);
-	ck_assert_uint_le(stats.bytes, 10000);
-	ck_assert_uint_gt(stats.entries, 0);
-}
-END_TEST
-
 /* ---- put_many, del, expire ---- */
 
 START_TEST(put_many_is_all_or_none)
@@ -617,126 +436,6 @@ START_TEST(exclusive_own_calls_do_not_block)
 }
 END_TEST
 
-/* ---- walking ---- */
-
-START_TEST(count_is_exact_with_expired_and_cleared)
-{
-	ck_assert_uint_eq(hc_store_count(store, NOW), 0);
-	fill_up(0, 500, 1);
-	ck_assert_uint_eq(hc_store_count(store, NOW), 500);
-	put_how("x", "v", NULL, NOW + 5);
-	ck_assert_uint_eq(hc_store_count(store, NOW), 501);
-	ck_assert_uint_eq(hc_store_count(store, NOW + 5), 500);
-	hc_store_sweep(store, NOW, INT32_MAX);
-	put_how("y", "v", NULL, NOW + 7);
-	hc_store_sweep(store, NOW, INT32_MAX);
-	ck_assert_uint_eq(hc_store_count(store, NOW + 6), 501);
-	ck_assert_uint_eq(hc_store_count(store, NOW + 7), 500);
-	hc_store_expire(store, key_str("fill7"), 0, NOW + 8, NOW, NULL);
-	ck_assert_uint_eq(hc_store_count(store, NOW + 8), 499);
-	hc_models_bump(hc_store_models(store), HC_MODEL_DEFAULT);
-	ck_assert_uint_eq(hc_store_count(store, NOW), 0);
-	put("z", "v");
-	ck_assert_uint_eq(hc_store_count(store, NOW), 1);
-	hc_store_forget_all(store);
-	ck_assert_uint_eq(hc_store_count(store, NOW), 0);
-}
-END_TEST
-
-START_TEST(count_in_steps_is_of_what_is_valid)
-{
-	struct hc_store_counting counting = {0};
-	unsigned steps = 1;
-
-	for (int i = 0; i < 16000; i++) {
-		char name[16];
-		snprintf(name, sizeof(name), "s%d", i);
-		put_how(name, "v", NULL, i % 4 > 0 ? NOW + 5 : HC_NO_EXPIRY);
-	}
-	ck_assert_uint_eq(hc_store_count(store, NOW), 16000);
-	ck_assert(!hc_store_count_on(store, &counting, NOW)); /* known without looking */
-	ck_assert_uint_eq(counting.n, 16000);
-	counting = (struct hc_store_counting){0};
-	for (; hc_store_count_on(store, &counting, NOW + 5); steps++)
-		put_how("s0", "other", NULL, HC_NO_EXPIRY);
-	ck_assert_uint_eq(counting.n, 4000);
-	ck_assert_int_ge(steps, 3);
-	ck_assert_uint_eq(hc_store_count(store, NOW + 5), 4000);
-}
-END_TEST
-
-START_TEST(sweep_reclaims_within_many_small_budgets)
-{
-	struct hc_store_stats stats;
-
-	hc_store_set_limit(store, 1 << 30);
-	for (int i = 0; i < 64000; i++) {
-		char name[16];
-		snprintf(name, sizeof(name), "s%d", i);
-		put_how(name, "v", NULL, i % 4 == 0 ? NOW + 5 : HC_NO_EXPIRY);
-	}
-	int calls = 0, again = 0;
-	for (; entries() > 48000; calls++) {
-		again += hc_store_sweep(store, NOW + 5, 0) != HC_SWEEP_DONE;
-		ck_assert_int_lt(calls, 4000);
-	}
-	ck_assert_int_gt(calls, 20); /* each a small piece */
-	ck_assert_int_gt(again, calls / 2);
-	hc_store_stats(store, &stats);
-	ck_assert_uint_eq(stats.expired, 16000);
-	while (hc_store_sweep(store, NOW + 5, INT32_MAX) != HC_SWEEP_DONE)
-		continue;
-	for (int i = 0; i < 100; i++)
-		ck_assert(!hc_store_sweep(store, NOW + 5, 0)); /* nothing left */
-	hc_store_forget_all(store);
-	size_t before = stats.table_bytes;
-	hc_store_sweep(store, NOW, INT32_MAX);
-	hc_store_sweep(store, NOW, INT32_MAX);
-	hc_store_stats(store, &stats);
-	ck_assert_uint_eq(stats.bytes, 0);
-	ck_assert_uint_eq(stats.reclaimed, 48000);
-	ck_assert_uint_lt(stats.table_bytes, before); /* the table shrinks too */
-}
-END_TEST
-
-/* Throwing out what is left of many entries in the queues takes several calls, in which nothing else is met. */
-START_TEST(sweep_goes_on_while_a_shard_catches_up)
-{
-	hc_store_set_limit(store, 1 << 30);
-	for (unsigned i = 0; i < 200000; i++) {
-		char name[16];
-		snprintf(name, sizeof(name), "s%u", i);
-		put_how(name, "v", NULL, NOW + 5);
-	}
-	unsigned settling = 0;
-	for (uint64_t before = entries(); hc_store_sweep(store, NOW + 5, 0) != HC_SWEEP_DONE; before = entries())
-		settling += entries() == before;
-	ck_assert_uint_eq(entries(), 0);
-	ck_assert_uint_gt(settling, 10); /* calls */
-}
-END_TEST
-
-START_TEST(scan_small_store_ends_in_few_calls)
-{
-	struct hc_entry_list list = {0};
-	uint64_t cursor = 0;
-	int calls = 0;
-
-	put("a", "1");
-	put("b", "2");
-	put_how("gone", "3", NULL, NOW + 1);
-	do
-		ck_assert_int_eq(hc_store_scan(store, &cursor, 10, NOW + 1, &list), HC_OK);
-	while (++calls < 10 && cursor != 0);
-	ck_assert_int_le(calls, 2);
-	ck_assert_uint_eq(list.n, 2);
-	hc_entry_list_fini(&list);
-	cursor = UINT64_MAX; /* anybody's number */
-	hc_store_scan(store, &cursor, 0, NOW, &list);
-	hc_entry_list_fini(&list);
-}
-END_TEST
-
 int
 main(void)
 {
@@ -760,24 +459,14 @@ main(void)
 	tcase_add_test(tcase, put_old_is_given_whatever_the_status);
 	tcase_add_test(tcase, put_already_invalid_leaves_nothing);
 	tcase_add_test(tcase, put_larger_than_an_eighth_is_refused_and_removes);
-	tcase_add_test(tcase, put_over_budget_evicts_before_it_returns);
-	tcase_add_test(tcase, put_over_budget_spares_what_is_hot);
-	tcase_add_test(tcase, process_grown_over_the_limit_takes_from_the_budget);
 	tcase_add_test(tcase, forget_all_so_often_that_generations_come_round_stays_forgotten);
 	tcase_add_test(tcase, expiry_beyond_the_short_form_is_exact);
-	tcase_add_test(tcase, put_among_hot_ones_is_not_its_own_victim);
-	tcase_add_test(tcase, set_limit_smaller_is_reached_by_sweeping);
 	tcase_add_test(tcase, put_many_is_all_or_none);
 	tcase_add_test(tcase, put_many_one_too_large_changes_nothing);
 	tcase_add_test(tcase, del_removes_once_and_gives_old);
 	tcase_add_test(tcase, expire_flags_follow_redis);
 	tcase_add_test(tcase, expire_in_the_past_removes);
 	tcase_add_test(tcase, exclusive_own_calls_do_not_block);
-	tcase_add_test(tcase, count_is_exact_with_expired_and_cleared);
-	tcase_add_test(tcase, count_in_steps_is_of_what_is_valid);
-	tcase_add_test(tcase, sweep_reclaims_within_many_small_budgets);
-	tcase_add_test(tcase, sweep_goes_on_while_a_shard_catches_up);
-	tcase_add_test(tcase, scan_small_store_ends_in_few_calls);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
 }

@@ -26,22 +26,11 @@ tear_down(void)
 	hc_store_destroy(store);
 }
 
-static struct hc_key
-name_key(uint32_t i, char name[24])
-{
-	snprintf(name, 24, "key:%u", i);
-	return key_str(name);
-}
-
-/* All bytes of a value are the same, and say with its length whose it is. */
 static struct hc_entry *
 make(uint32_t i, size_t len, uint32_t model, int64_t expire_ms)
 {
-	char name[24];
-	struct hc_entry *entry = hc_entry_create(store, name_key(i, name), len, model);
+	struct hc_entry *entry = whole_entry(store, i, len, model);
 
-	must(entry != NULL);
-	memset(hc_entry_value_ptr(entry), (int)((i ^ len) & 0xff), len);
 	hc_entry_set_expire_ms(entry, expire_ms);
 	return entry;
 }
@@ -54,15 +43,6 @@ put(uint32_t i, size_t len, uint32_t model, int64_t expire_ms)
 
 	must(hc_store_put(store, name_key(i, name), entry, NULL, NOW, NULL) == HC_OK);
 	hc_entry_unref(entry);
-}
-
-static bool
-is_whole(const struct hc_entry *entry, uint32_t i)
-{
-	struct hc_slice value = hc_entry_value(entry);
-	char byte = (char)((i ^ value.len) & 0xff);
-
-	return value.len == 0 || (value.ptr[0] == byte && memcmp(value.ptr, value.ptr + 1, value.len - 1) == 0);
 }
 
 /* With a reference, or NULL. */
