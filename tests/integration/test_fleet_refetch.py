@@ -65,7 +65,7 @@ WRITES = {
 
 @pytest.mark.parametrize("command, value", WRITES.values(), ids=WRITES)
 def test_what_was_read_is_fetched_when_a_sibling_writes_it(fleet, command, value):
-    fleet[0].client().set("k", "old")
+    written(fleet[0], fleet[1], "SET", "k", "old")
     read(fleet[1], "k")
     written(fleet[0], fleet[1], *command)
     refetched(fleet[1], 1)
@@ -73,7 +73,7 @@ def test_what_was_read_is_fetched_when_a_sibling_writes_it(fleet, command, value
 
 
 def test_what_was_not_read_since_it_was_kept_is_not_fetched(fleet):
-    fleet[0].client().set("k", 0)
+    written(fleet[0], fleet[1], "SET", "k", 0)
     assert fleet[1].client().get("k") == b"0"  # its copy was kept for this read, and has not been read itself
     fills = fleet[1].info()["fills"]
     for i in range(10):
@@ -84,7 +84,7 @@ def test_what_was_not_read_since_it_was_kept_is_not_fetched(fleet):
 
 
 def test_many_writes_without_a_read_cost_one_fetch(fleet):
-    fleet[0].client().set("k", "old")
+    written(fleet[0], fleet[1], "SET", "k", "old")
     read(fleet[1], "k")
     for i in range(200):
         written(fleet[0], fleet[1], "SET", "k", i)
@@ -97,7 +97,7 @@ def test_many_writes_without_a_read_cost_one_fetch(fleet):
 
 @pytest.mark.parametrize("command", [["DEL", "k"], ["CLEAR", "KEY", "k"], ["CLEAR", "MODEL", "default"], ["FLUSHDB"]], ids=" ".join)
 def test_what_is_gone_is_not_asked_for(fleet, redis_server, command):
-    fleet[0].client().set("k", "old")
+    written(fleet[0], fleet[1], "SET", "k", "old")
     read(fleet[1], "k")
     asked = calls(redis_server, "get")
     written(fleet[0], fleet[1], *command)
@@ -117,7 +117,7 @@ def test_own_writes_are_not_fetched(fleet):
 
 def test_it_can_be_switched_off_and_on(make_harcad, redis_server):
     fleet = fleet_of_two(make_harcad, redis_server, **{"fleet.refetch": "no"})
-    fleet[0].client().set("k", "old")
+    written(fleet[0], fleet[1], "SET", "k", "old")
     read(fleet[1], "k")
     written(fleet[0], fleet[1], "SET", "k", "new")
     assert fleet[1].info()["refetches"] == 0
@@ -144,6 +144,6 @@ def test_a_daemon_that_ends_meanwhile_ends_in_order(make_harcad, redis_server):
     fleet = fleet_of_two(make_harcad, redis_server, **{"server.workers": "2"})
     keys = [f"k{i}" for i in range(500)]
     values = {key: "v" for key in keys}
-    fleet[0].client().mset(values)
+    written(fleet[0], fleet[1], "MSET", *(word for pair in values.items() for word in pair))
     read(fleet[1], *keys)
     in_threads(lambda: [fleet[0].client().mset(values) for _ in range(20)], fleet[1].stop)
