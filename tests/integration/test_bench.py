@@ -397,7 +397,8 @@ def test_probe_sees_a_server_that_stalls(make_redis):
     with start_probe(server) as probe:
         server.client().execute_command("DEBUG", "SLEEP", "0.2")
         values = probe.finish()
-    assert 190_000 < values["longest"] and 190_000 < values["own_longest"]
+    assert 190_000 < values["longest"] and 190_000 < values["own_longest_with_host"]
+    assert 190_000 - values["gaps_total"] < values["own_longest"] <= values["own_longest_with_host"]
     assert values["own_long"] >= 1 and values["pings"] >= 1
 
 
@@ -451,6 +452,73 @@ def test_probe_blames_the_server_for_its_own_other_threads(tmp_path):
         process.kill()
         process.wait()
     assert values["own_longest"] > 3_000, values
+
+
+STALLING = """
+import os, socket, sys, time
+def busy():
+    until = time.thread_time() + 0.005
+    while time.thread_time() < until:
+        pass
+def asleep():
+    time.sleep(0.005)
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1] + ".new")
+listener.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+connection, _ = listener.accept()
+answered = 0
+while connection.recv(100):
+    answered += 1
+    if answered % 50 == 0:
+        globals()[sys.argv[2]]()
+    connection.sendall(b"+PONG\\r\\n")
+"""
+
+
+@pytest.mark.parametrize("how", ["busy", "asleep"])
+def test_probe_does_not_take_the_servers_own_stalls_for_the_hosts(tmp_path, how):
+    """Some twenty of 5 ms: the host cannot have been there each time."""
+    class Server:
+        unix_path = str(tmp_path / "s")
+
+    process = subprocess.Popen([sys.executable, "-c", STALLING, Server.unix_path, how])
+    Server.pid = process.pid
+    try:
+        wait_until(lambda: os.path.exists(Server.unix_path))
+        with start_probe(Server) as probe:
+            time.sleep(1.5)
+            values = probe.finish()
+    finally:
+        process.kill()
+        process.wait()
+    assert values["witnesses"] >= values["realtime"], values
+    assert values["own_longest"] > 4_500 and values["own_long"] >= 5, values
+
+
+def test_probe_real_time_threads_of_others_are_not_the_hosts(make_redis):
+    """Who keeps a witness off for 20 ms at a time, and lets the interrupts through."""
+    server = make_redis(unix=True)
+    hog = ("import os, time\n"
+           f"os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
+           "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))\n"
+           "while True:\n"
+           "    until = time.monotonic() + 0.02\n"
+           "    while time.monotonic() < until:\n"
+           "        pass\n"
+           "    time.sleep(0.08)\n")
+    process = subprocess.Popen([sys.executable, "-c", hog], stderr=subprocess.DEVNULL)
+    try:
+        with start_probe(server) as probe:
+            time.sleep(1.0)
+            values = probe.finish()
+        if process.poll() is not None:
+            pytest.skip("no real-time priority")
+    finally:
+        process.kill()
+        process.wait()
+    assert values["gaps_total"] < 100_000, values
 
 
 def test_probe_server_that_goes_away_ends_it_with_a_reason(make_redis):

@@ -12,9 +12,15 @@
  * threads of its own process, that was the server's doing and is left in: what these used is taken off
  * the wait first.
  *
- * Ends after SECONDS, or on SIGTERM, with lines of `name value unit`; own_… is of the own parts. It asks
- * for real-time priority, so as to run at once when the answer is there; `realtime 0` says that it did not
- * get it.
+ * What the host of a virtual machine took away no account of the kernel shows: witnesses do, see witness.h. Of a
+ * round trip's own part the gaps in it are taken off, of all processors together, and no moment twice. Where a thread
+ * waited as well it may be the same time: only the longer of both is taken off. A gap on another processor than the
+ * one the server's thread is on at that moment counts as well; on two processors there is none such. And when the
+ * server sleeps during a gap, it would have slept without it.
+ *
+ * Ends after SECONDS, or on SIGTERM, with lines of `name value unit`; own_… is of the own parts, gaps… of what
+ * the host took, own_longest_with_host of own parts with the gaps left in. It asks for real-time priority, so as to
+ * run at once when the answer is there; `realtime 0` says that it did not get it, and then there are no witnesses.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -32,7 +38,10 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "tests/sim/gaps.h"
+#include "tests/sim/schedstat.h"
 #include "tests/sim/times.h"
+#include "tests/sim/witness.h"
 
 #define THREADS_MAX 64
 #define ANSWER_MAX_S 30
@@ -60,11 +69,20 @@ struct account {
 	int64_t others_ran_ns;
 };
 
+struct round_trip {
+	int64_t began_ns, ended_ns;
+	int64_t waited_ns; /* what the scheduler made of it */
+};
+
+struct round_trips {
+	struct round_trip *all;
+	size_t n, cap;
+};
+
 struct probe {
 	int fd;
 	struct watched watched;
-	struct times round_trips, own_parts;
-	uint64_t n_long, n_own_long;
+	struct round_trips round_trips;
 	int64_t worker_waited_ns;
 };
 
@@ -121,25 +139,9 @@ watch_threads(struct watched *watched, const char *thread)
 	}
 	(void)closedir(tasks);
 	watched->worker_fd = open_schedstat(pid, slash + 1);
-	watched->own_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	watched->own_fd = schedstat_open_own();
 	if (watched->own_fd < 0)
 		die("schedstat");
-}
-
-/* Of one thread: ns it ran, ns it was ready and waited. A thread that is gone has neither. */
-static void
-read_schedstat(int fd, int64_t *ran_ns, int64_t *waited_ns)
-{
-	char text[96];
-	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-	char *end;
-
-	*ran_ns = *waited_ns = 0;
-	if (n <= 0)
-		return;
-	text[n] = '\0';
-	*ran_ns = strtoll(text, &end, 10);
-	*waited_ns = strtoll(end, NULL, 10);
 }
 
 static struct account
@@ -148,25 +150,24 @@ take_account(const struct watched *watched)
 	struct account account = {0};
 	int64_t ran_ns, waited_ns;
 
-	read_schedstat(watched->worker_fd, &ran_ns, &account.worker_waited_ns);
-	read_schedstat(watched->own_fd, &ran_ns, &account.own_waited_ns);
+	schedstat_read(watched->worker_fd, &ran_ns, &account.worker_waited_ns);
+	schedstat_read(watched->own_fd, &ran_ns, &account.own_waited_ns);
 	for (size_t i = 0; i < watched->n_others; i++) {
-		read_schedstat(watched->other_fds[i], &ran_ns, &waited_ns);
+		schedstat_read(watched->other_fds[i], &ran_ns, &waited_ns);
 		account.others_ran_ns += ran_ns;
 	}
 	return account;
 }
 
+/* How long the scheduler kept the answer back. */
 static int64_t
-own_part(int64_t round_trip_ns, const struct account *before, const struct account *after)
+waited_between(const struct account *before, const struct account *after)
 {
-	int64_t waited_ns = after->worker_waited_ns - before->worker_waited_ns;
+	int64_t worker_ns = after->worker_waited_ns - before->worker_waited_ns;
 	int64_t siblings_ns = after->others_ran_ns - before->others_ran_ns;
-	int64_t own_ns = round_trip_ns - (after->own_waited_ns - before->own_waited_ns);
+	int64_t own_ns = after->own_waited_ns - before->own_waited_ns;
 
-	if (waited_ns > siblings_ns)
-		own_ns -= waited_ns - siblings_ns;
-	return own_ns > 0 ? own_ns : 0;
+	return own_ns + (worker_ns > siblings_ns ? worker_ns - siblings_ns : 0);
 }
 
 /* ---- one PING ---- */
@@ -193,32 +194,34 @@ ping(int fd)
 		die("the server's answer is not PONG");
 }
 
+/* Ends the program when there is no memory. */
+static void
+keep(struct round_trips *trips, struct round_trip trip)
+{
+	if (trips->n == trips->cap) {
+		trips->cap = trips->cap == 0 ? 1 << 12 : 2 * trips->cap;
+		trips->all = realloc(trips->all, trips->cap * sizeof(*trips->all));
+		if (trips->all == NULL)
+			die("memory");
+	}
+	trips->all[trips->n++] = trip;
+}
+
 static void
 measure(struct probe *probe)
 {
 	struct account before = take_account(&probe->watched);
-	int64_t began_ns = times_now();
+	struct round_trip trip = {.began_ns = times_now()};
 
 	ping(probe->fd);
-	int64_t round_trip_ns = times_now() - began_ns;
+	trip.ended_ns = times_now();
 	struct account after = take_account(&probe->watched);
-	int64_t own_ns = own_part(round_trip_ns, &before, &after);
-	times_add(&probe->round_trips, round_trip_ns);
-	times_add(&probe->own_parts, own_ns);
-	probe->n_long += round_trip_ns > LONG_NS;
-	probe->n_own_long += own_ns > LONG_NS;
+	trip.waited_ns = waited_between(&before, &after);
+	keep(&probe->round_trips, trip);
 	probe->worker_waited_ns += after.worker_waited_ns - before.worker_waited_ns;
 }
 
 /* ---- all of them ---- */
-
-static void
-sleep_until(int64_t ns)
-{
-	struct timespec at = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-
-	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
-}
 
 /* Periods that went by during a long round trip are left out. */
 static void
@@ -228,7 +231,7 @@ run(struct probe *probe, const struct options *options)
 	int64_t end_ns = options->seconds > 0 ? next_ns + (int64_t)(options->seconds * 1e9) : INT64_MAX;
 
 	while (!is_stopping && next_ns < end_ns) {
-		sleep_until(next_ns);
+		times_sleep_until(next_ns);
 		measure(probe);
 		int64_t now_ns = times_now();
 		next_ns += period_ns;
@@ -237,16 +240,67 @@ run(struct probe *probe, const struct options *options)
 	}
 }
 
+static uint64_t
+count_long(const struct times *times)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < times->n; i++)
+		n += times->ns[i] > LONG_NS;
+	return n;
+}
+
 static void
-report(struct probe *probe, bool is_realtime)
+report_times(const struct round_trips *trips, const struct gaps *gaps)
+{
+	static const struct gaps none;
+	struct times whole = {0}, own = {0};
+	int64_t longest_with_host_ns = 0;
+
+	for (size_t i = 0; i < trips->n; i++) {
+		const struct round_trip *trip = &trips->all[i];
+		int64_t with_host_ns = gaps_leave(&none, trip->began_ns, trip->ended_ns, trip->waited_ns);
+
+		times_add(&whole, trip->ended_ns - trip->began_ns);
+		times_add(&own, gaps_leave(gaps, trip->began_ns, trip->ended_ns, trip->waited_ns));
+		if (with_host_ns > longest_with_host_ns)
+			longest_with_host_ns = with_host_ns;
+	}
+	printf("long %" PRIu64 " pings\n", count_long(&whole));
+	printf("own_long %" PRIu64 " pings\n", count_long(&own));
+	times_print(&whole, "");
+	times_print(&own, "own_");
+	printf("own_longest_with_host %.1f us\n", (double)longest_with_host_ns / 1e3);
+	free(whole.ns);
+	free(own.ns);
+}
+
+static void
+report_gaps(const struct gaps *gaps)
+{
+	int64_t longest_ns = 0, total_ns = 0;
+
+	for (size_t i = 0; i < gaps->n; i++) {
+		int64_t ns = gaps->all[i].ended_ns - gaps->all[i].began_ns;
+
+		total_ns += ns;
+		if (ns > longest_ns)
+			longest_ns = ns;
+	}
+	printf("gaps %zu gaps\n", gaps->n);
+	printf("gaps_longest %.1f us\n", (double)longest_ns / 1e3);
+	printf("gaps_total %.1f us\n", (double)total_ns / 1e3);
+}
+
+static void
+report(const struct probe *probe, const struct gaps *gaps, bool is_realtime, size_t n_witnesses)
 {
 	printf("pings %zu pings\n", probe->round_trips.n);
-	printf("long %" PRIu64 " pings\n", probe->n_long);
-	printf("own_long %" PRIu64 " pings\n", probe->n_own_long);
 	printf("waited %.1f us\n", (double)probe->worker_waited_ns / 1e3);
 	printf("realtime %d bool\n", is_realtime);
-	times_print(&probe->round_trips, "");
-	times_print(&probe->own_parts, "own_");
+	printf("witnesses %zu threads\n", n_witnesses);
+	report_gaps(gaps);
+	report_times(&probe->round_trips, gaps);
 }
 
 /* ---- setting up ---- */
@@ -270,7 +324,7 @@ connect_unix(const char *path)
 static bool
 be_urgent(void)
 {
-	struct sched_param param = {.sched_priority = 1};
+	struct sched_param param = {.sched_priority = WITNESS_PRIORITY - 1};
 
 	(void)mlockall(MCL_CURRENT);
 	if (sched_setscheduler(0, SCHED_FIFO, &param) == 0)
@@ -315,17 +369,21 @@ main(int argc, char **argv)
 	struct options options = parse_options(argc, argv);
 	struct sigaction stop = {.sa_handler = on_signal};
 	struct probe probe = {.fd = connect_unix(options.unix_path)};
+	struct witnesses witnesses = {0};
 
 	(void)sigaction(SIGTERM, &stop, NULL);
 	(void)sigaction(SIGINT, &stop, NULL);
 	watch_threads(&probe.watched, options.thread);
 	ping(probe.fd); /* the first has the connection to set up */
 	bool is_realtime = be_urgent();
+	if (is_realtime)
+		witnesses_start(&witnesses, atoi(strchr(options.thread, '/') + 1));
 	printf("ready 1 bool\n");
 	(void)fflush(stdout);
 	run(&probe, &options);
-	report(&probe, is_realtime);
-	free(probe.round_trips.ns);
-	free(probe.own_parts.ns);
+	struct gaps gaps = witnesses_stop(&witnesses);
+	report(&probe, &gaps, is_realtime, witnesses.n);
+	free(gaps.all);
+	free(probe.round_trips.all);
 	return EXIT_SUCCESS;
 }

@@ -24,6 +24,15 @@ times_now(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* Returns early when a signal comes. */
+static inline void
+times_sleep_until(int64_t ns)
+{
+	struct timespec at = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+
+	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+}
+
 /* Ends the program when there is no memory. */
 static inline void
 times_add(struct times *times, int64_t ns)
