@@ -19,7 +19,7 @@
  * What a link gave up may be on its way still (stragglers.h). Until it is not, nothing is worked off.
  *
  * A key that a worker is writing at this moment is left out: that is newer, and takes it off the list when it is
- * answered (before it counts as answered: write_upstream.c).
+ * answered (before it counts as answered: write_settle.c).
  */
 #include "base/clock.h"
 #include "base/mem.h"

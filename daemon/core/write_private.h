@@ -1,5 +1,6 @@
 /*
- * A batch of writes, for write_upstream.c, which sends it, and write_order.c, which knows what is under way.
+ * A batch of writes, for write_upstream.c, which sends it, write_order.c, which knows what is under way, and
+ * write_settle.c, which ends its ops.
  */
 #ifndef HC_CORE_WRITE_PRIVATE_H
 #define HC_CORE_WRITE_PRIVATE_H
@@ -25,6 +26,18 @@ struct hc_batch *hc_core_batch_create(struct hc_core_worker *worker);
 void hc_core_batch_destroy(struct hc_batch *batch);
 /* Makes room for n more ops. False: no memory. */
 bool hc_core_batch_reserve(struct hc_batch *batch, size_t n);
+
+/*
+ * write_settle.c: the op is not under way any more, and its status is set. Who asked for it is not told yet:
+ * hc_core_op_answered().
+ */
+/* It was carried out, or not; `known`: by the state of the fleet that is known here. */
+void hc_core_op_settle(
+    struct hc_core_worker *worker, struct hc_op *op, const struct hc_script_result *result, bool known);
+/* It was refused, with Redis's words. */
+void hc_core_op_fail(struct hc_core_worker *worker, struct hc_op *op, struct hc_slice error);
+/* Nobody knows whether it was carried out: as while the upstream is down. */
+void hc_core_op_lose(struct hc_core_worker *worker, struct hc_op *op);
 
 /* write_order.c */
 /* It is under way, behind all others; until it is answered, which it is before them. */
