@@ -127,8 +127,9 @@ struct hc_core_worker {
 	unsigned calls_by_sha;     /* of it, under way */
 	uint32_t resends;          /* calls that had to be sent again */
 	bool batch_held;           /* until those that were sent before it are in order again */
-	struct hc_batch *first_sent, *last_sent; /* those under way; the last counts while there is a first */
-	uint64_t timeouts_seen;                  /* of the link, added to the core's count already */
+	struct hc_batch *first_sent, *last_sent;           /* those under way; the last counts while there is a first */
+	struct hc_batch *first_overtaken, *last_overtaken; /* see write_private.h; the same */
+	uint64_t timeouts_seen;                            /* of the link, added to the core's count already */
 	bool was_up;
 	bool settled;
 	/* Of the last transaction that had to be sent again by the script, until something else is known. */

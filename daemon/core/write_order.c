@@ -3,6 +3,8 @@
  * worker's.
  *
  *     sent ─→ worker->first_sent → … → last_sent      answered: always the first; sent again: behind the last
+ *                │ what others under way have overtaken
+ *                └→ first_overtaken → … → last_overtaken      settled with one of those; or sent again, when all failed
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -32,16 +34,34 @@ hc_core_batch_answered(struct hc_batch *batch)
 	batch->next = NULL;
 }
 
-/* ---- transactions ---- */
+/* ---- who has to wait ---- */
+
+static bool
+writes_key(const struct hc_batch *batch, uint64_t hash)
+{
+	for (size_t i = 0; i < batch->n; i++) {
+		if (batch->ops[i]->begun && batch->ops[i]->key.hash == hash)
+			return true;
+	}
+	return false;
+}
 
 static bool
 is_in_transaction(const struct hc_core_worker *worker, uint64_t hash)
 {
 	for (const struct hc_batch *sent = worker->first_sent; sent != NULL; sent = sent->next) {
-		for (size_t i = 0; sent->in_transaction && i < sent->n; i++) {
-			if (sent->ops[i]->key.hash == hash)
-				return true;
-		}
+		if (sent->in_transaction && writes_key(sent, hash))
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_overtaken(const struct hc_core_worker *worker, uint64_t hash)
+{
+	for (const struct hc_batch *batch = worker->first_overtaken; batch != NULL; batch = batch->next) {
+		if (writes_key(batch, hash))
+			return true;
 	}
 	return false;
 }
@@ -49,9 +69,13 @@ is_in_transaction(const struct hc_core_worker *worker, uint64_t hash)
 bool
 hc_core_batch_must_wait(const struct hc_batch *batch)
 {
-	for (size_t i = 0; batch->worker->first_sent != NULL && i < batch->n; i++) {
+	const struct hc_core_worker *worker = batch->worker;
+
+	for (size_t i = 0; worker->first_sent != NULL && i < batch->n; i++) {
 		const struct hc_op *op = batch->ops[i];
-		if (op->begun && op->behind && hc_op_looks(op) && is_in_transaction(batch->worker, op->key.hash))
+		if (!op->begun || !op->behind)
+			continue;
+		if (is_overtaken(worker, op->key.hash) || (hc_op_looks(op) && is_in_transaction(worker, op->key.hash)))
 			return true;
 	}
 	return false;
@@ -89,7 +113,19 @@ hashes_under_way(const struct hc_core_worker *worker, size_t *n)
 	return hashes;
 }
 
-struct hc_batch *
+static void
+append_overtaken(struct hc_batch *overtaken)
+{
+	struct hc_core_worker *worker = overtaken->worker;
+
+	if (worker->first_overtaken == NULL)
+		worker->first_overtaken = overtaken;
+	else
+		worker->last_overtaken->next = overtaken;
+	worker->last_overtaken = overtaken;
+}
+
+bool
 hc_core_batch_take_overtaken(struct hc_batch *batch)
 {
 	struct hc_batch *overtaken = hc_core_batch_create(batch->worker);
@@ -99,7 +135,7 @@ hc_core_batch_take_overtaken(struct hc_batch *batch)
 	if (overtaken == NULL || hashes == NULL || !hc_core_batch_reserve(overtaken, batch->n)) {
 		hc_core_batch_destroy(overtaken);
 		hc_free(hashes);
-		return NULL;
+		return false;
 	}
 	for (size_t i = 0; i < batch->n; i++) {
 		struct hc_op *op = batch->ops[i];
@@ -110,5 +146,66 @@ hc_core_batch_take_overtaken(struct hc_batch *batch)
 	}
 	batch->n = kept;
 	hc_free(hashes);
-	return overtaken;
+	if (overtaken->n > 0)
+		append_overtaken(overtaken);
+	else
+		hc_core_batch_destroy(overtaken);
+	return true;
+}
+
+/* None of it is in force, so no copy is kept; and it has no number. */
+void
+hc_core_overtaken_by(struct hc_core_worker *worker, const struct hc_op *op)
+{
+	const struct hc_script_result result = {.code = HC_SCRIPT_DONE, .done = true, .pttl = -2};
+
+	for (struct hc_batch *batch = worker->first_overtaken; batch != NULL; batch = batch->next) {
+		for (size_t i = 0; i < batch->n; i++) {
+			if (batch->ops[i]->begun && batch->ops[i]->key.hash == op->key.hash)
+				hc_core_op_settle(worker, batch->ops[i], &result, false);
+		}
+	}
+}
+
+bool
+hc_core_overtaken_is_decided(const struct hc_batch *overtaken)
+{
+	for (size_t i = 0; i < overtaken->n; i++) {
+		const struct hc_op *op = overtaken->ops[i];
+		for (const struct hc_batch *sent = overtaken->worker->first_sent; op->begun && sent != NULL;
+		     sent = sent->next) {
+			if (writes_key(sent, op->key.hash))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool
+is_settled(const struct hc_batch *batch)
+{
+	for (size_t i = 0; i < batch->n; i++) {
+		if (batch->ops[i]->begun)
+			return false;
+	}
+	return true;
+}
+
+struct hc_batch *
+hc_core_overtaken_take_settled(struct hc_core_worker *worker)
+{
+	struct hc_batch **at = &worker->first_overtaken, *before = NULL;
+
+	while (*at != NULL && !is_settled(*at)) {
+		before = *at;
+		at = &before->next;
+	}
+	struct hc_batch *settled = *at;
+	if (settled == NULL)
+		return NULL;
+	*at = settled->next;
+	if (worker->last_overtaken == settled)
+		worker->last_overtaken = before;
+	settled->next = NULL;
+	return settled;
 }

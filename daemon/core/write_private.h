@@ -9,7 +9,7 @@
 
 struct hc_batch {
 	struct hc_core_worker *worker;
-	struct hc_batch *next; /* the one that was sent after it, both under way */
+	struct hc_batch *next; /* the one that was sent after it, both under way; or overtaken after it */
 	struct hc_op **ops;    /* the groups' */
 	size_t n, cap;
 	size_t bytes;
@@ -45,13 +45,22 @@ void hc_core_batch_sent(struct hc_batch *batch);
 void hc_core_batch_answered(struct hc_batch *batch);
 /*
  * Whether something in it depends on what a key holds that a transaction under way writes: if that is refuted, it would
- * find the key without the value.
+ * find the key without the value. Or writes a key of what was overtaken: that may have to be sent again before it.
  */
 bool hc_core_batch_must_wait(const struct hc_batch *batch);
+
 /*
- * What is under way writes some of its keys, too: these ops are taken out of it, into a batch of their own, which may
- * be empty. Both keep the order. NULL: no memory, and nothing is changed.
+ * What was overtaken: SETs that are not in force, and of whose keys there were others under way behind them. As soon as
+ * one of these is carried out, so are they, as far as anybody can see. If all of these fail, they have to be sent
+ * again. Until then they have begun, and are under way as a batch of their own.
  */
-struct hc_batch *hc_core_batch_take_overtaken(struct hc_batch *batch);
+/* Takes them out of it. Both keep the order. False: no memory, and nothing is changed. */
+bool hc_core_batch_take_overtaken(struct hc_batch *batch);
+/* That SET has been carried out, and with it what it has overtaken. */
+void hc_core_overtaken_by(struct hc_core_worker *worker, const struct hc_op *op);
+/* Whether nothing is under way any more that might carry out what is left of it. */
+bool hc_core_overtaken_is_decided(const struct hc_batch *overtaken);
+/* Of those that nothing is left of, the first, which is overtaken no more: its ops can be answered. NULL: none. */
+struct hc_batch *hc_core_overtaken_take_settled(struct hc_core_worker *worker);
 
 #endif

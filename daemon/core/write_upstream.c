@@ -11,8 +11,9 @@
  * its SHA is sent again in the order of the answers, and what comes after is held until all of that has been; a fetch
  * that was overtaken so is asked again (read.c).
  *
- * What was refuted comes behind what has been sent meanwhile. SETs that write a key of it again have overwritten it: of
- * that key, it is not sent again. Whatever else is to be done with a key is held while a transaction writes it.
+ * What was refuted comes behind what has been sent meanwhile. SETs that write a key of it again overwrite it: of that
+ * key, it is not sent again, unless they fail, all of them. Whatever else is to be done with a key is held while a
+ * transaction writes it.
  */
 #include <assert.h>
 #include "base/mem.h"
@@ -101,6 +102,7 @@ settle_batch(struct hc_batch *batch, const redisReply *reply)
 			error = hc_slice(reply->str, (size_t)reply->len);
 		else if (result_of(batch, reply, i, &result) == HC_OK && result.error.ptr == NULL) {
 			hc_core_op_settle(worker, batch->ops[i], &result, known);
+			hc_core_overtaken_by(worker, batch->ops[i]);
 			continue;
 		} else if (result_of(batch, reply, i, &result) == HC_OK)
 			error = result.error;
@@ -129,15 +131,16 @@ send_with_script(struct hc_batch *batch)
 
 	worker->resends++;
 	worker->batch_held = worker->batch_held || worker->calls_by_sha > 0;
-	return send_batch(batch, "") == HC_OK ? HC_PENDING : HC_DOWN;
+	enum hc_status status = send_batch(batch, "");
+	return status == HC_OK ? HC_PENDING : status;
 }
 
 /*
  * The upstream has deleted the values and told the fleet so. They go by the script, which looks at the state itself;
- * but those that others have overwritten meanwhile, which are *overtaken, are settled. HC_OK: there are no others.
+ * but for those that others overwrite meanwhile. HC_OK: there are no others.
  */
 static enum hc_status
-send_refuted(struct hc_batch *batch, const redisReply *reply, struct hc_batch **overtaken)
+send_refuted(struct hc_batch *batch, const redisReply *reply)
 {
 	struct hc_core_worker *worker = batch->worker;
 	struct hc_script_result last;
@@ -145,17 +148,95 @@ send_refuted(struct hc_batch *batch, const redisReply *reply, struct hc_batch **
 
 	worker->refuted = batch->sets.premise;
 	worker->resends++;
-	if (status != HC_OK || (*overtaken = hc_core_batch_take_overtaken(batch)) == NULL)
+	if (status != HC_OK)
 		return HC_NOMEM;
-	for (size_t i = 0; i < (*overtaken)->n; i++)
-		hc_core_op_settle(worker, (*overtaken)->ops[i], &last, false);
 	hc_fleet_saw_seq(worker->core->fleet, last.seq);
 	hc_stats_add(worker->stats, invalidations_out, batch->n);
+	if (!hc_core_batch_take_overtaken(batch))
+		return HC_NOMEM;
 	if (batch->n == 0)
 		return HC_OK;
 	batch->refuted = true;
 	status = send_batch(batch, worker->write_sha);
 	return status == HC_OK ? HC_PENDING : status;
+}
+
+/* ---- overtaken ---- */
+
+/* As what is under way behind them on that link will be: in the order of the writes. */
+static void
+lose_overtaken(struct hc_core_worker *worker)
+{
+	for (struct hc_batch *batch = worker->first_overtaken; batch != NULL; batch = batch->next) {
+		for (size_t i = 0; i < batch->n; i++) {
+			if (batch->ops[i]->begun)
+				hc_core_op_lose(worker, batch->ops[i]);
+		}
+	}
+}
+
+/* What is left of it: not what has been settled. On HC_OK it is under way in a batch of its own. */
+static enum hc_status
+send_overtaken(struct hc_batch *overtaken)
+{
+	struct hc_core_worker *worker = overtaken->worker;
+	struct hc_batch *again = hc_core_batch_create(worker);
+	enum hc_status status = HC_NOMEM;
+	size_t kept = 0;
+
+	if (again != NULL && hc_core_batch_reserve(again, overtaken->n)) {
+		for (size_t i = 0; i < overtaken->n; i++) {
+			if (overtaken->ops[i]->begun)
+				again->ops[again->n++] = overtaken->ops[i];
+		}
+		again->refuted = true;
+		status = again->n > 0 ? send_batch(again, worker->write_sha) : HC_OK;
+	}
+	if (status != HC_OK || again->n == 0) {
+		hc_core_batch_destroy(again);
+		return status;
+	}
+	worker->resends++;
+	for (size_t i = 0; i < overtaken->n; i++) {
+		if (!overtaken->ops[i]->begun)
+			overtaken->ops[kept++] = overtaken->ops[i];
+	}
+	overtaken->n = kept;
+	return HC_OK;
+}
+
+/*
+ * Where all that they were overtaken by failed, they are sent again. To answer them with that error would be sound,
+ * too, but it is another's: of a server that was out of memory for a moment, or of a value that was too large. Nothing
+ * that is under way writes these keys any more, and what came after has waited, so that the order is kept.
+ */
+static void
+decide_overtaken(struct hc_core_worker *worker)
+{
+	for (struct hc_batch *batch = worker->first_overtaken; batch != NULL; batch = batch->next) {
+		if (!hc_core_overtaken_is_decided(batch))
+			continue;
+		enum hc_status status = send_overtaken(batch);
+		if (status == HC_OK)
+			continue;
+		if (status != HC_NOMEM) {
+			lose_overtaken(worker);
+			return;
+		}
+		for (size_t i = 0; i < batch->n; i++) {
+			if (batch->ops[i]->begun)
+				hc_core_op_fail(worker, batch->ops[i], HC_SLICE("OOM out of memory"));
+		}
+	}
+}
+
+static void
+answer_overtaken(struct hc_core_worker *worker)
+{
+	struct hc_batch *batch;
+
+	while ((batch = hc_core_overtaken_take_settled(worker)) != NULL)
+		answer_all(batch);
 }
 
 /* What was sent before is in order: what has been held comes next. */
@@ -171,7 +252,7 @@ let_batch_go(struct hc_core_worker *worker)
 static void
 on_reply(void *arg, enum hc_status status, const redisReply *reply)
 {
-	struct hc_batch *batch = arg, *overtaken = NULL;
+	struct hc_batch *batch = arg;
 	struct hc_core_worker *worker = batch->worker;
 
 	hc_core_tick(worker);
@@ -184,20 +265,22 @@ on_reply(void *arg, enum hc_status status, const redisReply *reply)
 	if (status == HC_OK && is_noscript(reply))
 		status = send_with_script(batch);
 	else if (status == HC_OK && batch->in_transaction && hc_script_sets_refuted(reply))
-		status = send_refuted(batch, reply, &overtaken);
+		status = send_refuted(batch, reply);
 	if (status == HC_OK)
 		settle_batch(batch, reply);
 	else if (status == HC_NOMEM)
 		fail_all(batch, HC_SLICE("OOM out of memory"));
-	else if (status != HC_PENDING)
+	else if (status != HC_PENDING) {
+		lose_overtaken(worker);
 		lose_all(batch);
+	}
+	decide_overtaken(worker);
 	/* Behind these, also where all of it is lost. */
 	let_batch_go(worker);
 	hc_tier_kick(worker->core->tier);
 	if (status != HC_PENDING)
 		answer_all(batch);
-	if (overtaken != NULL)
-		answer_all(overtaken);
+	answer_overtaken(worker);
 }
 
 /* ---- the call ---- */

@@ -97,6 +97,7 @@ class LinkProxy(Proxy):
 
         proxy.hold("worker")        replies on links of that kind wait; or requests, with direction="up"
         proxy.wait_held("worker")   returns once something does
+        proxy.pass_one("worker")    what waits on each link of that kind goes on, up to one piece; what is behind it waits
         proxy.let_go()              all goes on, in order
         proxy.lose("worker")        what is sent up such links vanishes, until let_go()
         proxy.strand("worker")      what the links of that kind that are open now have sent or will send stays on its
@@ -125,6 +126,9 @@ class LinkProxy(Proxy):
     def wait_held(self, kind, n=1):
         wait_until(lambda: self._waiting[kind] >= n, message=f"{n} pieces wait on {kind} links")
 
+    def pass_one(self, kind, direction="down"):
+        self._call(self._pass_one(kind, direction))
+
     def let_go(self, kind=None, direction=None):
         self._call(self._let_go(kind, direction))
 
@@ -142,6 +146,11 @@ class LinkProxy(Proxy):
 
     def cut_links(self, kind):
         self._call(self._cut_links(kind))
+
+    async def _pass_one(self, kind, direction):
+        gate = self._holds.pop((kind, direction))
+        self.hold(kind, direction)
+        gate.set()
 
     async def _let_go(self, kind, direction):
         for key in [key for key in self._holds if kind in (None, key[0]) and direction in (None, key[1])]:

@@ -1,0 +1,166 @@
+"""P1 and P5: writes that are under way together, when one of them has to be sent again and comes behind the others, or one
+of them fails. Who is answered OK has written; keys end up as the last of their writes that was answered so left them."""
+
+import pytest
+
+from fleet import PREFIX, calls, frame_parts, in_step, serves, start_fleet
+from harcad_harness import SLOW, wait_until
+
+
+def large(i):
+    """A value that goes as a transaction."""
+    return b"%d." % i + b"x" * 10000
+
+
+class Order:
+    """A daemon whose answers from Redis are held back, and a sibling before the Redis itself."""
+
+    def __init__(self, make_harcad, make_link_proxy, redis, patience):
+        self.proxy = make_link_proxy(redis.address)
+        self.redis = redis
+        self.upstream = redis.client()
+        self.node, = start_fleet(make_harcad, self.proxy.url, 1, patience)
+        self.sibling, = start_fleet(make_harcad, redis.url, 1, {"upstream.foreign_writes": "no", **patience})
+        self.conn = self.node.raw()
+
+    def reach(self, *command):
+        """Sends it, and waits until Redis has had it, or refused it."""
+        before = self.had()
+        self.conn.send(self.conn.encode(*command))
+        wait_until(lambda: self.had() > before, message=f"Redis has had {command[:2]}")
+
+    def had(self):
+        refused = self.upstream.info("errorstats").get("errorstat_OOM", "count=0")
+        return calls(self.redis, "evalsha", "exec") + int(refused.partition("=")[2])
+
+    def refute(self, *sets):
+        """These SETs, one batch, are made for an epoch that is over, which the daemon is not told yet."""
+        self.proxy.hold("events")
+        self.sibling.client().execute_command("CLEAR", "MODEL", "m")
+        self.proxy.hold("worker")
+        before = self.had()
+        self.conn.send(b"".join(self.conn.encode("SET", key, value, "MODEL", "m") for key, value in sets))
+        wait_until(lambda: self.had() > before)
+
+    def full(self, is_full):
+        self.upstream.config_set("maxmemory", "1" if is_full else "0")
+
+    def answers(self, n):
+        """With errors by their first word."""
+        replies = [self.conn.read_reply() for _ in range(n)]
+        return [str(reply).split()[0] if isinstance(reply, Exception) else reply for reply in replies]
+
+    def has(self, key, value):
+        stored = self.upstream.get(PREFIX + key.encode())
+        assert (stored and (frame_parts(stored) or [stored])[-1]) == value
+        assert self.conn.command("GET", key) == value
+        serves(self.sibling, key, value)
+        self.proxy.let_go()
+        in_step(self.node)
+        assert self.conn.command("GET", key) == value
+
+    def close(self):
+        self.proxy.let_go()
+        self.conn.close()
+        self.upstream.close()
+
+
+@pytest.fixture
+def order(request, make_harcad, make_link_proxy, redis_server):
+    patience = getattr(request, "param", {"upstream.timeout": "60s", "fleet.lease": "60s"})
+    order = Order(make_harcad, make_link_proxy, redis_server, patience)
+    yield order
+    order.close()
+
+
+LATER = {
+    "little": [b"little"],
+    "large": [large(2)],
+    "large of that model": [large(2), "MODEL", "m"],
+    "with a TTL": [large(2), "PX", "100000"],
+}
+
+
+@pytest.mark.parametrize("later", LATER.values(), ids=LATER)
+def test_p5_what_was_overtaken_by_a_write_that_fails_is_there(order, later):
+    order.refute(("k", large(1)))
+    order.full(True)
+    order.reach("SET", "k", *later)
+    order.full(False)
+    order.proxy.let_go("worker")
+    assert order.answers(2) == ["OK", "OOM"]
+    order.has("k", large(1))
+
+
+def test_p5_it_is_if_all_of_several_fail(order):
+    order.refute(("before", large(1)), ("k", large(1)), ("behind", large(1)))
+    order.full(True)
+    for later in b"little", large(2), b"small":
+        order.reach("SET", "k", later)
+    order.full(False)
+    order.proxy.let_go("worker")
+    assert order.answers(6) == ["OK"] * 3 + ["OOM"] * 3
+    for key in "before", "k", "behind":
+        order.has(key, large(1))
+
+
+@pytest.mark.parametrize("fails", [0, 1], ids=["first", "last"])
+def test_p5_one_of_several_later_writes_is_enough(order, fails):
+    order.refute(("k", large(1)))
+    for i in range(2):
+        order.full(i == fails)
+        order.reach("SET", "k", large(2 + i))
+    order.full(False)
+    resent = calls(order.redis, "evalsha")
+    order.proxy.let_go("worker")
+    answers = ["OK", "OK", "OK"]
+    answers[1 + fails] = "OOM"
+    assert order.answers(3) == answers
+    order.has("k", large(3 - fails))
+    assert calls(order.redis, "evalsha") == resent, "nothing was sent again"
+
+
+def test_p5_who_is_answered_with_an_error_has_not_written(order):
+    """Nobody of these has: Redis stays full."""
+    order.refute(("k", large(1)))
+    order.full(True)
+    order.reach("SET", "k", "little")
+    order.proxy.let_go("worker")
+    assert order.answers(2) == ["OOM", "OOM"]
+    order.has("k", None)
+    order.full(False)
+    assert order.conn.command("SET", "k", "again") == "OK"
+    order.has("k", b"again")
+
+
+def test_p1_what_comes_later_still_finds_what_was_overtaken_in_vain(order):
+    """It is sent while nobody knows yet what becomes of the two before it, and waits for that."""
+    order.refute(("k", large(1)), ("other", large(1)))
+    order.full(True)
+    order.reach("SET", "k", "little")
+    order.full(False)
+    order.proxy.pass_one("worker")
+    wait_until(lambda: order.upstream.exists(PREFIX + b"other"), message="the other has been sent again")
+    order.conn.send(order.conn.encode("APPEND", "k", "!") + order.conn.encode("GET", "k") + order.conn.encode("SET", "j", "x"))
+    assert order.node.client().ping()  # by now it has had these, too
+    order.proxy.let_go("worker")
+    whole = large(1) + b"!"
+    assert order.answers(6) == ["OK", "OK", "OOM", len(whole), whole, "OK"]
+    order.has("k", whole)
+
+
+@pytest.mark.parametrize("order", [{"fleet.lease": f"{int(2 * SLOW)}s"}], indirect=True, ids=[""])
+@pytest.mark.parametrize("later", [b"little", large(2)], ids=["little", "large"])
+def test_p5_what_was_overtaken_is_queued_before_what_overtook_it(order, later):
+    """The link ends when the one is to wait for the other, whose answer has not come."""
+    order.refute(("k", large(1)), ("other", large(1)))
+    order.reach("SET", "k", later)
+    order.proxy.hold("control")  # nothing is made up for yet
+    order.proxy.pass_one("worker")
+    wait_until(lambda: order.upstream.exists(PREFIX + b"other"), message="the other has been sent again")
+    order.proxy.cut_links("worker")
+    assert order.answers(3) == ["OK", "OK", "OK"]
+    assert order.conn.command("GET", "k") == later
+    order.proxy.let_go()
+    order.node.wait_info(queued_writes=0)
+    order.has("k", later)
