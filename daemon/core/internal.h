@@ -228,6 +228,8 @@ void hc_core_copy_local(struct hc_core *core, struct hc_op *ops, int64_t now_ms)
 /* Takes the group's ops up; without memory for it they are answered at once, and group->left is 0. */
 void hc_core_batch_add(struct hc_core_worker *worker, struct hc_op_group *group);
 void hc_core_batch_flush(struct hc_core_worker *worker); /* sends what has been added */
+/* Whether there are ops that are to be sent, or have been and are neither answered nor lost. */
+bool hc_core_batch_under_way(const struct hc_core_worker *worker);
 enum hc_status hc_core_batch_init(struct hc_core_worker *worker);
 void hc_core_batch_fini(struct hc_core_worker *worker);
 /* An op that the upstream will not be asked for: decided here, or refused. */

@@ -318,6 +318,13 @@ names_reserved(const struct hc_core *core, const struct hc_op_group *group)
 	return false;
 }
 
+/* Also when the link has ended already, as long as what went before has yet to be lost. */
+static bool
+has_way_upstream(const struct hc_core_worker *worker)
+{
+	return hc_link_is_up(worker->link) || hc_core_batch_under_way(worker);
+}
+
 enum hc_status
 hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 {
@@ -340,7 +347,7 @@ hc_core_write(struct hc_core_worker *worker, struct hc_op_group *group)
 			group->ops[i].status = HC_INVALID;
 		return HC_OK;
 	}
-	if (hc_link_is_up(worker->link) && !builds_on_outdated(core, group) && !waits_for_a_clear(core, group) &&
+	if (has_way_upstream(worker) && !builds_on_outdated(core, group) && !waits_for_a_clear(core, group) &&
 	    !may_be_overtaken(core, group))
 		return write_upstream(worker, group);
 	for (size_t i = 0; i < group->n; i++)

@@ -71,6 +71,8 @@ hc_core_batch_must_wait(const struct hc_batch *batch)
 {
 	const struct hc_core_worker *worker = batch->worker;
 
+	if (!hc_link_is_up(worker->link))
+		return worker->first_sent != NULL;
 	for (size_t i = 0; worker->first_sent != NULL && i < batch->n; i++) {
 		const struct hc_op *op = batch->ops[i];
 		if (!op->begun || !op->behind)

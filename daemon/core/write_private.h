@@ -45,7 +45,8 @@ void hc_core_batch_sent(struct hc_batch *batch);
 void hc_core_batch_answered(struct hc_batch *batch);
 /*
  * Whether something in it depends on what a key holds that a transaction under way writes: if that is refuted, it would
- * find the key without the value. Or writes a key of what was overtaken: that may have to be sent again before it.
+ * find the key without the value. Or writes a key of what was overtaken: that may have to be sent again before it. And
+ * once the link has ended, until all that was under way is lost: so that it comes behind that.
  */
 bool hc_core_batch_must_wait(const struct hc_batch *batch);
 
@@ -56,7 +57,7 @@ bool hc_core_batch_must_wait(const struct hc_batch *batch);
  */
 /* Takes them out of it. Both keep the order. False: no memory, and nothing is changed. */
 bool hc_core_batch_take_overtaken(struct hc_batch *batch);
-/* That SET has been carried out, and with it what it has overtaken. */
+/* That has been carried out, and if it is such a SET, with it what it has overtaken. */
 void hc_core_overtaken_by(struct hc_core_worker *worker, const struct hc_op *op);
 /* Whether nothing is under way any more that might carry out what is left of it. */
 bool hc_core_overtaken_is_decided(const struct hc_batch *overtaken);

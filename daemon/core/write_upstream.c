@@ -413,6 +413,12 @@ hc_core_batch_add(struct hc_core_worker *worker, struct hc_op_group *group)
 	}
 }
 
+bool
+hc_core_batch_under_way(const struct hc_core_worker *worker)
+{
+	return worker->first_sent != NULL || (worker->batch != NULL && worker->batch->n > 0);
+}
+
 enum hc_status
 hc_core_batch_init(struct hc_core_worker *worker)
 {

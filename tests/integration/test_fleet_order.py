@@ -73,6 +73,9 @@ def order(request, make_harcad, make_link_proxy, redis_server):
     order.close()
 
 
+SOON_MADE_UP_FOR = pytest.mark.parametrize("order", [{"fleet.lease": f"{int(2 * SLOW)}s"}], indirect=True, ids=[""])
+
+
 LATER = {
     "little": [b"little"],
     "large": [large(2)],
@@ -149,7 +152,7 @@ def test_p1_what_comes_later_still_finds_what_was_overtaken_in_vain(order):
     order.has("k", whole)
 
 
-@pytest.mark.parametrize("order", [{"fleet.lease": f"{int(2 * SLOW)}s"}], indirect=True, ids=[""])
+@SOON_MADE_UP_FOR
 @pytest.mark.parametrize("later", [b"little", large(2)], ids=["little", "large"])
 def test_p5_what_was_overtaken_is_queued_before_what_overtook_it(order, later):
     """The link ends when the one is to wait for the other, whose answer has not come."""
@@ -164,3 +167,55 @@ def test_p5_what_was_overtaken_is_queued_before_what_overtook_it(order, later):
     order.proxy.let_go()
     order.node.wait_info(queued_writes=0)
     order.has("k", later)
+
+
+@SOON_MADE_UP_FOR
+def test_p5_what_comes_when_the_link_has_just_ended_is_queued_behind_what_was_under_way(order):
+    order.proxy.hold("worker")
+    order.proxy.hold("control")  # nothing is made up for yet
+    order.reach("SET", "k", "1")
+    order.node.pause()
+    order.proxy.cut_links("worker")
+    order.conn.send(order.conn.encode("SET", "k", "2"))
+    order.node.resume()
+    assert order.answers(2) == ["OK", "OK"]
+    assert order.conn.command("GET", "k") == b"2"
+    order.proxy.let_go()
+    order.node.wait_info(queued_writes=0)
+    order.has("k", b"2")
+
+
+@SOON_MADE_UP_FOR
+@pytest.mark.parametrize("value", [b"2", large(2)], ids=["little", "large"])
+def test_p5_what_was_held_for_one_is_queued_behind_all_that_is_under_way(order, value):
+    """Its link ends: the first of these is known to be lost, and the others are not yet."""
+    order.proxy.hold("worker")
+    order.proxy.hold("control")  # nothing is made up for yet
+    order.reach("SET", "j", large(1))
+    order.reach("SET", "k", value)
+    with order.node.raw() as other:
+        other.send(other.encode("APPEND", "j", "!") + other.encode("SET", "k", "3"))
+        assert order.node.client().ping()  # by now it has had these, too
+        order.proxy.cut_links("worker")
+        assert order.answers(2) == ["OK", "OK"]
+        assert str(other.read_reply()).startswith("UPSTREAMDOWN") and other.read_reply() == "OK"
+    assert order.conn.command("GET", "k") == b"3"
+    order.proxy.let_go()
+    order.node.wait_info(queued_writes=0)
+    order.has("k", b"3")
+
+
+@SOON_MADE_UP_FOR
+def test_p5_what_was_held_is_queued_behind_what_it_was_held_for(order):
+    order.proxy.hold("control")  # nothing is made up for yet
+    order.proxy.hold("worker")
+    order.reach("SET", "k", large(1))
+    with order.node.raw() as other:
+        other.send(other.encode("DEL", "k"))
+        assert order.node.client().ping()  # by now it has had that, too
+        order.proxy.cut_links("worker")
+        assert order.answers(1) == ["OK"] and other.read_reply() in (0, 1)
+    assert order.conn.command("GET", "k") is None
+    order.proxy.let_go()
+    order.node.wait_info(queued_writes=0)
+    order.has("k", None)
