@@ -124,6 +124,8 @@ drain(struct hc_session *session, struct hc_command_worker *worker)
 		hc_free(req);
 		any = true;
 	}
+	if (session->pending_head != NULL && session->pending_head->deferred)
+		hc_run_deferred(session->pending_head);
 	if (any || session->pending_bytes > 0)
 		worker->ready(session);
 }
@@ -172,6 +174,8 @@ hc_command_abandon(struct hc_command_worker *worker, struct hc_session *session)
 		if (req->complete) {
 			hc_out_fini(&req->own_out);
 			hc_free(req);
+		} else if (req->deferred) {
+			hc_run_deferred(req); /* it has been asked for */
 		}
 	}
 	session->pending_bytes = 0;
@@ -196,7 +200,7 @@ hc_run_begin(struct hc_req *req, struct hc_command_worker *worker, struct hc_ses
 	req->data_fini = NULL;
 	req->number = 0;
 	req->done = NULL;
-	req->parked = req->busy = req->complete = req->alone = false;
+	req->parked = req->busy = req->complete = req->alone = req->deferred = false;
 	req->load = NULL;
 	req->failed = false;
 	req->silent = false;

@@ -56,6 +56,7 @@ struct hc_req {
 	size_t waiting; /* answers that are still to come */
 	bool parked, busy, complete;
 	bool alone;           /* nothing else of its session may start while it waits */
+	bool deferred;        /* its write waits until it is the first of its session's pending ones */
 	struct hc_load *load; /* load.c's */
 	bool failed;          /* it has been answered with an error */
 	bool silent;          /* CLIENT REPLY: what is replied goes nowhere */

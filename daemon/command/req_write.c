@@ -32,13 +32,30 @@ on_written(void *arg)
 	hc_req_resume(req);
 }
 
+/* It depends on what its session waits for, and nothing else of that may start before it does. */
+static bool
+has_to_wait(struct hc_req *req)
+{
+	struct hc_session *session = req->session;
+
+	if (!req->parked || req->parent != NULL || session == NULL || session->pending_head == req ||
+	    !hc_core_write_depends(req->worker->core, &req->group))
+		return false;
+	req->alone = session->barrier = true;
+	return true;
+}
+
 static void
 write_by(struct hc_req *req, hc_req_fn *done,
     enum hc_status (*write)(struct hc_core_worker *worker, struct hc_op_group *group))
 {
-	req->group = (struct hc_op_group){.ops = req->ops, .n = req->n_ops, .done = on_written, .arg = req};
+	req->group =
+	    (struct hc_op_group){.ops = req->ops, .n = req->n_ops, .done = on_written, .arg = req, .by = req->session};
 	req->done = done;
 	req->waiting++;
+	req->deferred = has_to_wait(req);
+	if (req->deferred)
+		return;
 	if (write(req->worker->core, &req->group) == HC_PENDING) {
 		assert(req->parked); /* WRITE rows are, in a fleet */
 		return;
@@ -47,6 +64,16 @@ write_by(struct hc_req *req, hc_req_fn *done,
 	if (req->session != NULL)
 		req->session->logged_at = hc_core_log_mark(req->worker->core);
 	done(req);
+}
+
+void
+hc_run_deferred(struct hc_req *req)
+{
+	req->deferred = req->alone = false;
+	if (req->session != NULL)
+		req->session->barrier = false;
+	if (hc_core_write(req->worker->core, &req->group) != HC_PENDING)
+		on_written(req);
 }
 
 void

@@ -15,6 +15,8 @@ void hc_run_hush(struct hc_req *req);
 void hc_run_handler(struct hc_req *req);
 /* Ends a request that has been answered without its handler. */
 void hc_run_end(struct hc_req *req);
+/* What a deferred request is to write is written now, and what comes behind it may start. */
+void hc_run_deferred(struct hc_req *req);
 /* hc_req_alloc(), but not zeroed. */
 void *hc_run_alloc(struct hc_req *req, size_t size);
 /* Whether a command names more keys than the upstream may be asked for at once; true after replying so. */

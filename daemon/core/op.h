@@ -108,6 +108,7 @@ struct hc_op_group {
 	size_t left;          /* the core's: ops not answered yet */
 	hc_op_group_fn *done; /* called once, when hc_core_write() answered HC_PENDING */
 	void *arg;
+	const void *by; /* who asks; what one asks for is carried out in order. Compared only */
 };
 
 /* Gives back what the answers hold. The ops' memory is the caller's. */

@@ -26,6 +26,8 @@ struct hc_batch *hc_core_batch_create(struct hc_core_worker *worker);
 void hc_core_batch_destroy(struct hc_batch *batch);
 /* Makes room for n more ops. False: no memory. */
 bool hc_core_batch_reserve(struct hc_batch *batch, size_t n);
+/* Of what has not been sent: whether the group can go with it. */
+bool hc_core_batch_has_room(const struct hc_batch *batch, const struct hc_op_group *group);
 
 /*
  * write_settle.c: the op is not under way any more, and its status is set. Who asked for it is not told yet:
@@ -57,7 +59,7 @@ bool hc_core_batch_must_wait(const struct hc_batch *batch);
  */
 /* Takes them out of it. Both keep the order. False: no memory, and nothing is changed. */
 bool hc_core_batch_take_overtaken(struct hc_batch *batch);
-/* That has been carried out, and if it is such a SET, with it what it has overtaken. */
+/* That SET has been carried out, and with it what it has overtaken. */
 void hc_core_overtaken_by(struct hc_core_worker *worker, const struct hc_op *op);
 /* Whether nothing is under way any more that might carry out what is left of it. */
 bool hc_core_overtaken_is_decided(const struct hc_batch *overtaken);

@@ -9,7 +9,9 @@
  *
  * Groups stay whole: the script carries a call out as one. When the server has forgotten the script, what was sent by
  * its SHA is sent again in the order of the answers, and what comes after is held until all of that has been; a fetch
- * that was overtaken so is asked again (read.c).
+ * that was overtaken so is asked again (read.c). If others tell the server the script meanwhile, what is under way
+ * behind it is carried out first. So a connection's writes of a key are not under way together
+ * (hc_core_write_depends()); which of those that several have asked for is first is nobody's to say.
  *
  * What was refuted comes behind what has been sent meanwhile. SETs that write a key of it again overwrite it: of that
  * key, it is not sent again, unless they fail, all of them. Whatever else is to be done with a key is held while a
@@ -386,13 +388,20 @@ on_flush(evutil_socket_t fd, short what, void *arg)
 	hc_core_batch_flush(arg);
 }
 
+bool
+hc_core_batch_has_room(const struct hc_batch *batch, const struct hc_op_group *group)
+{
+	size_t max = (size_t)batch->worker->core->settings->upstream_batch_max;
+
+	return batch->n + group->n <= max && batch->bytes <= BATCH_BYTES_MAX;
+}
+
 void
 hc_core_batch_add(struct hc_core_worker *worker, struct hc_op_group *group)
 {
-	size_t max = (size_t)worker->core->settings->upstream_batch_max;
 	struct hc_batch *batch = worker->batch;
 
-	if (batch != NULL && (batch->n + group->n > max || batch->bytes > BATCH_BYTES_MAX)) {
+	if (batch != NULL && !hc_core_batch_has_room(batch, group)) {
 		hc_core_batch_flush(worker);
 		batch = worker->batch;
 	}
