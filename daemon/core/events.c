@@ -96,7 +96,7 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 		if (hc_models_intern(core->models, name, &id) != HC_OK)
 			break;
 		if (!is_ours(core, event, own))
-			hc_outage_contest_model(core->outage, id, event->seq);
+			hc_outage_contest_model(core->outage, id, event->seq, (uint32_t)event->epoch);
 		hc_outage_heard_epoch(core->outage, id, (uint32_t)event->epoch);
 		hc_core_raise_epoch(core, id, (uint32_t)event->epoch);
 		hc_sweeper_kick(core->sweeper);

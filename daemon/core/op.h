@@ -91,10 +91,12 @@ struct hc_op {
 	bool late;     /* SET: of a value computed before its model was cleared; see late.h */
 	bool has_seen; /* … and, not late as far as is known here, the epoch its model had when it was computed */
 	uint32_t seen;
-	int64_t sent_ms; /* wall clock when it set out */
-	uint64_t mark;   /* of the outage list then */
-	bool begun;      /* hc_store_write_begin() was called */
-	bool behind;     /* … and said that other writes of its key were under way */
+	int64_t sent_ms;   /* wall clock when it set out */
+	uint64_t mark;     /* of the outage list then */
+	uint64_t after;    /* it was refuted behind all changes up to there, */
+	uint32_t after_in; /* in that incarnation of the fleet's state; 0: it was not */
+	bool begun;        /* hc_store_write_begin() was called */
+	bool behind;       /* … and said that other writes of its key were under way */
 };
 
 /* Whether what becomes of it depends on what its key holds. */

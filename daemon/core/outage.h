@@ -124,8 +124,8 @@ void hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq
 void hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq);
 /* Another has cleared everything by it: values older than that go off the list. */
 void hc_outage_contest_all(struct hc_outage *outage, uint64_t seq);
-/* … has cleared that model: values older than that are to be deleted. */
-void hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq);
+/* … has cleared that model, whose epoch is that now: values older than that are to be deleted, others are of it. */
+void hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq, uint32_t epoch);
 /* A clear, whosever, has given it that epoch upstream: what is on the list has been weighed against it. */
 void hc_outage_heard_epoch(struct hc_outage *outage, uint32_t model, uint32_t epoch);
 /* Nobody can tell any more what others have changed. */

@@ -82,17 +82,20 @@ hc_outage_contest_all(struct hc_outage *outage, uint64_t seq)
 }
 
 void
-hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq)
+hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq, uint32_t epoch)
 {
 	struct hc_outage_node *node, *next;
 
 	pthread_mutex_lock(&outage->lock);
 	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
+		bool older = seq > node->since.heard;
 		next = TAILQ_NEXT(node, in_order);
-		if (hc_entry_model(node->entry) != model || seq <= node->since.heard)
+		if (hc_entry_model(node->entry) != model || (!older && node->epoch >= epoch))
 			continue;
-		/* What the upstream has may be of another model: it went with this, and must go there too. */
-		hc_outage_drop_value(outage, node);
+		if (older) /* what the upstream has may be of another model: it went with this, and must go there too */
+			hc_outage_drop_value(outage, node);
+		else
+			node->epoch = epoch;
 		hc_outage_log_node(outage, node);
 	}
 	pthread_mutex_unlock(&outage->lock);

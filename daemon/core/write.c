@@ -77,6 +77,21 @@ needs_upstream(const struct hc_op *op)
 	}
 }
 
+/*
+ * What is known of the fleet. Of what was refuted more is known than has been heard of: what it was refuted for had
+ * been carried out before. But where it is open whether the value was computed before that, it counts as older.
+ */
+static struct hc_outage_since
+known_since(const struct hc_core *core, const struct hc_op *op)
+{
+	struct hc_outage_since since = {
+	    atomic_load(&core->heard_life), atomic_load(&core->heard_incarnation), atomic_load(&core->heard)};
+
+	if (!op->has_seen && op->after_in != 0 && op->after_in == since.incarnation && op->after > since.heard)
+		since.heard = op->after;
+	return since;
+}
+
 static enum hc_status
 remember_value(struct hc_core_worker *worker, struct hc_op *op)
 {
@@ -87,7 +102,7 @@ remember_value(struct hc_core_worker *worker, struct hc_op *op)
 	struct hc_outage_value value = {
 	    .expire_ms = hc_core_op_expiry(core, op, worker->now_ms),
 	    .losses = losses,
-	    .since = {atomic_load(&core->heard_life), atomic_load(&core->heard_incarnation), atomic_load(&core->heard)},
+	    .since = known_since(core, op),
 	    .sent = op->sent_ms != 0,
 	};
 

@@ -152,6 +152,10 @@ send_refuted(struct hc_batch *batch, const redisReply *reply)
 	worker->resends++;
 	if (status != HC_OK)
 		return HC_NOMEM;
+	for (size_t i = 0; i < batch->n; i++) {
+		batch->ops[i]->after = last.seq;
+		batch->ops[i]->after_in = atomic_load(&worker->core->heard_incarnation);
+	}
 	hc_fleet_saw_seq(worker->core->fleet, last.seq);
 	hc_stats_add(worker->stats, invalidations_out, batch->n);
 	if (!hc_core_batch_take_overtaken(batch))

@@ -4,7 +4,7 @@ of them fails. Who is answered OK has written; keys end up as the last of their 
 import pytest
 
 from fleet import PREFIX, calls, frame_parts, in_step, serves, start_fleet
-from harcad_harness import SLOW, wait_until
+from harcad_harness import CUT, SLOW, wait_until
 
 
 def large(i):
@@ -33,13 +33,13 @@ class Order:
         refused = self.upstream.info("errorstats").get("errorstat_OOM", "count=0")
         return calls(self.redis, "evalsha", "exec") + int(refused.partition("=")[2])
 
-    def refute(self, *sets):
+    def refute(self, *sets, model="m"):
         """These SETs, one batch, are made for an epoch that is over, which the daemon is not told yet."""
         self.proxy.hold("events")
-        self.sibling.client().execute_command("CLEAR", "MODEL", "m")
+        self.sibling.client().execute_command("CLEAR", "MODEL", model)
         self.proxy.hold("worker")
         before = self.had()
-        self.conn.send(b"".join(self.conn.encode("SET", key, value, "MODEL", "m") for key, value in sets))
+        self.conn.send(b"".join(self.conn.encode("SET", key, value, "MODEL", model) for key, value in sets))
         wait_until(lambda: self.had() > before)
 
     def forget(self, *commands):
@@ -326,3 +326,62 @@ def test_what_waits_for_its_turn_is_carried_out_although_its_client_has_gone(ord
     wait_until(lambda: order.node.info()["connected_clients"] <= 2, message="the daemon has seen that")
     order.proxy.let_go("worker")
     wait_until(lambda: order.upstream.get(PREFIX + b"k") == b"12")
+
+
+def lose_what_is_sent_again(order, model, arrives):
+    """A value is refuted for a clear, and its link ends when it is on its way again; then all that was held goes on."""
+    again = []  # the connection on which it was sent again
+
+    def cut(direction, data, number):
+        if direction == "up" and b"EVALSHA" in data and large(1) in data:
+            again.append(number)
+            return None if arrives else CUT
+        return CUT if direction == "down" and number in again else None
+
+    order.refute(("k", large(1)), model=model)
+    order.proxy.hold("control")  # nothing is made up for yet
+    order.proxy.on_data = cut
+    order.proxy.let_go("worker")
+    assert order.answers(1) == ["OK"]
+    assert len(again) == 1 and order.node.info()["queued_writes"] == 1
+    assert order.conn.command("GET", "k") == large(1)
+    order.proxy.on_data = None
+    order.proxy.let_go()
+    order.node.wait_info(queued_writes=0)
+    in_step(order.node)
+
+
+@SOON_MADE_UP_FOR
+@pytest.mark.parametrize("arrives", [False, True], ids=["before it arrives", "before its answer"])
+@pytest.mark.parametrize("model", ["m", "default"])
+def test_p5_a_refuted_value_whose_link_ends_came_after_the_clear_it_was_refuted_for(order, model, arrives):
+    """That clear is heard of when the value is queued already, and has been answered. It had been carried out before."""
+    lose_what_is_sent_again(order, model, arrives)
+    order.has("k", large(1))
+    assert frame_parts(order.upstream.get(PREFIX + b"k"))[3] == 1
+
+
+@SOON_MADE_UP_FOR
+@pytest.mark.parametrize("arrives", [False, True], ids=["before it arrives", "before its answer"])
+def test_p4_but_not_if_it_was_computed_before(order, arrives):
+    assert order.conn.command("GET", "k") is None
+    lose_what_is_sent_again(order, "m", arrives)
+    assert order.conn.command("GET", "k") is None
+    serves(order.sibling, "k", None)
+
+
+@SOON_MADE_UP_FOR
+def test_p4_but_not_after_a_later_one(order):
+    order.refute(("k", large(1)), ("other", large(1)))
+    order.proxy.hold("control")  # nothing is made up for yet
+    order.proxy.pass_one("worker")
+    wait_until(lambda: order.upstream.exists(PREFIX + b"other"), message="it has been sent again")
+    order.sibling.client().execute_command("CLEAR", "MODEL", "m")
+    order.proxy.cut_links("worker")
+    assert order.answers(2) == ["OK", "OK"]
+    order.proxy.let_go()
+    order.node.wait_info(queued_writes=0)
+    in_step(order.node)
+    for key in "k", "other":
+        assert order.conn.command("GET", key) is None
+        serves(order.sibling, key, None)

@@ -202,9 +202,13 @@ START_TEST(outage_value_whose_time_or_model_is_over_is_to_be_deleted)
 	must(page.items[0].entry == NULL);
 	hc_outage_page_fini(&page);
 	note(outage, "v", id, NULL, false);
-	hc_outage_contest_model(outage, id, 5);
+	uint32_t epoch = hc_models_epoch(models, id);
+	hc_outage_contest_model(outage, id, 5, epoch);
 	must_be(outage, "v", NULL, HC_OUTAGE_SURE);
-	hc_outage_contest_model(outage, id, 6);
+	hc_outage_contest_model(outage, id, 5, epoch + 1); /* not known here yet, but the value came after it */
+	hc_models_raise(models, id, epoch + 1);
+	must_be(outage, "v", NULL, HC_OUTAGE_SURE);
+	hc_outage_contest_model(outage, id, 6, epoch + 2);
 	page = page_of_one(outage, 1);
 	must(page.items[0].entry == NULL);
 	hc_outage_page_fini(&page);
