@@ -135,7 +135,7 @@ hc_cmd_get_many(struct hc_command_worker *worker, struct hc_out *out, int resp, 
 	size_t done = 0, misses = 0;
 
 	if (lock)
-		hc_store_exclusive_begin(store);
+		hc_store_read_begin(store);
 	hc_store_find_many(store, keys, n, now_ms, entries);
 	for (; done < n && out->bytes <= out_pause; done++) {
 		if (entries[done] != NULL) {
@@ -150,7 +150,7 @@ hc_cmd_get_many(struct hc_command_worker *worker, struct hc_out *out, int resp, 
 	}
 	hc_store_count_reads(store, keys, done, now_ms, entries);
 	if (lock)
-		hc_store_exclusive_end(store);
+		hc_store_read_end(store);
 	hc_stats_add(worker->stats, memory_hits, done - misses);
 	hc_stats_add(worker->stats, misses, misses);
 	return done;

@@ -445,7 +445,7 @@ count_gets(
 {
 	size_t gets = 0;
 
-	if (n < HC_LOCK_ALL_MIN || !is_plain(session) || !hc_cmd_owns_memory(worker) || hc_slow_wants_each(worker))
+	if (n < HC_LOCK_ALL_MIN || !is_plain(session) || hc_slow_wants_each(worker))
 		return 0;
 	while (gets < n && is_get(&calls[gets]))
 		gets++;
@@ -456,13 +456,13 @@ static void
 prefetch(struct hc_command_worker *worker, const struct hc_key *keys, size_t n)
 {
 	struct hc_store *store = hc_core_store(worker->shared->core);
-	bool lock_all = n >= HC_LOCK_ALL_MIN && hc_cmd_owns_memory(worker);
+	bool lock_all = n >= HC_LOCK_ALL_MIN;
 
 	if (lock_all)
-		hc_store_exclusive_begin(store);
+		hc_store_read_begin(store);
 	hc_store_prefetch(store, keys, n);
 	if (lock_all)
-		hc_store_exclusive_end(store);
+		hc_store_read_end(store);
 }
 
 size_t

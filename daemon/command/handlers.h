@@ -30,7 +30,7 @@ bool hc_cmd_get_hit(struct hc_command_worker *worker, struct hc_out *out, struct
 /* From so many keys on, taking all of the store's locks costs less than taking one for each key. */
 #define HC_LOCK_ALL_MIN 8
 
-/* Nobody else serves clients from memory: locks may be held for as long as it takes to copy some values. */
+/* Nobody else changes memory for clients: what several keys hold need not be read at one moment to be of one. */
 bool hc_cmd_owns_memory(const struct hc_command_worker *worker);
 /*
  * GET of many keys (up to HC_STORE_MANY) at once, for one reply after the other to `out`, in RESP2 or 3; counts. For

@@ -105,6 +105,7 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 	    .max_models = (uint32_t)settings->model_max,
 	    .versions = settings->upstream_url[0] != '\0',
 	    .weigh_bytes = settings->memory_policy_weight == HC_SETTING_WEIGHT_BYTES,
+	    .readers = core->n_workers,
 	};
 	enum hc_status status = hc_key_models_create(settings->model_templates, &core->key_models, &reason);
 	if (status != HC_OK) {

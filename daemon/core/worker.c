@@ -182,6 +182,7 @@ hc_core_worker_create(
 void
 hc_core_worker_start(struct hc_core_worker *worker)
 {
+	hc_store_read_as(worker->index);
 	if (worker->link != NULL)
 		hc_link_start(worker->link);
 	if (worker->index == 0)

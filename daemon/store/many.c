@@ -29,15 +29,15 @@ bring_near_locked(struct hc_store *store, const struct hc_key *keys, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct hc_shard *shard = hc_shard_of(store, keys[i]);
-		hc_shard_lock(store, shard);
+		hc_shard_lock_to_read(store, shard);
 		hc_table_prefetch_slot(&shard->table, keys[i].hash);
-		hc_shard_unlock(store, shard);
+		hc_shard_unlock_read(store, shard);
 	}
 	for (size_t i = 0; i < n; i++) {
 		struct hc_shard *shard = hc_shard_of(store, keys[i]);
-		hc_shard_lock(store, shard);
+		hc_shard_lock_to_read(store, shard);
 		hc_table_prefetch_entry(&shard->table, keys[i].hash);
-		hc_shard_unlock(store, shard);
+		hc_shard_unlock_read(store, shard);
 	}
 }
 

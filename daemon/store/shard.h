@@ -13,6 +13,7 @@
 #ifndef HC_STORE_SHARD_H
 #define HC_STORE_SHARD_H
 
+#include <assert.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include "base/lock.h"
@@ -24,6 +25,7 @@
 
 #define HC_CACHE_LINE 64
 #define HC_SHARDS_MAX 64u
+#define HC_READERS_MAX 4u /* what a change costs grows with them */
 #define HC_STAMPS 4096u
 #define HC_STAMP_SHIFT 40
 #define HC_ENTRY_SHARE 8 /* an entry may take this part of the budget at most: one eighth */
@@ -40,17 +42,23 @@ struct hc_untold {
 	int64_t bytes;
 };
 
-struct hc_shard {
-	/* what a hit touches, in one cache line; all under `lock` */
+/* A lock that is alone in its cache line: who takes it has nobody else's line taken away. */
+struct hc_shard_lock {
 	alignas(HC_CACHE_LINE) struct hc_lock lock;
-	struct hc_table table;
+};
+
+struct hc_shard {
+	/* as many as the store has kinds of readers: who reads the shard takes its own, who changes it all of them */
+	struct hc_shard_lock locks[HC_READERS_MAX];
+	/* what a hit touches, in one cache line; all under the locks */
+	alignas(HC_CACHE_LINE) struct hc_table table;
 	struct hc_evict evict;
-	/* under `lock` too */
+	/* under the locks too */
 	alignas(HC_CACHE_LINE) struct hc_stamp *stamps;
 	int64_t soonest_ms;       /* no entry expires before */
 	int64_t sweep_soonest_ms; /* the same of what the sweep's present walk has met */
 	uint64_t evicted;
-	/* priority of what would be evicted first, or less; written under `lock`, read by anyone */
+	/* priority of what would be evicted first, or less; written under the locks, read by anyone */
 	_Atomic double evict_best;
 	uint64_t expired;
 	uint64_t reclaimed;
@@ -77,6 +85,7 @@ struct hc_store {
 	const _Atomic uint32_t *default_epoch; /* model default's */
 	uint32_t nshards;
 	unsigned shard_shift; /* of the upper half of a hash */
+	uint32_t readers;     /* a power of two */
 	/* atomic; every operation reads them, hardly any writes them */
 	_Atomic uint64_t belief; /* see belief.h */
 	_Atomic uint64_t max_bytes;
@@ -116,8 +125,11 @@ struct hc_store {
 	struct hc_garbage deferred;
 };
 
-/* The store which this thread has to itself; all its locks are held. */
+/* The store all of whose shards this thread has locked, to change or only to read them. */
 extern _Thread_local const struct hc_store *hc_store_exclusive;
+extern _Thread_local bool hc_store_only_reads;
+/* Which of a shard's locks this thread takes to read it: this one, modulo how many the store has. */
+extern _Thread_local uint32_t hc_store_reader;
 
 static inline uint32_t
 hc_store_generation(const struct hc_store *store)
@@ -153,18 +165,47 @@ hc_shard_of(const struct hc_store *store, struct hc_key key)
 	return &store->shards[hc_shard_index(store, key.hash)];
 }
 
+/* To change the shard. */
 static inline void
 hc_shard_lock(const struct hc_store *store, struct hc_shard *shard)
 {
-	if (__builtin_expect(hc_store_exclusive != store, 1))
-		hc_lock_acquire(&shard->lock);
+	if (__builtin_expect(hc_store_exclusive == store, 0)) {
+		assert(!hc_store_only_reads);
+		return;
+	}
+	for (uint32_t i = 0; i < store->readers; i++)
+		hc_lock_acquire(&shard->locks[i].lock);
 }
 
 static inline void
 hc_shard_unlock(const struct hc_store *store, struct hc_shard *shard)
 {
+	if (__builtin_expect(hc_store_exclusive == store, 0))
+		return;
+	for (uint32_t i = store->readers; i-- > 0;)
+		hc_lock_release(&shard->locks[i].lock);
+}
+
+/* Which of a shard's locks this thread reads under. */
+static inline uint32_t
+hc_store_own_lock(const struct hc_store *store)
+{
+	return hc_store_reader & (store->readers - 1);
+}
+
+/* To read the shard, and to count hits: others may do that meanwhile. */
+static inline void
+hc_shard_lock_to_read(const struct hc_store *store, struct hc_shard *shard)
+{
 	if (__builtin_expect(hc_store_exclusive != store, 1))
-		hc_lock_release(&shard->lock);
+		hc_lock_acquire(&shard->locks[hc_store_own_lock(store)].lock);
+}
+
+static inline void
+hc_shard_unlock_read(const struct hc_store *store, struct hc_shard *shard)
+{
+	if (__builtin_expect(hc_store_exclusive != store, 1))
+		hc_lock_release(&shard->locks[hc_store_own_lock(store)].lock);
 }
 
 /* Of its model's present epoch. */
@@ -270,7 +311,7 @@ hc_shard_count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t
 	uint32_t since = (uint32_t)((uint64_t)now_ms / 1000) - entry->created_s;
 	uint8_t hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
 
-	/* One writer at a time, the lock's holder: no read-modify-write needed. refs, beside it, is dirty anyway. */
+	/* Of two who read it at once one may not be counted. */
 	if (hits < UINT8_MAX)
 		atomic_store_explicit(&entry->hits, (uint8_t)(hits + 1), memory_order_relaxed);
 	uint16_t used = __builtin_expect(since < 0x8000, 1) ? (uint16_t)since : hc_entry_used_code(since);

@@ -11,6 +11,8 @@
 #define UNTOLD_SHARE 4096u     /* of its part of the budget a shard may keep so much to itself: one 4096th */
 
 _Thread_local const struct hc_store *hc_store_exclusive;
+_Thread_local bool hc_store_only_reads;
+_Thread_local uint32_t hc_store_reader;
 
 /* ---- life ---- */
 
@@ -85,6 +87,16 @@ default_shards(uint64_t max_bytes)
 	return shards;
 }
 
+static uint32_t
+count_readers(uint32_t wanted)
+{
+	uint32_t readers = 1;
+
+	while (readers < HC_READERS_MAX && readers < wanted)
+		readers *= 2;
+	return readers;
+}
+
 enum hc_status
 hc_store_create(const struct hc_store_config *config, struct hc_store **out)
 {
@@ -98,6 +110,7 @@ hc_store_create(const struct hc_store_config *config, struct hc_store **out)
 	if (store == NULL)
 		return HC_NOMEM;
 	store->shard_shift = 32 - log2_of(nshards);
+	store->readers = count_readers(config->readers);
 	if (hc_models_create(max_models, &store->models) != HC_OK)
 		goto destroy_store;
 	store->default_epoch = hc_models_epoch_at(store->models, HC_MODEL_DEFAULT);
@@ -214,16 +227,23 @@ reclaim_met(struct hc_store *store, struct hc_shard *shard, const struct hc_plac
 	hc_garbage_free(store, &garbage);
 }
 
-/* One that is not of the present generation, or not there any more. Gives the lock back. */
+/* One that is not of the present generation, or not there any more, was seen: it may be changed. */
 static __attribute__((noinline, cold)) enum hc_status
-read_other(struct hc_store *store, struct hc_shard *shard, const struct hc_place *place, struct hc_entry *entry,
-    int64_t now_ms, bool trace, struct hc_entry **out)
+read_other(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, bool trace,
+    struct hc_entry **out)
 {
 	uint64_t belief = atomic_load_explicit(&store->belief, memory_order_acquire);
 	enum hc_status status = HC_SUSPECT;
+	struct hc_place place;
 
+	hc_shard_lock(store, shard);
+	struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
+	if (entry == NULL) {
+		hc_shard_unlock(store, shard);
+		return HC_MISS;
+	}
 	if (!hc_entry_valid(store, entry, now_ms)) {
-		reclaim_met(store, shard, place, entry);
+		reclaim_met(store, shard, &place, entry);
 		return HC_MISS;
 	}
 	if (hc_belief_is_fresh(belief, atomic_load_explicit(&entry->life, memory_order_relaxed))) {
@@ -245,18 +265,20 @@ read_entry(struct hc_store *store, struct hc_key key, int64_t now_ms, bool trace
 	struct hc_entry *entry;
 	struct hc_place place;
 
-	hc_shard_lock(store, shard);
+	hc_shard_lock_to_read(store, shard);
 	entry = hc_table_find(&shard->table, key, &place);
 	if (entry == NULL) {
-		hc_shard_unlock(store, shard);
+		hc_shard_unlock_read(store, shard);
 		return HC_MISS;
 	}
-	if (__builtin_expect(!hc_entry_present(store, entry, now_ms), 0))
-		return read_other(store, shard, &place, entry, now_ms, trace, out);
+	if (__builtin_expect(!hc_entry_present(store, entry, now_ms), 0)) {
+		hc_shard_unlock_read(store, shard);
+		return read_other(store, shard, key, now_ms, trace, out);
+	}
 	hc_entry_ref(entry);
 	if (trace)
 		hc_shard_count_hit(shard, entry, now_ms);
-	hc_shard_unlock(store, shard);
+	hc_shard_unlock_read(store, shard);
 	*out = entry;
 	return HC_OK;
 }
@@ -280,10 +302,10 @@ hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms)
 	struct hc_entry *entry;
 	struct hc_place place;
 
-	hc_shard_lock(store, shard);
+	hc_shard_lock_to_read(store, shard);
 	entry = hc_table_find(&shard->table, key, &place);
 	if (entry == NULL || !hc_entry_present(store, entry, now_ms)) {
-		hc_shard_unlock(store, shard);
+		hc_shard_unlock_read(store, shard);
 		return NULL;
 	}
 	hc_shard_count_hit(shard, entry, now_ms);
@@ -293,7 +315,7 @@ hc_store_borrow(struct hc_store *store, struct hc_key key, int64_t now_ms)
 void
 hc_store_give_back(struct hc_store *store, struct hc_key key)
 {
-	hc_shard_unlock(store, hc_shard_of(store, key));
+	hc_shard_unlock_read(store, hc_shard_of(store, key));
 }
 
 /* ---- changes ---- */
@@ -533,6 +555,36 @@ all_shards(const struct hc_store *store)
 }
 
 void
+hc_store_read_as(uint32_t reader)
+{
+	hc_store_reader = reader;
+}
+
+void
+hc_store_read_begin(struct hc_store *store)
+{
+	uint32_t own = hc_store_own_lock(store);
+
+	assert(hc_store_exclusive == NULL);
+	for (uint32_t i = 0; i < store->nshards; i++)
+		hc_lock_acquire(&store->shards[i].locks[own].lock);
+	hc_store_exclusive = store;
+	hc_store_only_reads = true;
+}
+
+void
+hc_store_read_end(struct hc_store *store)
+{
+	uint32_t own = hc_store_own_lock(store);
+
+	assert(hc_store_exclusive == store && hc_store_only_reads);
+	hc_store_exclusive = NULL;
+	hc_store_only_reads = false;
+	for (uint32_t i = 0; i < store->nshards; i++)
+		hc_lock_release(&store->shards[i].locks[own].lock);
+}
+
+void
 hc_store_exclusive_begin(struct hc_store *store)
 {
 	assert(hc_store_exclusive == NULL); /* one store at a time, not nested */
@@ -545,7 +597,7 @@ hc_store_exclusive_end(struct hc_store *store)
 {
 	struct hc_garbage garbage = store->deferred;
 
-	assert(hc_store_exclusive == store);
+	assert(hc_store_exclusive == store && !hc_store_only_reads);
 	store->deferred = (struct hc_garbage){0};
 	hc_store_exclusive = NULL;
 	unlock_many(store, all_shards(store));

@@ -266,6 +266,9 @@ struct hc_store_config {
 	uint32_t max_models;
 	bool versions;    /* entries have a version: 8 bytes more each */
 	bool weigh_bytes; /* hc_store_set_weigh_bytes() */
+	/* as many threads, up to four, may read at once without a word to one another: see hc_store_read_as(). 0: one
+	 */
+	uint32_t readers;
 };
 
 struct hc_store_stats {
@@ -399,11 +402,21 @@ enum hc_status hc_store_expire(struct hc_store *store, struct hc_key key, unsign
 /* Whether the entry is small enough to be kept at all: what hc_store_put() answers HC_LIMIT to is not. */
 bool hc_store_fits(const struct hc_store *store, const struct hc_entry *entry);
 
+/*
+ * This thread, before it reads: which of the readers it is. Any number will do, but threads that read a lot should
+ * have numbers that follow one another.
+ */
+void hc_store_read_as(uint32_t reader);
+
 /* Between these, on one thread, nothing else changes or reads the store: all shard locks are held.
  * For EXEC. */
 void hc_store_exclusive_begin(struct hc_store *store);
 void hc_store_exclusive_end(struct hc_store *store);
-/* True on the thread that is between them. */
+/* The same, but others may read, and this thread may call nothing of the store but hc_store_prefetch() and the two
+ * below. */
+void hc_store_read_begin(struct hc_store *store);
+void hc_store_read_end(struct hc_store *store);
+/* True on the thread that is between these or those. */
 bool hc_store_is_exclusive(const struct hc_store *store);
 
 /*

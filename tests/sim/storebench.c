@@ -126,17 +126,19 @@ put(struct hc_store *store, uint32_t id)
 		die("an entry was not kept");
 }
 
+/* As GET of a small value does. */
 static __attribute__((noipa)) bool
 get(struct hc_store *store, uint32_t id)
 {
 	char name[KEY_LEN], value[VALUE_LEN];
-	struct hc_entry *entry;
+	struct hc_key key = key_of(id, name);
+	struct hc_entry *entry = hc_store_borrow(store, key, NOW_MS);
 
-	if (hc_store_get(store, key_of(id, name), NOW_MS, &entry) != HC_OK)
+	if (entry == NULL)
 		return false;
 	memcpy(value, hc_entry_value(entry).ptr, VALUE_LEN);
 	__asm__ volatile("" : : "r"(value) : "memory");
-	hc_entry_unref(entry);
+	hc_store_give_back(store, key);
 	return true;
 }
 
@@ -230,14 +232,20 @@ measure(const char *what, struct hc_store *store, const uint32_t *ids, run_fn *r
 }
 
 static struct hc_store *
-create(uint64_t max_bytes)
+create_for(uint64_t max_bytes, uint32_t readers)
 {
-	struct hc_store_config config = {.max_bytes = max_bytes, .max_models = 10};
+	struct hc_store_config config = {.max_bytes = max_bytes, .max_models = 10, .readers = readers};
 	struct hc_store *store;
 
 	if (hc_store_create(&config, &store) != HC_OK)
 		die("the store could not be created");
 	return store;
+}
+
+static struct hc_store *
+create(uint64_t max_bytes)
+{
+	return create_for(max_bytes, 1);
 }
 
 static void
@@ -301,6 +309,7 @@ measure_row(size_t row)
 struct worker {
 	struct hc_store *store;
 	const uint32_t *ids;
+	uint32_t number;
 	pthread_barrier_t *start;
 	double per_s;
 };
@@ -310,6 +319,7 @@ work(void *arg)
 {
 	struct worker *worker = arg;
 
+	hc_store_read_as(worker->number);
 	pthread_barrier_wait(worker->start);
 	int64_t before = cpu_ns();
 	run_mixed(worker->store, worker->ids);
@@ -328,6 +338,7 @@ run_threads(struct worker *workers, unsigned n)
 	pthread_barrier_init(&start, NULL, n);
 	for (unsigned i = 0; i < n; i++) {
 		workers[i].start = &start;
+		workers[i].number = i;
 		if (pthread_create(&threads[i], NULL, work, &workers[i]) != 0)
 			die("no thread");
 	}
@@ -354,30 +365,32 @@ median(double *values, unsigned n)
 	return values[n / 2];
 }
 
-/* One thread, two on one store, two on a store each, in turn: the medians of the rounds' ratios. */
+/* One thread, two on a store for two, two on a store each, in turn: the medians of the rounds' ratios. */
 static void
 measure_two(const char *what, uint32_t *(*draw)(uint64_t seed))
 {
-	struct hc_store *stores[THREADS] = {create(BIG), create(BIG)};
+	struct hc_store *stores[THREADS] = {create(BIG), create(BIG)}, *both = create_for(BIG, THREADS);
 	uint32_t *ids[THREADS] = {draw(11), draw(12)};
 	double one[ROUNDS], shared[ROUNDS], apart[ROUNDS];
 
 	fill(stores[0]);
 	fill(stores[1]);
+	fill(both);
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		struct worker workers[] = {
 		    {.store = stores[0], .ids = ids[0]},
-		    {.store = stores[0], .ids = ids[1]},
+		    {.store = stores[1], .ids = ids[1]},
 		};
 		one[i] = run_threads(workers, 1);
-		shared[i] = run_threads(workers, 2) / one[i];
-		workers[1].store = stores[1];
 		apart[i] = run_threads(workers, 2) / one[i];
+		workers[0].store = workers[1].store = both;
+		shared[i] = run_threads(workers, 2) / one[i];
 	}
 	double ratio = median(shared, ROUNDS), ideal = median(apart, ROUNDS);
 	printf("%-28s %8.2f million/s, two threads %.2f times that, a store each %.2f: %.0f %% of it\n", what,
 	    median(one, ROUNDS) / 1e6, ratio, ideal, 100 * ratio / ideal);
 	fflush(stdout);
+	hc_store_destroy(both);
 	for (unsigned i = 0; i < THREADS; i++) {
 		hc_store_destroy(stores[i]);
 		free(ids[i]);

@@ -65,14 +65,27 @@ is_whole(const struct hc_entry *entry, uint32_t i)
 /* ---- stores ---- */
 
 static inline struct hc_store *
-store_with(uint64_t max_bytes, uint32_t shards, bool versions)
+store_configured(struct hc_store_config config)
 {
-	struct hc_store_config config = {
-	    .max_bytes = max_bytes, .shards = shards, .max_models = 1000, .versions = versions};
 	struct hc_store *store;
 
+	config.max_models = 1000;
 	ck_assert_int_eq(hc_store_create(&config, &store), HC_OK);
 	return store;
+}
+
+static inline struct hc_store *
+store_with(uint64_t max_bytes, uint32_t shards, bool versions)
+{
+	return store_configured(
+	    (struct hc_store_config){.max_bytes = max_bytes, .shards = shards, .versions = versions});
+}
+
+/* So many threads may read it at once. */
+static inline struct hc_store *
+store_for(uint32_t readers, uint64_t max_bytes, uint32_t shards)
+{
+	return store_configured((struct hc_store_config){.max_bytes = max_bytes, .shards = shards, .readers = readers});
 }
 
 static inline struct hc_store *

@@ -133,7 +133,11 @@ op_find_many(uint32_t i)
 		name_of((i + k) % KEYS, names[k]);
 		keys[k] = key_str(names[k]);
 	}
-	hc_store_exclusive_begin(w.store);
+	bool alone = rng_below(&w.rng, 2) == 0;
+	if (alone)
+		hc_store_exclusive_begin(w.store);
+	else
+		hc_store_read_begin(w.store);
 	hc_store_find_many(w.store, keys, n, w.now_ms, entries);
 	for (uint32_t k = 0; k < n; k++)
 		hits[k] = entries[k] != NULL ? hc_entry_hits(entries[k]) : 0;
@@ -143,7 +147,10 @@ op_find_many(uint32_t i)
 		must(
 		    entries[k] == NULL || hits[k] == UINT8_MAX || hc_entry_hits(entries[k]) == hits[k] + (k < counted));
 	}
-	hc_store_exclusive_end(w.store);
+	if (alone)
+		hc_store_exclusive_end(w.store);
+	else
+		hc_store_read_end(w.store);
 }
 
 static void

@@ -2,7 +2,7 @@
  * Several threads on one small store, doing everything at once, for a fixed number of operations
  * each. Checked: values are whole and belong to their key, none is older than what its reader had
  * seen before (one writer a key), exclusive use is exclusive, and the accounts are even when all is
- * over. Run it under ThreadSanitizer.
+ * over. Once for each number of readers. Run it under ThreadSanitizer.
  */
 #include <pthread.h>
 #include "support.h"
@@ -18,6 +18,11 @@ static _Atomic int failures;
 static _Atomic int overwritten;
 static int inside; /* plain on purpose: the exclusive lock is what protects it */
 static int visits;
+static _Atomic int read_together;
+
+static const uint32_t readers[] = {1, 2, 3, 4};
+
+#define READERS ((int)(sizeof(readers) / sizeof(readers[0])))
 
 struct worker {
 	pthread_t thread;
@@ -92,6 +97,17 @@ read_one(struct worker *w, uint32_t i, struct hc_key key)
 	hc_entry_unref(entry);
 }
 
+static void
+borrow_one(struct worker *w, uint32_t i, struct hc_key key)
+{
+	struct hc_entry *entry = hc_store_borrow(store, key, NOW + rng_below(&w->rng, 40));
+
+	if (entry == NULL)
+		return;
+	check_value(w, i, entry);
+	hc_store_give_back(store, key);
+}
+
 /* Only its own keys: i % THREADS == id. */
 static void
 write_one(struct worker *w, uint32_t i, struct hc_key key)
@@ -134,7 +150,7 @@ write_one(struct worker *w, uint32_t i, struct hc_key key)
 
 /* Some keys of all writers, found together: nobody changes them meanwhile. */
 static void
-read_alone(struct worker *w)
+read_some(struct worker *w)
 {
 	static _Thread_local char names[8][16];
 	struct hc_key keys[8];
@@ -152,6 +168,16 @@ read_alone(struct worker *w)
 }
 
 static void
+read_beside_readers(struct worker *w)
+{
+	hc_store_read_begin(store);
+	wrong_if(inside != 0);
+	read_some(w);
+	hc_store_read_end(store);
+	atomic_fetch_add(&read_together, 1);
+}
+
+static void
 use_alone(struct worker *w)
 {
 	struct hc_entry *entries[3];
@@ -160,7 +186,7 @@ use_alone(struct worker *w)
 	hc_store_exclusive_begin(store);
 	wrong_if(inside++ != 0);
 	visits++;
-	read_alone(w);
+	read_some(w);
 	for (uint32_t n = 0; n < 3; n++) {
 		uint32_t i = rng_below(&w->rng, KEYS / THREADS) * THREADS + w->id;
 		entries[n] = make_entry(w, i, make_key(i, name));
@@ -209,12 +235,17 @@ work(void *arg)
 {
 	struct worker *w = arg;
 
+	hc_store_read_as(w->id);
 	for (int n = 0; n < OPS; n++) {
 		char name[16];
 		uint32_t dice = rng_below(&w->rng, 1000), i = rng_below(&w->rng, KEYS);
 		uint32_t own = i / THREADS * THREADS + w->id;
-		if (dice < 500)
+		if (dice < 200)
 			read_one(w, i, make_key(i, name));
+		else if (dice < 450)
+			borrow_one(w, i, make_key(i, name));
+		else if (dice < 500)
+			read_beside_readers(w);
 		else if (dice < 850)
 			write_one(w, own, make_key(own, name));
 		else if (dice < 900)
@@ -241,7 +272,7 @@ START_TEST(threads_doing_everything_see_whole_values)
 	uint64_t seed = test_seed();
 	struct hc_store_stats stats;
 
-	store = store_of(4000, 4);
+	store = store_for(readers[_i], 4000, 4);
 	for (int m = 0; m < 3; m++) {
 		char name[2] = {(char)('a' + m), 0};
 		hc_models_intern(hc_store_models(store), hc_slice_str(name), &models[m]);
@@ -255,6 +286,7 @@ START_TEST(threads_doing_everything_see_whole_values)
 		pthread_join(workers[t].thread, NULL);
 	ck_assert_int_eq(atomic_load(&failures), 0);
 	ck_assert_int_gt(visits, 0);
+	ck_assert_int_gt(atomic_load(&read_together), 0);
 	ck_assert_int_gt(atomic_load(&overwritten), 0);
 	hc_store_stats(store, &stats);
 	ck_assert_uint_gt(stats.evicted, 0);
@@ -276,7 +308,7 @@ END_TEST
 static void *
 add_ones(void *arg)
 {
-	(void)arg;
+	hc_store_read_as(*(uint32_t *)arg);
 	for (int n = 0; n < 3000; n++) {
 		struct hc_key key = key_str("sum");
 		struct hc_entry *old = NULL, *entry = hc_entry_create(store, key, sizeof(int), HC_MODEL_DEFAULT);
@@ -296,13 +328,14 @@ add_ones(void *arg)
 
 START_TEST(threads_exclusive_loses_no_update)
 {
+	uint32_t ids[3] = {0, 1, 2};
 	pthread_t threads[3];
 	struct hc_entry *entry;
 	int sum;
 
-	store = store_of(1 << 20, 64);
+	store = store_for(readers[_i], 1 << 20, 64);
 	for (int t = 0; t < 3; t++)
-		pthread_create(&threads[t], NULL, add_ones, NULL);
+		pthread_create(&threads[t], NULL, add_ones, &ids[t]);
 	for (int t = 0; t < 3; t++)
 		pthread_join(threads[t], NULL);
 	ck_assert_int_eq(hc_store_get(store, key_str("sum"), NOW, &entry), HC_OK);
@@ -383,6 +416,7 @@ read_staying(void *arg)
 {
 	struct rng rng = {.state = *(uint32_t *)arg};
 
+	hc_store_read_as(*(uint32_t *)arg);
 	while (atomic_load(&writers) > 0) {
 		struct hc_entry *entry;
 		char name[16];
@@ -404,7 +438,7 @@ START_TEST(threads_growing_and_shrinking_lose_nothing_that_stays)
 	struct hc_store_stats stats;
 	unsigned scans = 0;
 
-	store = store_of((uint64_t)1 << 30, 2);
+	store = store_for(readers[_i], (uint64_t)1 << 30, 2);
 	for (int m = 0; m < 3; m++) {
 		char name[2] = {(char)('a' + m), 0};
 		hc_models_intern(hc_store_models(store), hc_slice_str(name), &models[m]);
@@ -445,9 +479,9 @@ main(void)
 	TCase *tcase = tcase_create("store_threads");
 
 	tcase_set_timeout(tcase, 120);
-	tcase_add_test(tcase, threads_doing_everything_see_whole_values);
-	tcase_add_test(tcase, threads_exclusive_loses_no_update);
-	tcase_add_test(tcase, threads_growing_and_shrinking_lose_nothing_that_stays);
+	tcase_add_loop_test(tcase, threads_doing_everything_see_whole_values, 0, READERS);
+	tcase_add_loop_test(tcase, threads_exclusive_loses_no_update, 0, READERS);
+	tcase_add_loop_test(tcase, threads_growing_and_shrinking_lose_nothing_that_stays, 0, READERS);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
 }
