@@ -204,6 +204,8 @@ hc_index_put(struct hc_index_part *part, const struct hc_index_item *item, struc
 
 	assert(item->bytes <= HC_INDEX_BYTES_MAX && item->hot <= HC_INDEX_HOT_MAX);
 	part->puts++;
+	if (item->expire_ms > part->latest_ms)
+		part->latest_ms = item->expire_ms;
 	if ((number & END) == 0) {
 		unpack(item_at(part, number), item->hash, old);
 		pack(item_at(part, number), item);
@@ -243,6 +245,7 @@ empty_chunk(struct hc_index_part *part)
 	for (uint32_t i = 0; i < HEADS; i++)
 		part->heads[0][i] = end_of(i);
 	part->items = 0;
+	part->latest_ms = INT64_MIN;
 	part->buckets = part->low = HEADS;
 }
 

@@ -90,6 +90,7 @@ struct hc_index_sweeper {
 	void (*gone)(void *arg, const struct hc_index_item *item);
 	void (*settle)(void *arg);
 	void *arg;
+	int64_t now_ms; /* what expires by then is dead, in any case */
 };
 /*
  * The same, for who wants no hashes (they are 0 here) and takes much out, several times cheaper: up to `n` items, with

@@ -54,6 +54,7 @@ struct hc_index_part {
 	uint32_t items;
 	uint32_t puts;         /* so far: while it stands still, nothing comes to life */
 	uint32_t puts_checked; /* the sweep's: what it was when that began to look whether all are dead */
+	int64_t latest_ms;     /* no item expires later */
 	uint32_t
 	    touched; /* of the chunks there are, the items that were ever in use: what is behind is not in memory */
 	uint32_t buckets;

@@ -171,7 +171,8 @@ settle_some(struct hc_index_part *part, unsigned n)
 
 /*
  * Under the lock: one step in a part, from `number` on as a cursor has it. Returns that of the next step; 0: the part
- * is done. First it is seen whether all items are dead, unless there are too many; if they are not, each is.
+ * is done. First it is seen whether all items are dead, unless there are too many; if they are not, each is. That is
+ * known without a look where none expires later than now.
  */
 static uint32_t
 step(struct hc_index_part *part, uint32_t number, unsigned n, const struct hc_index_sweeper *sweeper,
@@ -179,6 +180,11 @@ step(struct hc_index_part *part, uint32_t number, unsigned n, const struct hc_in
 {
 	if (number == SETTLING)
 		return settle_some(part, n) ? 0 : SETTLING;
+	if (number == 0 && part->items <= AT_ONCE && part->latest_ms <= sweeper->now_ms) {
+		if (part->items > 0)
+			sweep_part(part, sweeper, garbage);
+		return SETTLING;
+	}
 	if (number == 0) {
 		part->puts_checked = part->puts;
 		number = part->items <= AT_ONCE ? part->items | CHECKING : part->items;

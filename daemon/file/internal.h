@@ -353,6 +353,8 @@ void hc_log_fault(struct hc_file *file, int err);
 void hc_log_note_lost(struct hc_file *file, const struct hc_slot *slot);
 /* More than half of the queue is in use: droppable values are refused, reclaim does not carry. */
 bool hc_log_busy(const struct hc_file *file);
+/* The same, by who does not hold the log's lock: whether it is not so. */
+bool hc_log_has_room(struct hc_file *file);
 /* Bytes a segment of so many lines and so many bytes of groups has beside its records. */
 uint64_t hc_index_file_bytes(uint64_t lines, uint64_t group_bytes);
 
@@ -388,8 +390,11 @@ struct hc_segment *hc_segment_create(uint64_t seq, int fd);
 void hc_segments_add(struct hc_file *file, struct hc_segment *segment);
 struct hc_segment *hc_segment_ref(struct hc_file *file, uint64_t seq); /* NULL: there is none */
 void hc_segment_unref(struct hc_file *file, struct hc_segment *segment);
-/* Takes it from the list and unlinks its files. */
-void hc_segment_drop(struct hc_file *file, struct hc_segment *segment);
+/*
+ * Takes it from the list and unlinks its files. `leisurely`: nobody waits for the space, so that it takes a twentieth
+ * of a core at most (the keeper only); but no longer than there is room in the log.
+ */
+void hc_segment_drop(struct hc_file *file, struct hc_segment *segment, bool leisurely);
 /* Its files take so much now. */
 void hc_segment_charge(struct hc_file *file, struct hc_segment *segment, uint64_t bytes);
 /* As many bytes as a file system counts for a file of that length. */
@@ -476,7 +481,7 @@ void *hc_keeper_main(void *arg);
 void hc_keeper_nudge(struct hc_file *file);
 /* The keeper, without locks: a thread that slept for long may run for milliseconds before another gets the processor,
  * so in what takes as long it sleeps for a moment now and then. */
-void hc_keeper_let_others_run(const struct hc_file *file);
+void hc_keeper_let_others_run(const struct hc_file *file, long ms);
 /* So many ms from now, for pthread_cond_timedwait() by the monotonic clock. */
 struct timespec hc_file_clock_in(long ms);
 /* Keeper thread: what is to be done now. True: there is more. */

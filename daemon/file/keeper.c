@@ -12,7 +12,7 @@
 #define REST_MS 30000 /* while nothing is written */
 #define SYNC_MS 1000
 #define SYNC_BYTES (512 << 10) /* of which writing back is begun by one call, */
-#define SYNC_PAUSE_NS 1000000  /* with a pause behind it */
+#define SYNC_PAUSE_MS 1        /* with a pause behind it */
 #define LOOK_MS 1000
 #define SWEEP_MS 30000
 #define SWEEP_HOLD 64   /* items looked at in one hold of a part's lock … */
@@ -104,9 +104,9 @@ report(struct hc_file *file, int fault)
 }
 
 void
-hc_keeper_let_others_run(const struct hc_file *file)
+hc_keeper_let_others_run(const struct hc_file *file, long ms)
 {
-	const struct timespec pause = {.tv_nsec = SYNC_PAUSE_NS};
+	const struct timespec pause = {.tv_nsec = ms * 1000000};
 
 	if (!atomic_load_explicit(&file->keeper.stop, memory_order_relaxed))
 		(void)nanosleep(&pause, NULL);
@@ -129,7 +129,7 @@ begin_sync(struct hc_file *file, const struct hc_segment *segment)
 		if (hc_io(file)->sync_file_range(segment->fd, at, len) != 0)
 			break;
 		at += len;
-		hc_keeper_let_others_run(file);
+		hc_keeper_let_others_run(file, SYNC_PAUSE_MS);
 	}
 	return at;
 }
@@ -249,7 +249,7 @@ sweep(struct hc_file *file, int64_t now_ms)
 {
 	uint64_t *cursor = &file->keeper.sweep_cursor;
 	struct step step = {.file = file, .now_ms = hc_clock_wall_ms()};
-	const struct hc_index_sweeper sweeper = {is_dead, count_removed, leave_group, &step};
+	const struct hc_index_sweeper sweeper = {is_dead, count_removed, leave_group, &step, step.now_ms};
 	int64_t end_us = hc_clock_cpu_us() + SWEEP_STEP_US;
 
 	if (atomic_load_explicit(&file->loading, memory_order_acquire))

@@ -267,7 +267,7 @@ begin_with_newest(struct hc_file *file, struct hc_segment *segment)
 	if (!scanned)
 		resume(file, segment, &pass.lines);
 	else if (is_blank(&pass.lines))
-		hc_segment_drop(file, segment);
+		hc_segment_drop(file, segment, false);
 	hc_lines_fini(&pass.lines);
 	return known;
 }

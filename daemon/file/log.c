@@ -319,6 +319,15 @@ hc_log_busy(const struct hc_file *file)
 	       (log->queued_bytes + log->claimed_bytes) * 2 > file->config.queue_bytes;
 }
 
+bool
+hc_log_has_room(struct hc_file *file)
+{
+	pthread_mutex_lock(&file->log.lock);
+	bool busy = hc_log_busy(file);
+	pthread_mutex_unlock(&file->log.lock);
+	return !busy;
+}
+
 uint64_t
 hc_file_record_bytes(size_t key_len, size_t value_len)
 {

@@ -236,7 +236,7 @@ give_up(struct hc_file *file, const struct comeback *back)
 	hc_batch_discard(file);
 	file->writer.segment = NULL;
 	if (segment != NULL)
-		hc_segment_drop(file, segment);
+		hc_segment_drop(file, segment, false);
 	pthread_mutex_lock(&file->log.lock);
 	for (uint32_t i = 0; i < back->n; i++) {
 		struct hc_slot slot = {.record = {.type = HC_RECORD_DELETE}, .hash = back->hashes[i]};

@@ -219,14 +219,15 @@ wait_for_writer(struct hc_file *file, uint64_t mark)
 
 /* ---- what nobody needs goes before its space is needed ---- */
 
-#define THIN_STEP 4096 /* lines looked at in one go: some tenths of a millisecond */
+#define THIN_STEP 4096  /* lines looked at in one go: some tenths of a millisecond, … */
+#define THIN_PAUSE_MS 1 /* … and the pause behind it */
 
 /* Nobody waits for what it is about: others come first. */
 static void
 pause_at(const struct victim *victim, uint32_t line)
 {
 	if (line % THIN_STEP == THIN_STEP - 1)
-		hc_keeper_let_others_run(victim->file);
+		hc_keeper_let_others_run(victim->file, THIN_PAUSE_MS);
 }
 
 /* Bytes of it that are alive; UINT64_MAX: some of them may not be moved. */
@@ -249,15 +250,6 @@ live_bytes(const struct victim *victim)
 	return sum;
 }
 
-static bool
-is_busy(struct hc_file *file)
-{
-	pthread_mutex_lock(&file->log.lock);
-	bool busy = hc_log_busy(file);
-	pthread_mutex_unlock(&file->log.lock);
-	return busy;
-}
-
 /* Carries all that is alive. HC_MISS: it is too much, or damaged; HC_PENDING: not now. What has been carried may stay
  * so. */
 static enum hc_status
@@ -277,7 +269,7 @@ carry_all(struct victim *victim)
 		pause_at(victim, i);
 		if (line_at(victim, i, &line, &len) && live_item(victim, &line, &item) && !carry(victim, &line, len) &&
 		    live_item(victim, &line, &item))
-			return is_busy(victim->file) ? HC_PENDING : HC_MISS;
+			return hc_log_has_room(victim->file) ? HC_MISS : HC_PENDING;
 	}
 	return HC_OK;
 }
@@ -325,7 +317,8 @@ hc_reclaim_thin(struct hc_file *file)
 	struct victim victim = {.file = file, .segment = oldest_sealed(file)};
 	enum hc_status status = HC_MISS;
 
-	if (!may_thin(file) || is_busy(file) || (victim.segment == NULL && behind)) /* it may be full in a moment */
+	if (!may_thin(file) || !hc_log_has_room(file) ||
+	    (victim.segment == NULL && behind)) /* it may be full in a moment */
 		return HC_PENDING;
 	bool none_alive = hc_index_count(file->index) == 0, left = none_alive && leave_what_is_dead(file);
 	if (victim.segment == NULL && left)
@@ -344,7 +337,7 @@ hc_reclaim_thin(struct hc_file *file)
 		return HC_PENDING;
 	if (file->config.sync != HC_FILE_SYNC_NO)
 		hc_keeper_sync(file);
-	hc_segment_drop(file, victim.segment);
+	hc_segment_drop(file, victim.segment, true);
 	return HC_OK;
 }
 
@@ -398,7 +391,7 @@ reclaim_one(struct hc_file *file, struct hc_segment *segment, bool plain)
 	if (!emptied)
 		return false;
 	wait_for_writer(file, victim.mark);
-	hc_segment_drop(file, segment);
+	hc_segment_drop(file, segment, false);
 	atomic_store_explicit(&file->emptying, false, memory_order_release);
 	return true;
 }

@@ -19,6 +19,7 @@
 #define NAME_PREFIX 8
 #define NAME_DIGITS 12
 #define EMPTY_STEP ((off_t)512 << 10) /* some tenths of a millisecond */
+#define EMPTY_PAUSE_MS 3              /* behind a step that nobody waits for */
 
 void
 hc_segment_name(char *buf, uint64_t seq, const char *suffix)
@@ -198,7 +199,7 @@ take_alone(struct hc_segments *segments, struct hc_segment *segment)
 /* What an unlinked file has in the page cache and on the disk goes with its last descriptor: all of it in one call. See
  * HC_FILE_CALL_BYTES. */
 static void
-empty_by_and_by(struct hc_file *file, const struct hc_segment *segment)
+empty_by_and_by(struct hc_file *file, const struct hc_segment *segment, bool leisurely)
 {
 	struct stat st;
 
@@ -208,12 +209,15 @@ empty_by_and_by(struct hc_file *file, const struct hc_segment *segment)
 		left -= EMPTY_STEP;
 		if (hc_io(file)->ftruncate(segment->fd, left) != 0)
 			return;
-		hc_thread_yield();
+		if (leisurely && hc_log_has_room(file))
+			hc_keeper_let_others_run(file, EMPTY_PAUSE_MS);
+		else
+			hc_thread_yield();
 	}
 }
 
 void
-hc_segment_drop(struct hc_file *file, struct hc_segment *segment)
+hc_segment_drop(struct hc_file *file, struct hc_segment *segment, bool leisurely)
 {
 	struct hc_segments *segments = &file->segments;
 
@@ -223,7 +227,7 @@ hc_segment_drop(struct hc_file *file, struct hc_segment *segment)
 	if (err != 0 || also != 0)
 		stays(file, err != 0 ? err : also);
 	else if (alone)
-		empty_by_and_by(file, segment);
+		empty_by_and_by(file, segment, leisurely);
 	pthread_mutex_lock(&segments->lock);
 	if (segment->older == NULL)
 		segments->oldest = segment->newer;

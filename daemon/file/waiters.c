@@ -62,22 +62,11 @@ hc_waiters_run(struct hc_file *file)
 	}
 }
 
-static bool
-has_room(struct hc_file *file)
-{
-	bool busy;
-
-	pthread_mutex_lock(&file->log.lock);
-	busy = hc_log_busy(file);
-	pthread_mutex_unlock(&file->log.lock);
-	return !busy;
-}
-
 enum hc_status
 hc_file_wait_room(struct hc_file *file, struct hc_file_waiter *waiter)
 {
 	hc_file_kick(file);
-	if (has_room(file))
+	if (hc_log_has_room(file))
 		return HC_OK;
 	pthread_mutex_lock(&file->waiters.lock);
 	waiter->next = file->waiters.room;
@@ -93,7 +82,7 @@ hc_waiters_run_room(struct hc_file *file)
 {
 	struct hc_file_waiter *ready;
 
-	if (!atomic_load_explicit(&file->waiters.any_room, memory_order_acquire) || !has_room(file))
+	if (!atomic_load_explicit(&file->waiters.any_room, memory_order_acquire) || !hc_log_has_room(file))
 		return;
 	pthread_mutex_lock(&file->waiters.lock);
 	ready = file->waiters.room;

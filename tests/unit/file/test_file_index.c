@@ -341,7 +341,7 @@ START_TEST(index_sweep_meets_what_stays)
 		memset(met, 0, sizeof(met));
 		do {
 			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 9),
-			    &(struct hc_index_sweeper){note_place, NULL, NULL, NULL});
+			    &(struct hc_index_sweeper){.dead = note_place, .now_ms = -1});
 			next = meddle(&rng, next, round % 2 == 0);
 		} while (cursor != 0);
 		for (uint32_t key = 0; key < STAY; key++)
@@ -371,7 +371,7 @@ START_TEST(index_sweep_removes_what_it_is_told_to)
 		}
 		do
 			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 200),
-			    &(struct hc_index_sweeper){is_odd, note_gone, note_settled, NULL});
+			    &(struct hc_index_sweeper){is_odd, note_gone, note_settled, NULL, -1});
 		while (cursor != 0);
 		for (uint32_t key = 0; key < KEYS; key++) {
 			bool there = get(hash_of(key), &old);
@@ -383,6 +383,89 @@ START_TEST(index_sweep_removes_what_it_is_told_to)
 	ck_assert_uint_eq(hc_index_count(index_), 0);
 	hc_index_trim(index_);
 	ck_assert_uint_le(hc_index_bytes(index_), before + (uint64_t)HC_INDEX_PARTS * 1024); /* arrays of chunks */
+}
+END_TEST
+
+/* ---- expired ---- */
+
+#define SOON 1000
+#define LATE 2000
+
+static unsigned asked, told;
+
+static bool
+count_asked(void *arg, const struct hc_index_item *item)
+{
+	(void)arg;
+	asked++;
+	return item->expire_ms <= SOON;
+}
+
+static void
+count_told(void *arg, const struct hc_index_item *item)
+{
+	(void)arg;
+	must(item->expire_ms <= SOON);
+	told++;
+}
+
+static void
+nothing(void *arg)
+{
+	(void)arg;
+}
+
+static void
+put_expiring(uint32_t key, int64_t expire_ms)
+{
+	struct hc_index_item old, item = {.hash = hash_of(key), .bytes = 16, .place = key, .expire_ms = expire_ms};
+	bool replaced;
+
+	must(put(&item, &replaced, &old) == HC_OK);
+}
+
+/* Returns how many went. */
+static uint64_t
+sweep_expired(int64_t now_ms)
+{
+	uint64_t cursor = 0, before = hc_index_count(index_);
+
+	asked = told = 0;
+	do
+		hc_index_sweep(
+		    index_, &cursor, 64, &(struct hc_index_sweeper){count_asked, count_told, nothing, NULL, now_ms});
+	while (cursor != 0);
+	ck_assert_uint_eq(before - hc_index_count(index_), told);
+	return told;
+}
+
+/* All parts, while one of them has an item that stays: that part is looked at, and no other. */
+START_TEST(index_sweep_asks_of_no_part_that_has_expired)
+{
+	struct hc_index_item old;
+	uint32_t later = rng_below(&(struct rng){test_seed()}, KEYS), beside = 0;
+
+	for (uint32_t key = 0; key < KEYS; key++) {
+		put_expiring(key, SOON);
+		beside += hash_of(key) % HC_INDEX_PARTS == hash_of(later) % HC_INDEX_PARTS;
+	}
+	/* In place of what is there: nothing comes, but it lives on. */
+	put_expiring(later, LATE);
+	ck_assert_uint_eq(sweep_expired(SOON - 1), KEYS - 1); /* each was asked about */
+	ck_assert_uint_ge(asked, KEYS);
+	for (uint32_t key = 0; key < KEYS; key++)
+		put_expiring(key, key == later ? LATE : SOON);
+	ck_assert_uint_eq(sweep_expired(SOON), KEYS - 1);
+	ck_assert_uint_ge(asked, beside);
+	ck_assert_uint_le(asked, 2 * beside);
+	ck_assert(get(hash_of(later), &old));
+	ck_assert_int_eq(old.expire_ms, LATE);
+	/* What is known of a part is forgotten with what was in it. */
+	ck_assert(take(hash_of(later), &old));
+	ck_assert_uint_eq(hc_index_count(index_), 0);
+	for (uint32_t key = 0; key < KEYS; key++)
+		put_expiring(key, SOON);
+	ck_assert_uint_eq(sweep_expired(SOON), KEYS);
 }
 END_TEST
 
@@ -477,6 +560,7 @@ main(void)
 	tcase_add_test(tcase, index_walk_removes_what_it_is_told_to);
 	tcase_add_test(tcase, index_sweep_meets_what_stays);
 	tcase_add_test(tcase, index_sweep_removes_what_it_is_told_to);
+	tcase_add_test(tcase, index_sweep_asks_of_no_part_that_has_expired);
 	tcase_add_test(tcase, index_weighs_at_most_32_bytes_an_item);
 	tcase_add_test(tcase, index_without_memory_says_so_and_stays_whole);
 	suite_add_tcase(suite, tcase);
