@@ -17,8 +17,8 @@
  * costs up to three times as much then as soon after another. So they come in long runs, in which the pauses are as
  * short as can be. But they are real ones: who merely yields may be chosen again, for as long as it has slept before.
  */
-#define SWEEP_STEP_US 250
-#define SWEEP_RUN 48          /* steps, while much is reclaimed, … */
+#define SWEEP_STEP_US 500
+#define SWEEP_RUN 36          /* steps, while much is reclaimed, … */
 #define SWEEP_BREATH_US 100   /* … from one to the next; */
 #define SWEEP_RUN_MS 500      /* from one run to the next; */
 #define SWEEP_OVER_US 250     /* from one step to the next, while more memory is taken than may be; */
