@@ -69,10 +69,10 @@ hc_store_fill_begin(struct hc_store *store, struct hc_key key, struct hc_ticket 
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
 
-	hc_shard_lock(store, shard);
+	hc_shard_lock_to_read(store, shard);
 	ticket->stamp = hc_shard_stamp(shard, key)->stamp;
 	ticket->generation = hc_store_generation(store);
-	hc_shard_unlock(store, shard);
+	hc_shard_unlock_read(store, shard);
 }
 
 bool
@@ -80,9 +80,9 @@ hc_store_ticket_good(struct hc_store *store, struct hc_key key, const struct hc_
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
 
-	hc_shard_lock(store, shard);
+	hc_shard_lock_to_read(store, shard);
 	bool good = ticket_good(store, hc_shard_stamp(shard, key), ticket);
-	hc_shard_unlock(store, shard);
+	hc_shard_unlock_read(store, shard);
 	return good;
 }
 
@@ -181,9 +181,9 @@ hc_store_writing(struct hc_store *store, struct hc_key key)
 {
 	struct hc_shard *shard = hc_shard_of(store, key);
 
-	hc_shard_lock(store, shard);
+	hc_shard_lock_to_read(store, shard);
 	bool writing = hc_shard_stamp(shard, key)->writers > 0;
-	hc_shard_unlock(store, shard);
+	hc_shard_unlock_read(store, shard);
 	return writing;
 }
 
