@@ -217,7 +217,7 @@ enum hc_status hc_core_write(struct hc_core_worker *worker, struct hc_op_group *
  * Or what it has asked for of that key is held: reads between the two must not find this. Clears depend on nothing:
  * what their connection wrote before has been answered.
  */
-bool hc_core_write_depends(const struct hc_core_worker *worker, struct hc_op_group *group);
+bool hc_core_write_depends(const struct hc_core_worker *worker, const struct hc_op_group *group);
 
 /* Everything of the own prefix is forgotten, here, upstream, at siblings. Answers into group->ops[0] (CLEAR_ALL). */
 enum hc_status hc_core_flush(struct hc_core_worker *worker, struct hc_op_group *group);

@@ -83,12 +83,13 @@ hc_core_batch_must_wait(const struct hc_batch *batch)
 	return false;
 }
 
+/* Who asks for the op has asked for another of its key, which is in that batch. */
 static bool
-writes_for(const struct hc_batch *batch, const struct hc_op *op)
+writes_for(const struct hc_batch *batch, const struct hc_op *op, const void *by)
 {
 	for (size_t i = 0; i < batch->n; i++) {
 		const struct hc_op *before = batch->ops[i];
-		if (before->begun && before->key.hash == op->key.hash && before->group->by == op->group->by)
+		if (before->begun && before->key.hash == op->key.hash && before->group->by == by)
 			return true;
 	}
 	return false;
@@ -96,35 +97,34 @@ writes_for(const struct hc_batch *batch, const struct hc_op *op)
 
 /* Behind a transaction, what overwrites all that is there may go: a refuted one is answered by it. */
 static bool
-depends_on_sent(const struct hc_batch *sent, const struct hc_op *op)
+depends_on_sent(const struct hc_batch *sent, const struct hc_op *op, const void *by)
 {
-	return (sent->by_sha || (sent->in_transaction && hc_op_looks(op))) && writes_for(sent, op);
+	return (sent->by_sha || (sent->in_transaction && hc_op_looks(op))) && writes_for(sent, op, by);
 }
 
 static bool
-depends_on_any(const struct hc_core_worker *worker, const struct hc_op *op, bool alone)
+depends_on_any(const struct hc_core_worker *worker, const struct hc_op *op, const void *by, bool alone)
 {
 	for (const struct hc_batch *batch = worker->first_overtaken; batch != NULL; batch = batch->next) {
-		if (writes_for(batch, op))
+		if (writes_for(batch, op, by))
 			return true;
 	}
 	for (const struct hc_batch *batch = worker->first_sent; batch != NULL; batch = batch->next) {
-		if (depends_on_sent(batch, op))
+		if (depends_on_sent(batch, op, by))
 			return true;
 	}
-	return alone && writes_for(worker->batch, op);
+	return alone && writes_for(worker->batch, op, by);
 }
 
 bool
-hc_core_write_depends(const struct hc_core_worker *worker, struct hc_op_group *group)
+hc_core_write_depends(const struct hc_core_worker *worker, const struct hc_op_group *group)
 {
 	bool alone = worker->batch != NULL && (worker->batch_held || !hc_core_batch_has_room(worker->batch, group));
 
 	for (size_t i = 0; hc_core_batch_under_way(worker) && i < group->n; i++) {
-		struct hc_op *op = &group->ops[i];
-		op->group = group;
+		const struct hc_op *op = &group->ops[i];
 		if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL &&
-		    hc_store_writing(worker->core->store, op->key) && depends_on_any(worker, op, alone))
+		    hc_store_writing(worker->core->store, op->key) && depends_on_any(worker, op, group->by, alone))
 			return true;
 	}
 	return false;
