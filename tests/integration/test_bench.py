@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import termios
-import time
 
 import pytest
 
@@ -387,9 +386,10 @@ def test_floor_answers_each_request_however_its_bytes_come(short_tmp):
                 assert got == b"abc" * replies
 
 
-def start_probe(server, *wrapper):
-    argv = [*wrapper, program("probe"), "-s", server.unix_path, "-w", f"{server.pid}/{server.pid}", "-r", "1000"]
-    return programs.Background(argv)
+def start_probe(server, seconds=None):
+    """Ends by itself after so many seconds, if they are given."""
+    argv = [program("probe"), "-s", server.unix_path, "-w", f"{server.pid}/{server.pid}", "-r", "1000"]
+    return programs.Background(argv if seconds is None else [*argv, "-T", str(seconds)])
 
 
 def test_probe_sees_a_server_that_stalls(make_redis):
@@ -410,9 +410,8 @@ def test_probe_does_not_blame_the_server_for_the_scheduler(make_redis):
     os.sched_setscheduler(server.pid, os.SCHED_IDLE, os.sched_param(0))
     hog = subprocess.Popen(["taskset", "-c", cpu, sys.executable, "-c", "while True: pass"])
     try:
-        with start_probe(server) as probe:
-            time.sleep(1.0)  # this long is probed, not waited for
-            values = probe.finish()
+        with start_probe(server, seconds=1.0) as probe:
+            values = probe.finish(stop=False)
     finally:
         hog.kill()
         hog.wait()
@@ -445,9 +444,8 @@ def test_probe_blames_the_server_for_its_own_other_threads(tmp_path):
     Server.pid = process.pid
     try:
         wait_until(lambda: os.path.exists(Server.unix_path))
-        with start_probe(Server) as probe:
-            time.sleep(1.0)
-            values = probe.finish()
+        with start_probe(Server, seconds=1.0) as probe:
+            values = probe.finish(stop=False)
     finally:
         process.kill()
         process.wait()
@@ -487,9 +485,8 @@ def test_probe_does_not_take_the_servers_own_stalls_for_the_hosts(tmp_path, how)
     Server.pid = process.pid
     try:
         wait_until(lambda: os.path.exists(Server.unix_path))
-        with start_probe(Server) as probe:
-            time.sleep(1.5)
-            values = probe.finish()
+        with start_probe(Server, seconds=1.5) as probe:
+            values = probe.finish(stop=False)
     finally:
         process.kill()
         process.wait()
@@ -510,9 +507,8 @@ def test_probe_real_time_threads_of_others_are_not_the_hosts(make_redis):
            "    time.sleep(0.08)\n")
     process = subprocess.Popen([sys.executable, "-c", hog], stderr=subprocess.DEVNULL)
     try:
-        with start_probe(server) as probe:
-            time.sleep(1.0)
-            values = probe.finish()
+        with start_probe(server, seconds=1.0) as probe:
+            values = probe.finish(stop=False)
         if process.poll() is not None:
             pytest.skip("no real-time priority")
     finally:

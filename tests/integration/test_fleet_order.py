@@ -3,8 +3,8 @@ of them fails. Who is answered OK has written; keys end up as the last of their 
 
 import pytest
 
-from fleet import PREFIX, calls, frame_parts, in_step, serves, start_fleet
-from harcad_harness import CUT, SLOW, wait_until
+from fleet import PREFIX, calls, cut_when_sent_again, frame_parts, in_step, serves, start_fleet
+from harcad_harness import SLOW, wait_until
 
 
 def large(i):
@@ -330,17 +330,9 @@ def test_what_waits_for_its_turn_is_carried_out_although_its_client_has_gone(ord
 
 def lose_what_is_sent_again(order, model, arrives):
     """A value is refuted for a clear, and its link ends when it is on its way again; then all that was held goes on."""
-    again = []  # the connection on which it was sent again
-
-    def cut(direction, data, number):
-        if direction == "up" and b"EVALSHA" in data and large(1) in data:
-            again.append(number)
-            return None if arrives else CUT
-        return CUT if direction == "down" and number in again else None
-
     order.refute(("k", large(1)), model=model)
     order.proxy.hold("control")  # nothing is made up for yet
-    order.proxy.on_data = cut
+    again = cut_when_sent_again(order.proxy, large(1), arrives)
     order.proxy.let_go("worker")
     assert order.answers(1) == ["OK"]
     assert len(again) == 1 and order.node.info()["queued_writes"] == 1

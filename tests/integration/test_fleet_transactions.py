@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from fleet import PREFIX, STATE, StateRefused, calls, frame_parts, has_copy, in_step, in_threads, prime, serves, start_fleet
-from harcad_harness import CUT, SLOW, wait_until
+from fleet import PREFIX, STATE, StateRefused, calls, cut_when_sent_again, frame_parts, has_copy, in_step, in_threads, prime, serves, start_fleet
+from harcad_harness import SLOW, wait_until
 
 JOURNAL = b"harcad/harca/journal"
 LARGE = 10000  # bytes: one such value is enough
@@ -427,18 +427,10 @@ def test_p1_what_is_read_behind_a_value_that_has_to_be_sent_again_is_it(held, re
 @pytest.mark.parametrize("arrives", [False, True], ids=["before it arrives", "before its answer"])
 def test_p5_a_link_that_ends_before_it_is_sent_again_leaves_it_to_the_queue(held, upstream, arrives):
     node, proxy, sibling = held
-    again = []  # the connection on which it was sent again
-
-    def cut(direction, data, number):
-        if direction == "up" and b"EVALSHA" in data and value_of(1) in data:
-            again.append(number)
-            return None if arrives else CUT
-        return CUT if direction == "down" and number in again else None
-
     node.client().set("k", "old")
     upstream.hset(STATE, "m:m", 1)  # for this one alone
     proxy.hold("control")  # nothing is made up for yet
-    proxy.on_data = cut
+    again = cut_when_sent_again(proxy, value_of(1), arrives)
     with node.raw() as conn:
         assert set_large(node, conn, "k", value_of(1), "MODEL", "m")
         assert len(again) == 1 and node.info()["queued_writes"] == 1

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from harcad_harness import Proxy, SLOW, _end_link as end_link, wait_until
+from harcad_harness import CUT, Proxy, SLOW, _end_link as end_link, wait_until
 
 PREFIX = b"harca:"  # upstream.prefix's default
 STATE = b"harcad/harca/state"  # the fleet's own key, with fleet.name's default
@@ -70,6 +70,21 @@ def frame_parts(stored):
     value = stored[32 + model_len:]
     assert len(value) == raw_len
     return stored[32:32 + model_len], seq, incarnation, epoch, value
+
+
+def cut_when_sent_again(proxy, value, arrives):
+    """The link on which that value goes by the script is cut, when Redis has it (`arrives`) or just before. Returns the
+    connections on which it did."""
+    again = []
+
+    def cut(direction, data, number):
+        if direction == "up" and b"EVALSHA" in data and value in data:
+            again.append(number)
+            return None if arrives else CUT
+        return CUT if direction == "down" and number in again else None
+
+    proxy.on_data = cut
+    return again
 
 
 def in_threads(*functions):
