@@ -365,12 +365,18 @@ def unread_by_peer(connection):
     return struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]
 
 
+def listens(path):
+    """The socket is there somewhat sooner."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(path) == 0
+
+
 def test_floor_answers_each_request_however_its_bytes_come(short_tmp):
     path = os.path.join(short_tmp, "sock")
     exchange = inturn.Exchange(b"r" * 10, b"abc")
     argv = [program("floor"), "-p", str(free_port()), "-s", path]
     with programs.Endless(argv):
-        wait_until(lambda: os.path.exists(path), message="it listens")
+        wait_until(lambda: listens(path), message="it listens")
         with Client(path) as told:
             exchange.tell(told)
         with socket.socket(socket.AF_UNIX) as connection:
