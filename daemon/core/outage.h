@@ -96,7 +96,7 @@ void hc_outage_add_all(struct hc_outage *outage);
 uint64_t hc_outage_mark(const struct hc_outage *outage);
 /*
  * The upstream was told something of the key that set out at that mark: it is newer than what was on the list by then.
- * What came onto it since stays there.
+ * What came onto it since stays there; an expiry that was set since of what had been on it does not.
  */
 void hc_outage_forget_key(struct hc_outage *outage, struct hc_key key, uint64_t mark);
 

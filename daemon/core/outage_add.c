@@ -27,6 +27,13 @@ changed(struct hc_outage *outage, struct hc_outage_node *node)
 	hc_outage_recount(outage);
 }
 
+static void
+written(struct hc_outage *outage, struct hc_outage_node *node)
+{
+	changed(outage, node);
+	node->written = node->mark;
+}
+
 /* A base is what the upstream had before the first of these changes, as long as nothing else may have come to it. */
 static void
 take_base(struct hc_outage *outage, struct hc_outage_node *node, bool was_there, const struct hc_outage_value *value)
@@ -92,7 +99,7 @@ hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc
 		node->epoch = hc_entry_epoch(value->entry);
 		if (value->losses != atomic_load(&outage->losses))
 			hc_outage_doubt(node);
-		changed(outage, node);
+		written(outage, node);
 	}
 	pthread_mutex_unlock(&outage->lock);
 	return status;
@@ -108,7 +115,7 @@ hc_outage_add_key(struct hc_outage *outage, struct hc_key key, uint64_t max)
 	if (status == HC_OK) {
 		hc_outage_drop_value(outage, node);
 		node->doubt = HC_OUTAGE_SURE;
-		changed(outage, node);
+		written(outage, node);
 	}
 	pthread_mutex_unlock(&outage->lock);
 	return status;
@@ -120,10 +127,14 @@ hc_outage_add_expiry(struct hc_outage *outage, struct hc_key key, int64_t expire
 	struct hc_outage_node *node;
 
 	pthread_mutex_lock(&outage->lock);
+	bool was_there = *hc_outage_slot(outage, key) != NULL;
 	enum hc_status status = node_for(outage, key, max, &node);
 	if (status == HC_OK) {
 		node->expire_ms = expire_ms;
-		changed(outage, node);
+		if (was_there)
+			changed(outage, node);
+		else
+			written(outage, node);
 	}
 	pthread_mutex_unlock(&outage->lock);
 	return status;
@@ -187,7 +198,7 @@ hc_outage_forget_key(struct hc_outage *outage, struct hc_key key, uint64_t mark)
 {
 	pthread_mutex_lock(&outage->lock);
 	struct hc_outage_node **at = hc_outage_slot(outage, key);
-	if (*at != NULL && (*at)->mark <= mark)
+	if (*at != NULL && (*at)->written <= mark)
 		hc_outage_remove(outage, at);
 	hc_outage_recount(outage);
 	pthread_mutex_unlock(&outage->lock);

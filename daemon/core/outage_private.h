@@ -15,7 +15,8 @@ struct hc_outage_node {
 	struct hc_outage_node *next;          /* in its slot */
 	TAILQ_ENTRY(hc_outage_node) in_order; /* among the values, or among those that went; the oldest first */
 	uint64_t hash;
-	uint64_t mark; /* when it was changed last: a page settles only what it saw */
+	uint64_t mark;    /* when it was changed last: a page settles only what it saw */
+	uint64_t written; /* when it was given its value, or went: what sets its expiry alone does not count */
 	struct hc_outage_since since;
 	uint64_t own;           /* change of ours that the upstream carried out last: it replaced what came before */
 	uint64_t own_of_any;    /* the list's, when this came onto it */

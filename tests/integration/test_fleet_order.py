@@ -377,3 +377,30 @@ def test_p4_but_not_after_a_later_one(order):
     for key in "k", "other":
         assert order.conn.command("GET", key) is None
         serves(order.sibling, key, None)
+
+
+@SOON_MADE_UP_FOR
+@pytest.mark.parametrize("write, left", [(["DEL", "k"], None), (["SET", "k", "later"], b"later")], ids=["DEL", "SET"])
+def test_p5_an_expiry_does_not_bring_back_what_a_write_overtook(order, write, left):
+    """Another client sets when a value expires that Redis has not been told of, while a write of the key is under way."""
+    assert order.conn.command("SET", "k", "before") == "OK"
+    order.proxy.hold("worker")
+    order.reach("SET", "k", "told later")
+    order.proxy.refuse_new("control")  # so that nothing is made up for
+    for kind in "control", "worker":
+        order.proxy.cut_links(kind)
+    order.proxy.let_go("worker")
+    assert order.answers(1) == ["OK"]
+    order.node.wait_info(upstream_state="up", queued_writes=1)
+    order.proxy.hold("worker")
+    order.reach(*write)
+    with order.node.raw() as other:
+        other.command("PEXPIRE", "k", "100000")
+    order.proxy.let_go("worker")
+    assert order.answers(1) == [1 if left is None else "OK"]
+    order.proxy.refuse_new(None)
+    order.node.wait_info(queued_writes=0)
+    in_step(order.node)
+    assert order.upstream.get(PREFIX + b"k") == left
+    assert order.conn.command("GET", "k") == left
+    serves(order.sibling, "k", left)

@@ -16,6 +16,7 @@ static const struct hc_outage_limits limits = {MAX, 1 << 30};
 /* What the list should hold, and of each item when it was last added. */
 struct plain {
 	uint64_t keys[KEYS], models[MODELS], all; /* 0: not there */
+	uint64_t written[KEYS];                   /* when it was given its value, or went */
 	bool values[KEYS];                        /* or else they went */
 	uint64_t now;
 	uint64_t n_keys;
@@ -84,7 +85,7 @@ add_key(struct hc_outage *outage, struct plain *plain, unsigned i)
 	if (full)
 		return;
 	plain->n_keys += plain->keys[i] == 0;
-	plain->keys[i] = ++plain->now;
+	plain->keys[i] = plain->written[i] = ++plain->now;
 	plain->values[i] = false;
 }
 
@@ -101,17 +102,41 @@ add_value(struct hc_outage *outage, struct plain *plain, unsigned i)
 	if (full)
 		return;
 	plain->n_keys += plain->keys[i] == 0;
-	plain->keys[i] = ++plain->now;
+	plain->keys[i] = plain->written[i] = ++plain->now;
 	plain->values[i] = true;
 }
 
+/* Of what is not there, only the upstream could tell what expires. */
 static void
-forget_key(struct hc_outage *outage, struct plain *plain, unsigned i)
+add_expiry(struct hc_outage *outage, struct plain *plain, unsigned i)
 {
 	char name[16];
+	bool full = plain->keys[i] == 0 && plain->n_keys >= MAX;
 
-	hc_outage_forget_key(outage, key_of(i, name), hc_outage_mark(outage));
-	plain->n_keys -= plain->keys[i] != 0;
+	must(hc_outage_add_expiry(outage, key_of(i, name), 1000, MAX) == (full ? HC_LIMIT : HC_OK));
+	if (full)
+		return;
+	plain->now++;
+	if (plain->keys[i] == 0) {
+		plain->n_keys++;
+		plain->values[i] = false;
+		plain->written[i] = plain->now;
+	}
+	plain->keys[i] = plain->now;
+}
+
+/* For a write that set out `ago` changes of the list before. */
+static void
+forget_key(struct hc_outage *outage, struct plain *plain, unsigned i, uint32_t ago)
+{
+	char name[16];
+	uint64_t mark = hc_outage_mark(outage);
+
+	mark -= ago < mark ? ago : mark;
+	hc_outage_forget_key(outage, key_of(i, name), mark);
+	if (plain->keys[i] == 0 || plain->written[i] > mark)
+		return;
+	plain->n_keys--;
 	plain->keys[i] = 0;
 }
 
@@ -219,7 +244,13 @@ change(struct hc_outage *outage, struct plain *plain, struct rng *rng)
 	case 4:
 	case 5:
 	case 6:
-		forget_key(outage, plain, rng_below(rng, KEYS));
+		forget_key(outage, plain, rng_below(rng, KEYS), rng_below(rng, 2) * rng_below(rng, 60));
+		break;
+	case 7:
+	case 8:
+	case 9:
+	case 10:
+		add_expiry(outage, plain, rng_below(rng, KEYS));
 		break;
 	default:
 		if (rng_below(rng, 2) == 0)

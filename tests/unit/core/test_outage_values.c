@@ -101,6 +101,27 @@ START_TEST(outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten
 }
 END_TEST
 
+/* The same, but what came onto the list meanwhile is when the value expires: it goes with it. */
+START_TEST(outage_expiry_of_what_a_write_overtook_is_forgotten_with_it)
+{
+	struct hc_outage *outage = outage_of();
+
+	note(outage, "one", HC_MODEL_DEFAULT, NULL, false);
+	uint64_t set_out = hc_outage_mark(outage);
+	must(hc_outage_add_expiry(outage, key_str("k"), 2000, 100) == HC_OK);
+	must_be(outage, "one", NULL, HC_OUTAGE_SURE);
+	hc_outage_forget_key(outage, key_str("k"), set_out);
+	must(hc_outage_empty(outage));
+	/* Of what is not on it, only the upstream could tell what expires. */
+	must(hc_outage_add_expiry(outage, key_str("k"), 2000, 100) == HC_OK);
+	hc_outage_forget_key(outage, key_str("k"), set_out);
+	must(hc_outage_has_key(outage, key_str("k")));
+	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
+	must(hc_outage_empty(outage));
+	hc_outage_destroy(outage);
+}
+END_TEST
+
 START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 {
 	struct hc_outage *outage = outage_of();
@@ -327,6 +348,7 @@ main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, outage_base_is_what_was_there_before_the_first_change);
 	tcase_add_test(tcase, outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer);
+	tcase_add_test(tcase, outage_expiry_of_what_a_write_overtook_is_forgotten_with_it);
 	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
 	tcase_add_test(tcase, outage_change_from_before_an_own_one_makes_the_key_go);
 	tcase_add_test(tcase, outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure);
