@@ -291,12 +291,18 @@ push(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entr
 }
 
 static void
-take_out(struct hc_evict_queue *queue, const struct hc_entry *entry)
+take_out_sized(struct hc_evict_queue *queue, const struct hc_entry *entry, size_t size)
 {
 	queue->entries--;
-	queue->bytes -= hc_evict_size(entry);
+	queue->bytes -= size;
 	if (queue->oldest == entry)
 		queue->oldest = NULL;
+}
+
+static void
+take_out(struct hc_evict_queue *queue, const struct hc_entry *entry)
+{
+	take_out_sized(queue, entry, hc_evict_size(entry));
 }
 
 static void
@@ -318,15 +324,20 @@ hc_evict_insert(struct hc_evict *evict, struct hc_entry *entry, uint64_t hash, d
 }
 
 void
-hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry)
+hc_evict_remove_sized(struct hc_evict *evict, const struct hc_entry *entry, size_t size, unsigned class)
 {
-	unsigned class = class_of(entry);
 	struct hc_evict_queue *queues = evict->classes[class];
 
-	take_out(&queues[which_of(entry)], entry);
+	take_out_sized(&queues[which_of(entry)], entry, size);
 	evict->entries--;
 	if (queues[HC_EVICT_SMALL].entries == 0 && queues[HC_EVICT_MAIN].entries == 0)
 		evict->used &= ~((uint64_t)1 << class);
+}
+
+void
+hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry)
+{
+	hc_evict_remove_sized(evict, entry, hc_evict_size(entry), class_of(entry));
 }
 
 bool

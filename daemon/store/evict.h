@@ -83,6 +83,8 @@ bool hc_evict_replace(
     struct hc_evict *evict, struct hc_entry *old, struct hc_entry *entry, uint64_t hash, double clock);
 /* It is gone, for whatever reason. */
 void hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry);
+/* The same of one whose hc_evict_size() and hc_evict_class() are known. */
+void hc_evict_remove_sized(struct hc_evict *evict, const struct hc_entry *entry, size_t size, unsigned class);
 
 /*
  * Many have gone: gives back the memory of what was left of them in the queues, some chunks at a time.

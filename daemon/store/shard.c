@@ -26,8 +26,8 @@ hc_shard_tell(struct hc_store *store, struct hc_shard *shard)
 }
 
 /* All shards write the counters: so it is done once for many entries. */
-static void
-account(struct hc_store *store, struct hc_shard *shard, uint32_t model, int64_t entries, int64_t bytes)
+void
+hc_shard_account(struct hc_store *store, struct hc_shard *shard, uint32_t model, int64_t entries, int64_t bytes)
 {
 	struct hc_untold *untold = &shard->untold;
 	int64_t most = (int64_t)atomic_load_explicit(&store->untold_max, memory_order_relaxed);
@@ -45,7 +45,7 @@ account(struct hc_store *store, struct hc_shard *shard, uint32_t model, int64_t 
 static void
 account_one(struct hc_store *store, struct hc_shard *shard, const struct hc_entry *entry, int64_t sign)
 {
-	account(store, shard, hc_entry_model(entry), sign, sign * (int64_t)hc_entry_footprint(entry));
+	hc_shard_account(store, shard, hc_entry_model(entry), sign, sign * (int64_t)hc_entry_footprint(entry));
 }
 
 static void
@@ -61,11 +61,11 @@ account_replacement(struct hc_store *store, struct hc_shard *shard, const struct
 		return;
 	int64_t old_footprint = (int64_t)hc_entry_footprint(old);
 	if (same_model) {
-		account(store, shard, model, 0, (int64_t)footprint - old_footprint);
+		hc_shard_account(store, shard, model, 0, (int64_t)footprint - old_footprint);
 		return;
 	}
-	account(store, shard, hc_entry_model(old), -1, -old_footprint);
-	account(store, shard, model, 1, (int64_t)footprint);
+	hc_shard_account(store, shard, hc_entry_model(old), -1, -old_footprint);
+	hc_shard_account(store, shard, model, 1, (int64_t)footprint);
 }
 
 /* ---- entries that nobody holds: 48 bits of an address in what is of no use any more ---- */
@@ -106,13 +106,6 @@ hc_garbage_let_go(struct hc_garbage *garbage, struct hc_entry *entry)
 		throw_away(garbage, entry);
 }
 
-void
-hc_garbage_add(struct hc_garbage *garbage, struct hc_entry *entry)
-{
-	assert(atomic_load_explicit(&entry->refs, memory_order_relaxed) == 0);
-	throw_away(garbage, entry);
-}
-
 /* It is in the table no more. */
 static void
 forget(struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, struct hc_garbage *garbage)
@@ -148,28 +141,6 @@ hc_shard_reclaim(
 	count_reclaimed(store, shard, entry);
 	hc_table_clear(&shard->table, bucket, at);
 	forget(store, shard, entry, garbage);
-}
-
-bool
-hc_shard_reclaim_pinned(
-    struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, uint64_t hash, int64_t now_ms)
-{
-	struct hc_place place;
-
-	if (atomic_load_explicit(&entry->refs, memory_order_acquire) != 2 ||
-	    !hc_table_holds(&shard->table, entry, (uint32_t)hash, &place))
-		return false;
-	bool current = hc_entry_current(store, entry);
-	if (current && hc_entry_expire_ms(entry) > now_ms)
-		return false;
-	shard->expired += current;
-	shard->reclaimed += !current;
-	hc_table_remove(&shard->table, &place);
-	hc_evict_remove(&shard->evict, entry);
-	account_one(store, shard, entry, -1);
-	/* Nobody can come by another reference now. */
-	atomic_store_explicit(&entry->refs, 0, memory_order_relaxed);
-	return true;
 }
 
 /* What is linked by first words, in front of what there is. */
@@ -261,7 +232,7 @@ link_new(struct hc_store *store, struct hc_shard *shard, uint64_t hash, const st
 
 	insert_entry(store, shard, hash, place, entry, garbage);
 	hc_evict_insert(&shard->evict, entry, hash, clock);
-	account(store, shard, hc_entry_model(entry), 1, (int64_t)footprint);
+	hc_shard_account(store, shard, hc_entry_model(entry), 1, (int64_t)footprint);
 	offer_beside(store, shard, entry);
 }
 

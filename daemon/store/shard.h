@@ -118,6 +118,7 @@ struct hc_store {
 	struct hc_slab_visit sweep_visit;
 	struct hc_sweep_tally sweep_met;
 	size_t sweep_rest;       /* entries for the walk to see first */
+	size_t swept;            /* entries reclaimed since it was asked how many */
 	uint32_t sweep_catch_up; /* the shard that does */
 	/* the thread's that calls hc_store_fit_process(): how often since it gave back free pages */
 	unsigned untrimmed;
@@ -382,15 +383,11 @@ void hc_shard_remove(struct hc_store *store, struct hc_shard *shard, const struc
  */
 void hc_shard_reclaim(
     struct hc_store *store, struct hc_shard *shard, struct hc_bucket *bucket, unsigned at, struct hc_garbage *garbage);
-/*
- * Takes out an entry that the caller has a reference to, if it is in the table and not valid, and nobody else has any:
- * true: it is for hc_garbage_add(). Else the caller still has its reference.
- */
-bool hc_shard_reclaim_pinned(
-    struct hc_store *store, struct hc_shard *shard, struct hc_entry *entry, uint64_t hash, int64_t now_ms);
 /* Evicts the one that should go next, sparing `keep`. Returns the bytes it was charged with; 0: there is none. */
 size_t hc_shard_evict(
     struct hc_store *store, struct hc_shard *shard, struct hc_entry *keep, struct hc_garbage *garbage);
+/* So many entries and bytes of the model have come; negative: have gone. */
+void hc_shard_account(struct hc_store *store, struct hc_shard *shard, uint32_t model, int64_t entries, int64_t bytes);
 /* Brings the store's and the model's counters up to date. */
 void hc_shard_tell(struct hc_store *store, struct hc_shard *shard);
 /* Lets the table follow the number of entries, by `steps` at most. After changes, before the lock
@@ -401,8 +398,6 @@ void hc_shard_spare(struct hc_shard *shard, struct hc_garbage *garbage);
 
 /* Gives a reference back. When it was the last one the entry is garbage, in front of what there is. */
 void hc_garbage_let_go(struct hc_garbage *garbage, struct hc_entry *entry);
-/* The same of one that has no references any more. */
-void hc_garbage_add(struct hc_garbage *garbage, struct hc_entry *entry);
 
 /* ---- outside of locks ---- */
 

@@ -558,23 +558,32 @@ hc_slab_free(void *ptr, size_t size)
 	hc_slab_free_block(ptr, TAIL_MAX);
 }
 
+/* What is no block of a slab is in none. */
 static bool
-is_of(const struct hc_slab *slab, const struct hc_slab_block *block)
+is_of(const struct hc_slab *slab, const void *ptr)
 {
-	return !is_large(block->size) && hc_region_header(block->ptr) == slab;
+	return (uintptr_t)ptr - (uintptr_t)slab->blocks < HC_REGION_SLOT;
 }
 
 /* Under the lock. Of the blocks from the first on, those of that slab. Returns how many they were. */
 static unsigned
 free_of_slab(const struct hc_slab_class *class, struct hc_slab *slab, const struct hc_slab_block blocks[], unsigned n)
 {
+	size_t size = 0, len = class->len;
+	uint64_t more = 0;
 	unsigned i = 0;
 
 	do {
-		uncount_excess(class, blocks[i].size);
+		if (blocks[i].size != size) {
+			size = blocks[i].size;
+			len = block_len(size);
+		}
+		more += class->len - len;
 		free_block(class, slab, blocks[i].ptr);
 		i++;
-	} while (i < n && is_of(slab, &blocks[i]));
+	} while (i < n && is_of(slab, blocks[i].ptr));
+	if (more > 0)
+		count_excess(-more);
 	return i;
 }
 
@@ -614,18 +623,24 @@ prefetch_hole(const void *ptr)
 }
 
 void
-hc_slab_free_many(const struct hc_slab_block blocks[], unsigned n)
+hc_slab_free_in_order(const struct hc_slab_block blocks[], unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		if (!is_large(blocks[i].size))
-			prefetch_hole(blocks[i].ptr);
-	}
 	for (unsigned i = 0; i < n;) {
 		if (is_large(blocks[i].size))
 			hc_free(blocks[i++].ptr);
 		else
 			i += free_run(blocks + i, n - i);
 	}
+}
+
+void
+hc_slab_free_many(const struct hc_slab_block blocks[], unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (!is_large(blocks[i].size))
+			prefetch_hole(blocks[i].ptr);
+	}
+	hc_slab_free_in_order(blocks, n);
 }
 
 void *

@@ -4,7 +4,7 @@
  */
 #include "store/slab_private.h"
 
-#define AHEAD 8 /* blocks by which the next ones are fetched */
+#define AHEAD 20 /* blocks by which the next ones are fetched */
 
 static bool
 is_known(unsigned at)
@@ -30,6 +30,7 @@ look_at(struct hc_slab_class *class, unsigned n, hc_slab_look_fn *look, void *ar
 
 	for (char *block = slab->blocks + (size_t)at * class->len; at < end; at++, block += class->len) {
 		__builtin_prefetch(block + AHEAD * (size_t) class->len);
+		__builtin_prefetch(block + AHEAD * (size_t) class->len + 64);
 		if ((slab->holes[at / 64] >> at % 64 & 1) == 0)
 			look(arg, block);
 	}

@@ -542,6 +542,8 @@ enum hc_sweep {
  * processor. One thread at a time.
  */
 enum hc_sweep hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
+/* Entries that it has reclaimed since this was asked last, about. The sweeping thread. */
+size_t hc_store_swept(struct hc_store *store);
 /* Wall ms before which nothing expires, HC_NO_EXPIRY when nothing does; it may be long past. */
 int64_t hc_store_soonest_expiry_ms(struct hc_store *store);
 

@@ -13,18 +13,30 @@
 #include "store/shard.h"
 
 #define BATCH 1024u      /* entries pinned at a time */
-#define LOOK 256u        /* places looked at in one hold of a slab class's lock */
+#define LOOK 128u        /* places looked at in one hold of a slab class's lock */
 #define SEEN (4 * BATCH) /* places looked at in a step */
-#define AHEAD 12u        /* entries by which buckets are fetched */
 
 struct batch {
-	const struct hc_store *store;
+	struct hc_store *store;
 	int64_t now_ms;
 	unsigned seen, n;
 	struct hc_entry *entries[BATCH]; /* with a reference each, in the order of memory */
-	uint64_t hashes[BATCH];
-	uint16_t by_shard[BATCH];
+	uint32_t hashes[BATCH];          /* the lower halves, as the tables use them */
+	struct hc_bucket *buckets[BATCH];
 	bool gone[BATCH];
+	uint16_t next[BATCH]; /* of the same shard, as first[]: one more than where it is; 0: there is none */
+	uint16_t first[HC_SHARDS_MAX];
+};
+
+/* What those next to each other mostly have in common, looked up once; and what of a model has left a shard. */
+struct kind {
+	size_t size; /* as allocated */
+	size_t extras;
+	unsigned class; /* eviction's */
+	size_t footprint;
+	uint32_t model;
+	int64_t left;
+	int64_t left_bytes;
 };
 
 /* Another store's may be of a model that this one has no epoch of. */
@@ -62,59 +74,106 @@ look(void *arg, void *block)
 	    !atomic_compare_exchange_strong_explicit(
 		&entry->refs, &refs, 2, memory_order_acquire, memory_order_relaxed))
 		return;
-	batch->entries[batch->n++] = entry;
+	uint64_t hash = hc_entry_hash(entry);
+	uint16_t *first = &batch->first[hc_shard_index(batch->store, hash)];
+	unsigned at = batch->n++;
+	batch->entries[at] = entry;
+	batch->hashes[at] = (uint32_t)hash;
+	batch->next[at] = *first;
+	*first = (uint16_t)(at + 1);
 }
 
-/* Sets ends[] to where in by_shard[] those of each shard end. */
 static void
-sort_by_shard(struct batch *batch, uint16_t *ends)
+tell_left(const struct batch *batch, struct hc_shard *shard, struct kind *kind)
 {
-	uint16_t at = 0;
+	if (kind->left > 0)
+		hc_shard_account(batch->store, shard, kind->model, -kind->left, -kind->left_bytes);
+	kind->left = kind->left_bytes = 0;
+}
+
+/* It is in the table no more: neither are its place in eviction's queues and what it counted for. */
+static void
+forget(const struct batch *batch, struct hc_shard *shard, struct kind *kind, const struct hc_entry *entry)
+{
+	size_t size = hc_entry_alloc_size(entry), extras = hc_entry_extras_len(hc_entry_state(entry));
+	uint32_t model = hc_entry_model(entry);
+
+	if (size != kind->size || extras != kind->extras) {
+		kind->size = size;
+		kind->extras = extras;
+		kind->class = hc_evict_class(size - extras);
+		kind->footprint = hc_entry_footprint(entry);
+	}
+	if (model != kind->model) {
+		tell_left(batch, shard, kind);
+		kind->model = model;
+	}
+	kind->left++;
+	kind->left_bytes += (int64_t)kind->footprint;
+	hc_evict_remove_sized(&shard->evict, entry, size - extras, kind->class);
+}
+
+/* Under the lock: if it is in the table and not valid, and nobody else has a reference. */
+static bool
+take_out(const struct batch *batch, struct hc_shard *shard, struct kind *kind, unsigned at)
+{
+	struct hc_entry *entry = batch->entries[at];
+	struct hc_place place;
+
+	if (atomic_load_explicit(&entry->refs, memory_order_acquire) != 2 ||
+	    !hc_table_holds(batch->buckets[at], entry, batch->hashes[at], &place))
+		return false;
+	uint64_t life = atomic_load_explicit(&entry->life, memory_order_relaxed);
+	bool current = hc_entry_current(batch->store, entry);
+	if (hc_life_has_cell(life) || (current && (int64_t)(life >> 16) > batch->now_ms))
+		return false;
+	shard->expired += current;
+	shard->reclaimed += !current;
+	hc_table_remove(&shard->table, &place);
+	forget(batch, shard, kind, entry);
+	/* Nobody can come by another reference now. */
+	atomic_store_explicit(&entry->refs, 0, memory_order_relaxed);
+	return true;
+}
+
+static void
+sweep_shard(struct batch *batch, struct hc_shard *shard, unsigned first)
+{
+	struct kind kind = {0};
+
+	hc_shard_lock(batch->store, shard);
+	for (unsigned i = first; i != 0; i = batch->next[i - 1]) {
+		batch->buckets[i - 1] = hc_table_bucket_of(&shard->table, batch->hashes[i - 1]);
+		__builtin_prefetch(batch->buckets[i - 1], 1);
+	}
+	for (unsigned i = first; i != 0; i = batch->next[i - 1])
+		batch->gone[i - 1] = take_out(batch, shard, &kind, i - 1);
+	tell_left(batch, shard, &kind);
+	hc_shard_unlock(batch->store, shard);
+}
+
+/* Returns how many are gone. They have no cells. */
+static size_t
+let_all_go(const struct batch *batch)
+{
+	struct hc_slab_block blocks[HC_SLAB_MANY];
+	size_t gone = 0;
+	unsigned n = 0;
 
 	for (unsigned i = 0; i < batch->n; i++) {
-		batch->hashes[i] = hc_key(hc_entry_key(batch->entries[i])).hash;
-		ends[hc_shard_index(batch->store, batch->hashes[i])]++;
+		struct hc_entry *entry = batch->entries[i];
+		if (!batch->gone[i]) {
+			hc_entry_unref(entry);
+			continue;
+		}
+		gone++;
+		blocks[n++] = (struct hc_slab_block){entry, hc_entry_alloc_size(entry)};
+		if (n == HC_SLAB_MANY) {
+			hc_slab_free_in_order(blocks, n);
+			n = 0;
+		}
 	}
-	for (uint32_t i = 0; i < batch->store->nshards; i++) {
-		uint16_t n = ends[i];
-		ends[i] = at;
-		at = (uint16_t)(at + n);
-	}
-	for (unsigned i = 0; i < batch->n; i++)
-		batch->by_shard[ends[hc_shard_index(batch->store, batch->hashes[i])]++] = (uint16_t)i;
-}
-
-static void
-sweep_shard(struct hc_store *store, struct hc_shard *shard, struct batch *batch, unsigned from, unsigned to)
-{
-	hc_shard_lock(store, shard);
-	for (unsigned i = from; i < to && i < from + AHEAD; i++)
-		hc_table_prefetch_slot(&shard->table, batch->hashes[batch->by_shard[i]]);
-	for (unsigned i = from; i < to; i++) {
-		if (i + AHEAD < to)
-			hc_table_prefetch_slot(&shard->table, batch->hashes[batch->by_shard[i + AHEAD]]);
-		unsigned at = batch->by_shard[i];
-		batch->gone[at] =
-		    hc_shard_reclaim_pinned(store, shard, batch->entries[at], batch->hashes[at], batch->now_ms);
-	}
-	hc_shard_unlock(store, shard);
-}
-
-/* The last first: what is freed is linked from the front, and goes in the order of memory. Returns how many are gone.
- */
-static size_t
-let_all_go(struct hc_store *store, struct batch *batch)
-{
-	struct hc_garbage garbage = {0};
-	size_t gone = 0;
-
-	for (unsigned i = batch->n; i-- > 0; gone += batch->gone[i]) {
-		if (batch->gone[i])
-			hc_garbage_add(&garbage, batch->entries[i]);
-		else
-			hc_garbage_let_go(&garbage, batch->entries[i]);
-	}
-	hc_garbage_free(store, &garbage);
+	hc_slab_free_in_order(blocks, n);
 	return gone;
 }
 
@@ -122,20 +181,19 @@ bool
 hc_sweep_blocks(struct hc_store *store, struct hc_slab_visit *visit, int64_t now_ms, struct hc_sweep_tally *tally)
 {
 	struct batch batch;
-	uint16_t ends[HC_SHARDS_MAX] = {0}, from = 0;
 	bool more = true;
 
 	batch.store = store;
 	batch.now_ms = now_ms;
 	batch.seen = batch.n = 0;
+	memset(batch.first, 0, sizeof(batch.first));
 	for (unsigned i = 0; more && i < SEEN / LOOK && batch.n + LOOK <= BATCH; i++)
 		more = hc_slab_visit(visit, LOOK, look, &batch);
-	sort_by_shard(&batch, ends);
-	for (uint32_t i = 0; i < store->nshards; from = ends[i++]) {
-		if (from < ends[i])
-			sweep_shard(store, &store->shards[i], &batch, from, ends[i]);
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		if (batch.first[i] != 0)
+			sweep_shard(&batch, &store->shards[i], batch.first[i]);
 	}
-	tally->reclaimed += let_all_go(store, &batch);
+	tally->reclaimed += let_all_go(&batch);
 	tally->seen += batch.seen;
 	return more;
 }

@@ -150,12 +150,12 @@ hc_table_fini(struct hc_table *table)
 /* ---- entries ---- */
 
 bool
-hc_table_holds(const struct hc_table *table, const struct hc_entry *entry, uint32_t hash, struct hc_place *place)
+hc_table_holds(struct hc_bucket *first, const struct hc_entry *entry, uint32_t hash, struct hc_place *place)
 {
 	uint8_t tag = hc_bucket_tag(hash);
 
-	place->first = hc_table_bucket_of(table, hash);
-	for (place->bucket = place->first; place->bucket != NULL; place->bucket = hc_bucket_more(place->bucket)) {
+	place->first = first;
+	for (place->bucket = first; place->bucket != NULL; place->bucket = hc_bucket_more(place->bucket)) {
 		for (unsigned match = hc_bucket_match(place->bucket, tag); match != 0; match &= match - 1) {
 			place->at = (unsigned)__builtin_ctz(match);
 			if (hc_bucket_entry(place->bucket, place->at) == entry)
@@ -169,7 +169,7 @@ struct hc_place
 hc_table_place(const struct hc_table *table, const struct hc_entry *entry, uint32_t hash)
 {
 	struct hc_place place;
-	bool holds = hc_table_holds(table, entry, hash, &place);
+	bool holds = hc_table_holds(hc_table_bucket_of(table, hash), entry, hash, &place);
 
 	assert(holds);
 	(void)holds;

@@ -183,8 +183,8 @@ hc_table_prefetch_entry(const struct hc_table *table, uint64_t hash)
 	(void)hc_bucket_prefetch_match(hc_table_bucket_of(table, (uint32_t)hash), hc_bucket_tag((uint32_t)hash));
 }
 
-/* Whether that entry, of that hash, is in the table; *place is where. Touches only the table. */
-bool hc_table_holds(const struct hc_table *table, const struct hc_entry *entry, uint32_t hash, struct hc_place *place);
+/* Whether that entry is in the bucket, which is the first of its hash; *place is where. Touches only the table. */
+bool hc_table_holds(struct hc_bucket *first, const struct hc_entry *entry, uint32_t hash, struct hc_place *place);
 /* The place of an entry known to be in the table. */
 struct hc_place hc_table_place(const struct hc_table *table, const struct hc_entry *entry, uint32_t hash);
 /*

@@ -435,6 +435,7 @@ hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 {
 	int64_t begin_us = hc_clock_cpu_us();
 	struct tally tally = {0};
+	enum hc_sweep left = HC_SWEEP_DONE;
 
 	while (hc_budget_step(store)) {
 		if (hc_clock_cpu_us() - begin_us >= budget_us)
@@ -444,10 +445,22 @@ hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 	uint32_t shards = store->nshards + (store->sweep_cursor != 0 || store->sweep_settles);
 	while (tally.shards < shards) {
 		sweep_on(store, now_ms, &tally);
-		if (hc_clock_cpu_us() - begin_us >= budget_us)
-			return is_worthwhile(store, &tally) ? HC_SWEEP_MORE : HC_SWEEP_DONE;
+		if (hc_clock_cpu_us() - begin_us >= budget_us) {
+			left = is_worthwhile(store, &tally) ? HC_SWEEP_MORE : HC_SWEEP_DONE;
+			break;
+		}
 	}
-	return HC_SWEEP_DONE;
+	store->swept += tally.met.reclaimed;
+	return left;
+}
+
+size_t
+hc_store_swept(struct hc_store *store)
+{
+	size_t swept = store->swept;
+
+	store->swept = 0;
+	return swept;
 }
 
 int64_t
