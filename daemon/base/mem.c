@@ -99,6 +99,31 @@ hc_mem_give_pages(void *pages, size_t size)
 		(void)madvise(pages, size, MADV_DONTNEED);
 }
 
+#define GIVE_MAX ((size_t)1 << 20) /* in one call, for which others may have to wait: about a tenth of a millisecond \
+				    */
+
+static int
+by_address(const void *a, const void *b)
+{
+	uintptr_t x = (uintptr_t)((const struct hc_mem_pages *)a)->pages;
+	uintptr_t y = (uintptr_t)((const struct hc_mem_pages *)b)->pages;
+
+	return x < y ? -1 : x > y;
+}
+
+void
+hc_mem_give_many_pages(struct hc_mem_pages many[], size_t n)
+{
+	qsort(many, n, sizeof(*many), by_address);
+	for (size_t i = 0; i < n;) {
+		char *from = many[i].pages;
+		size_t size = 0;
+		while (i < n && many[i].pages == from + size && (size == 0 || size + many[i].size <= GIVE_MAX))
+			size += many[i++].size;
+		hc_mem_give_pages(from, size);
+	}
+}
+
 void
 hc_mem_purge_pages(void *pages, size_t used, size_t size)
 {

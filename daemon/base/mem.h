@@ -25,6 +25,12 @@ void hc_free(void *ptr);
 void *hc_mem_take_pages(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
 /* `size` is what they were taken with. */
 void hc_mem_give_pages(void *pages, size_t size);
+/* The same of many, whose order this changes: those that lie next to each other in one call, up to a moderate size. */
+struct hc_mem_pages {
+	void *pages;
+	size_t size;
+};
+void hc_mem_give_many_pages(struct hc_mem_pages many[], size_t n);
 /* They stay, but the memory of those behind the first `used` bytes is given back: these read as zeros. */
 void hc_mem_purge_pages(void *pages, size_t used, size_t size);
 

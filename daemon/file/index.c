@@ -338,8 +338,8 @@ hc_index_clear(struct hc_index *index, struct hc_index_garbage **garbage)
 		hc_index_clear_part(&index->parts[i], garbage);
 }
 
-void
-hc_index_free_garbage(struct hc_index_garbage *garbage)
+static void
+free_one_by_one(struct hc_index_garbage *garbage)
 {
 	while (garbage != NULL) {
 		struct hc_index_garbage note = *garbage;
@@ -348,6 +348,29 @@ hc_index_free_garbage(struct hc_index_garbage *garbage)
 		hc_free(note.chunks);
 		garbage = note.next;
 	}
+}
+
+/* Chunks of different parts lie next to each other. */
+void
+hc_index_free_garbage(struct hc_index_garbage *garbage)
+{
+	size_t n = 0;
+
+	for (const struct hc_index_garbage *note = garbage; note != NULL; note = note->next)
+		n += note->n - note->keep;
+	struct hc_mem_pages *many = n > 0 ? hc_calloc(n, sizeof(*many)) : NULL;
+	if (many == NULL) {
+		free_one_by_one(garbage);
+		return;
+	}
+	n = 0;
+	for (; garbage != NULL; garbage = garbage->next) {
+		for (uint32_t i = garbage->keep; i < garbage->n; i++)
+			many[n++] = (struct hc_mem_pages){garbage->chunks[i], garbage->chunk_bytes};
+		hc_free(garbage->chunks);
+	}
+	hc_mem_give_many_pages(many, n);
+	hc_free(many);
 }
 
 uint64_t

@@ -81,16 +81,16 @@ typedef enum hc_index_verdict hc_index_look_fn(void *arg, const struct hc_index_
  */
 void hc_index_walk(struct hc_index *index, uint64_t *cursor, hc_index_look_fn *fn, void *arg);
 
-/*
- * What goes: `dead` says so, and may be asked more than once; `gone` is told of each, once; `settle` is called before
- * the part is let go of, when there were any.
- */
+/* What goes: `dead` says so, and may be asked more than once; `gone` is told how many of a group did, with their part
+ * locked still. */
 struct hc_index_sweeper {
 	bool (*dead)(void *arg, const struct hc_index_item *item);
-	void (*gone)(void *arg, const struct hc_index_item *item);
-	void (*settle)(void *arg);
+	void (*gone)(void *arg, uint16_t group, uint32_t items, uint64_t bytes);
 	void *arg;
 	int64_t now_ms; /* what expires by then is dead, in any case */
+	/* where what is left of parts that go as a whole is put, for hc_index_free_garbage(), many together cheaper;
+	 * NULL: it is freed at once */
+	struct hc_index_garbage **garbage;
 };
 /*
  * The same, for who wants no hashes (they are 0 here) and takes much out, several times cheaper: up to `n` items, with

@@ -82,6 +82,8 @@ hc_index_walk(struct hc_index *index, uint64_t *cursor, hc_index_look_fn *fn, vo
 
 #define AT_ONCE 32768u /* items of a part that may go as a whole: to tell of each takes a tenth of a millisecond */
 
+#define FETCHED 24 /* items by which they are themselves, where that is all that is looked at */
+
 #define AHEAD 8 /* items by which what the next ones' chains lead to is fetched */
 
 /* What link_to() will want: of items further ahead the next in their chain, of nearer ones the head of it. */
@@ -99,30 +101,59 @@ look_ahead(const struct hc_index_part *part, uint32_t number)
 	__builtin_prefetch(head_of(part, bucket_of(part, whole_hash(part, near, at))));
 }
 
+/* What has gone from one group, and has not been told of. */
+struct tally {
+	const struct hc_index_sweeper *sweeper;
+	uint16_t group;
+	uint32_t items;
+	uint64_t bytes;
+};
+
+static void
+tell(struct tally *tally)
+{
+	if (tally->items > 0)
+		tally->sweeper->gone(tally->sweeper->arg, tally->group, tally->items, tally->bytes);
+	tally->items = 0;
+	tally->bytes = 0;
+}
+
+static inline void
+count_gone(struct tally *tally, const struct packed *slot)
+{
+	if (slot->group != tally->group) {
+		tell(tally);
+		tally->group = slot->group;
+	}
+	tally->items++;
+	tally->bytes += unpack_bytes(slot->place);
+}
+
 /* Under the lock. Whether the item goes. */
 static bool
-is_dead(const struct hc_index_sweeper *sweeper, const struct packed *slot, struct hc_index_item *item)
+is_dead(const struct hc_index_sweeper *sweeper, const struct packed *slot)
 {
-	unpack(slot, 0, item);
-	return sweeper->dead(sweeper->arg, item);
+	struct hc_index_item item;
+
+	unpack(slot, 0, &item);
+	return sweeper->dead(sweeper->arg, &item);
 }
 
 /* Under the lock. Returns the number of the item to go on below; 0: they were all seen. */
 static uint32_t
 sweep_items(struct hc_index_part *part, uint32_t number, unsigned n, const struct hc_index_sweeper *sweeper)
 {
-	uint32_t before = part->items;
+	struct tally tally = {.sweeper = sweeper};
 
 	for (; n > 0 && number > 0; n--) {
-		struct hc_index_item item;
 		look_ahead(part, number);
-		if (is_dead(sweeper, item_at(part, --number), &item)) {
-			sweeper->gone(sweeper->arg, &item);
+		const struct packed *slot = item_at(part, --number);
+		if (is_dead(sweeper, slot)) {
+			count_gone(&tally, slot);
 			hc_index_take_out(part, link_to(part, number));
 		}
 	}
-	if (part->items < before)
-		sweeper->settle(sweeper->arg);
+	tell(&tally);
 	return number;
 }
 
@@ -132,13 +163,11 @@ static uint32_t
 check_items(
     const struct hc_index_part *part, uint32_t number, unsigned n, const struct hc_index_sweeper *sweeper, bool *all)
 {
-	struct hc_index_item item;
-
 	*all = part->puts == part->puts_checked;
 	if (number > part->items)
 		number = part->items;
 	while (*all && n > 0 && number > 0) {
-		*all = is_dead(sweeper, item_at(part, number - 1), &item);
+		*all = is_dead(sweeper, item_at(part, number - 1));
 		number -= *all;
 		n--;
 	}
@@ -149,12 +178,14 @@ check_items(
 static void
 sweep_part(struct hc_index_part *part, const struct hc_index_sweeper *sweeper, struct hc_index_garbage **garbage)
 {
+	struct tally tally = {.sweeper = sweeper};
+
 	for (uint32_t number = 0; number < part->items; number++) {
-		struct hc_index_item item;
-		unpack(item_at(part, number), 0, &item);
-		sweeper->gone(sweeper->arg, &item);
+		const struct packed *slot = item_at(part, number);
+		__builtin_prefetch(slot + FETCHED);
+		count_gone(&tally, slot);
 	}
-	sweeper->settle(sweeper->arg);
+	tell(&tally);
 	hc_index_clear_part(part, garbage);
 }
 
@@ -211,10 +242,10 @@ hc_index_sweep(struct hc_index *index, uint64_t *cursor, unsigned n, const struc
 {
 	uint32_t at = (uint32_t)(*cursor >> CURSOR_BITS) & (HC_INDEX_PARTS - 1);
 	struct hc_index_part *part = &index->parts[at];
-	struct hc_index_garbage *garbage = NULL;
+	struct hc_index_garbage *garbage = NULL, **keep = sweeper->garbage != NULL ? sweeper->garbage : &garbage;
 
 	hc_lock_acquire(&part->lock);
-	uint32_t items = part->items, number = step(part, (uint32_t)*cursor, n, sweeper, &garbage);
+	uint32_t items = part->items, number = step(part, (uint32_t)*cursor, n, sweeper, keep);
 	unsigned gone = items - part->items;
 	hc_lock_release(&part->lock);
 	hc_index_free_garbage(garbage);

@@ -274,10 +274,12 @@ struct hc_file {
 		pthread_t thread;
 		uint64_t sweep_cursor;
 		int64_t sweep_next_ms;
-		uint64_t kept, removed; /* items in the present pass, about */
-		bool hinted;            /* why that began */
-		bool deaf;              /* to hints, until the next pass that needs none */
-		bool swept;             /* what was dead, and segments have not been looked at since */
+		uint64_t kept, removed;           /* items in the present pass, about */
+		bool hinted;                      /* why that began */
+		bool deaf;                        /* to hints, until the next pass that needs none */
+		struct hc_index_garbage *garbage; /* of it */
+		bool swept;                       /* what was dead, and segments have not been looked at since */
+		bool waits;                       /* to look at them: for the writer */
 		int64_t sync_next_ms;
 		int64_t look_next_ms;
 		uint64_t seen_written; /* and since when it has been that */
@@ -482,6 +484,8 @@ void hc_keeper_nudge(struct hc_file *file);
 /* The keeper, without locks: a thread that slept for long may run for milliseconds before another gets the processor,
  * so in what takes as long it sleeps for a moment now and then. */
 void hc_keeper_let_others_run(const struct hc_file *file, long ms);
+/* The same; and syncs, when that is due. */
+void hc_keeper_take_a_rest(struct hc_file *file, long ms);
 /* So many ms from now, for pthread_cond_timedwait() by the monotonic clock. */
 struct timespec hc_file_clock_in(long ms);
 /* Keeper thread: what is to be done now. True: there is more. */
@@ -493,6 +497,8 @@ bool hc_reclaim(struct hc_file *file);
 /* The same: the oldest segment goes, if there is so little alive in it that all of that can be carried over. HC_OK: it
  * is gone; HC_MISS: there is more in it; HC_PENDING: not now. */
 enum hc_status hc_reclaim_thin(struct hc_file *file);
+/* Whether that may come to anything soon. */
+bool hc_reclaim_may_thin(const struct hc_file *file);
 /* At open: which segments there are; what the newest says. */
 enum hc_status hc_load_begin(struct hc_file *file, const struct hc_tier *tier);
 /* Keeper thread: all the rest. */

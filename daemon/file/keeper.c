@@ -59,7 +59,10 @@ rest(struct hc_file *file, long ms)
 	pthread_mutex_unlock(&file->keeper.lock);
 }
 
-/* Until the duties are looked at again. Longer only when nothing has been written through a whole round of syncing. */
+/*
+ * Until the duties are looked at again. Longer only when nothing has been written through a whole round of syncing, and
+ * nothing waits for the writer.
+ */
 static long
 pause_ms(struct hc_file *file, bool more)
 {
@@ -72,7 +75,7 @@ pause_ms(struct hc_file *file, bool more)
 	}
 	if (more)
 		return SWEEP_PAUSE_MS;
-	return now_ms - file->keeper.written_ms < 2 * SYNC_MS ? IDLE_MS : REST_MS;
+	return file->keeper.waits || now_ms - file->keeper.written_ms < 2 * SYNC_MS ? IDLE_MS : REST_MS;
 }
 
 /* ---- syncing ---- */
@@ -151,6 +154,22 @@ hc_keeper_sync(struct hc_file *file)
 	}
 }
 
+static void
+sync_if_due(struct hc_file *file, int64_t now_ms)
+{
+	if (file->config.sync != HC_FILE_SYNC_EVERYSEC || now_ms < file->keeper.sync_next_ms)
+		return;
+	hc_keeper_sync(file);
+	file->keeper.sync_next_ms = now_ms + SYNC_MS;
+}
+
+void
+hc_keeper_take_a_rest(struct hc_file *file, long ms)
+{
+	hc_keeper_let_others_run(file, ms);
+	sync_if_due(file, hc_clock_mono_ms());
+}
+
 /* ---- sweeping ---- */
 
 void
@@ -163,23 +182,7 @@ hc_file_sweep_soon(struct hc_file *file)
 struct step {
 	struct hc_file *file;
 	int64_t now_ms; /* wall */
-	/* those that were removed from one group */
-	uint16_t group;
-	uint32_t items;
-	uint64_t bytes;
 };
-
-/* Their group is told of many at once, with the part locked: with all of them locked, everything is cleared. */
-static void
-leave_group(void *arg)
-{
-	struct step *step = arg;
-
-	hc_group_leave(step->file, step->group, step->items, step->bytes);
-	step->file->keeper.removed += step->items;
-	step->items = 0;
-	step->bytes = 0;
-}
 
 static bool
 is_dead(void *arg, const struct hc_index_item *item)
@@ -191,16 +194,14 @@ is_dead(void *arg, const struct hc_index_item *item)
 	return dead;
 }
 
+/* With the part locked: with all of them locked, everything is cleared. */
 static void
-count_removed(void *arg, const struct hc_index_item *item)
+leave_group(void *arg, uint16_t group, uint32_t items, uint64_t bytes)
 {
-	struct step *step = arg;
+	const struct step *step = arg;
 
-	if (item->group != step->group)
-		leave_group(step);
-	step->group = item->group;
-	step->items++;
-	step->bytes += item->bytes;
+	hc_group_leave(step->file, group, items, bytes);
+	step->file->keeper.removed += items;
 }
 
 /*
@@ -223,8 +224,16 @@ begin_pass(struct hc_file *file, int64_t now_ms)
 }
 
 static void
+free_garbage(struct hc_file *file)
+{
+	hc_index_free_garbage(file->keeper.garbage);
+	file->keeper.garbage = NULL;
+}
+
+static void
 end_pass(struct hc_file *file)
 {
+	free_garbage(file);
 	if (file->keeper.removed > 0) {
 		file->keeper.swept = true;
 		hc_index_trim(file->index);
@@ -249,7 +258,7 @@ sweep(struct hc_file *file, int64_t now_ms)
 {
 	uint64_t *cursor = &file->keeper.sweep_cursor;
 	struct step step = {.file = file, .now_ms = hc_clock_wall_ms()};
-	const struct hc_index_sweeper sweeper = {is_dead, count_removed, leave_group, &step, step.now_ms};
+	const struct hc_index_sweeper sweeper = {is_dead, leave_group, &step, step.now_ms, &file->keeper.garbage};
 	int64_t end_us = hc_clock_cpu_us() + SWEEP_STEP_US;
 
 	if (atomic_load_explicit(&file->loading, memory_order_acquire))
@@ -268,10 +277,12 @@ sweep(struct hc_file *file, int64_t now_ms)
 static bool
 thin_out(struct hc_file *file)
 {
+	file->keeper.waits = false;
 	if (!file->keeper.swept || file->keeper.sweep_cursor != 0)
 		return false;
 	enum hc_status status = hc_reclaim_thin(file);
 	file->keeper.swept = status != HC_MISS;
+	file->keeper.waits = status == HC_PENDING && hc_reclaim_may_thin(file);
 	return status == HC_OK;
 }
 
@@ -283,10 +294,7 @@ hc_keeper_duties(struct hc_file *file)
 	int64_t now_ms = hc_clock_mono_ms();
 
 	hc_reclaim(file);
-	if (file->config.sync == HC_FILE_SYNC_EVERYSEC && now_ms >= file->keeper.sync_next_ms) {
-		hc_keeper_sync(file);
-		file->keeper.sync_next_ms = now_ms + SYNC_MS;
-	}
+	sync_if_due(file, now_ms);
 	if (now_ms >= file->keeper.look_next_ms) {
 		bool on = atomic_load_explicit(&file->mode, memory_order_acquire) != HC_FILE_OFF;
 		if (on && !hc_dir_there(file))
@@ -305,5 +313,6 @@ hc_keeper_main(void *arg)
 	hc_load_run(file);
 	while (!atomic_load_explicit(&file->keeper.stop, memory_order_relaxed))
 		rest(file, pause_ms(file, hc_keeper_duties(file)));
+	free_garbage(file);
 	return NULL;
 }

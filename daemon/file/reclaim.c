@@ -227,7 +227,7 @@ static void
 pause_at(const struct victim *victim, uint32_t line)
 {
 	if (line % THIN_STEP == THIN_STEP - 1)
-		hc_keeper_let_others_run(victim->file, THIN_PAUSE_MS);
+		hc_keeper_take_a_rest(victim->file, THIN_PAUSE_MS);
 }
 
 /* Bytes of it that are alive; UINT64_MAX: some of them may not be moved. */
@@ -302,8 +302,8 @@ leave_what_is_dead(struct hc_file *file)
 	return left;
 }
 
-static bool
-may_thin(const struct hc_file *file)
+bool
+hc_reclaim_may_thin(const struct hc_file *file)
 {
 	return atomic_load_explicit(&file->complete, memory_order_acquire) &&
 	       atomic_load_explicit(&file->mode, memory_order_acquire) == HC_FILE_ON &&
@@ -317,7 +317,7 @@ hc_reclaim_thin(struct hc_file *file)
 	struct victim victim = {.file = file, .segment = oldest_sealed(file)};
 	enum hc_status status = HC_MISS;
 
-	if (!may_thin(file) || !hc_log_has_room(file) ||
+	if (!hc_reclaim_may_thin(file) || !hc_log_has_room(file) ||
 	    (victim.segment == NULL && behind)) /* it may be full in a moment */
 		return HC_PENDING;
 	bool none_alive = hc_index_count(file->index) == 0, left = none_alive && leave_what_is_dead(file);
@@ -333,7 +333,7 @@ hc_reclaim_thin(struct hc_file *file)
 	/* Nothing asks for the space: what is in it stays until that is safe which it is dead by. */
 	victim.mark = hc_file_head(file);
 	wait_for_writer(file, victim.mark);
-	if (hc_file_written(file) < victim.mark || !may_thin(file))
+	if (hc_file_written(file) < victim.mark || !hc_reclaim_may_thin(file))
 		return HC_PENDING;
 	if (file->config.sync != HC_FILE_SYNC_NO)
 		hc_keeper_sync(file);

@@ -19,7 +19,7 @@
 #define NAME_PREFIX 8
 #define NAME_DIGITS 12
 #define EMPTY_STEP ((off_t)512 << 10) /* some tenths of a millisecond */
-#define EMPTY_PAUSE_MS 3              /* behind a step that nobody waits for */
+#define EMPTY_PAUSE_MS 40             /* behind a step that nobody waits for */
 
 void
 hc_segment_name(char *buf, uint64_t seq, const char *suffix)
@@ -210,7 +210,7 @@ empty_by_and_by(struct hc_file *file, const struct hc_segment *segment, bool lei
 		if (hc_io(file)->ftruncate(segment->fd, left) != 0)
 			return;
 		if (leisurely && hc_log_has_room(file))
-			hc_keeper_let_others_run(file, EMPTY_PAUSE_MS);
+			hc_keeper_take_a_rest(file, EMPTY_PAUSE_MS);
 		else
 			hc_thread_yield();
 	}

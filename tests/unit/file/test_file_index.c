@@ -201,8 +201,8 @@ END_TEST
 
 /* ---- walking ---- */
 
-static uint8_t met[KEYS], gone[KEYS], stays[KEYS];
-static bool unsettled;
+static uint8_t met[KEYS], stays[KEYS];
+static uint32_t gone[KEYS], to_go[KEYS]; /* of the groups */
 
 static enum hc_index_verdict
 note_item(void *arg, const struct hc_index_item *item)
@@ -308,22 +308,14 @@ is_odd(void *arg, const struct hc_index_item *item)
 	return (item->group & 1) != 0;
 }
 
-/* Each once. */
+/* By groups. */
 static void
-note_gone(void *arg, const struct hc_index_item *item)
-{
-	must(is_odd(arg, item));
-	must(!gone[item->place]);
-	gone[item->place] = 1;
-	unsettled = true;
-}
-
-static void
-note_settled(void *arg)
+note_gone(void *arg, uint16_t group, uint32_t items, uint64_t bytes)
 {
 	(void)arg;
-	must(unsettled);
-	unsettled = false;
+	must((group & 1) != 0 && items > 0);
+	must(bytes == (uint64_t)16 * items);
+	gone[group] += items;
 }
 
 START_TEST(index_sweep_meets_what_stays)
@@ -360,6 +352,8 @@ START_TEST(index_sweep_removes_what_it_is_told_to)
 	for (uint16_t odd = 0; odd < 3; odd++) {
 		uint64_t cursor = 0;
 		bool begun[HC_INDEX_PARTS] = {false};
+		struct hc_index_garbage *garbage = NULL;
+		memset(to_go, 0, sizeof(to_go));
 		memset(gone, 0, sizeof(gone));
 		for (uint32_t key = 0; key < KEYS; key++) {
 			struct hc_index_item item = {
@@ -367,16 +361,19 @@ START_TEST(index_sweep_removes_what_it_is_told_to)
 			bool replaced, *first = &begun[item.hash % HC_INDEX_PARTS];
 			item.group ^= odd == 1 && !*first && (*first = true);
 			stays[key] = (item.group & 1) == 0;
+			to_go[item.group] += !stays[key];
 			must(put(&item, &replaced, &old) == HC_OK);
 		}
 		do
 			hc_index_sweep(index_, &cursor, 1 + rng_below(&rng, 200),
-			    &(struct hc_index_sweeper){is_odd, note_gone, note_settled, NULL, -1});
+			    &(struct hc_index_sweeper){
+				.dead = is_odd, .gone = note_gone, .now_ms = -1, .garbage = odd > 0 ? &garbage : NULL});
 		while (cursor != 0);
+		hc_index_free_garbage(garbage);
 		for (uint32_t key = 0; key < KEYS; key++) {
 			bool there = get(hash_of(key), &old);
 			must(there == stays[key]);
-			must(gone[key] == !there);
+			must(gone[key] == to_go[key]);
 			must(!there || old.place == key);
 		}
 	}
@@ -402,17 +399,11 @@ count_asked(void *arg, const struct hc_index_item *item)
 }
 
 static void
-count_told(void *arg, const struct hc_index_item *item)
+count_told(void *arg, uint16_t group, uint32_t items, uint64_t bytes)
 {
 	(void)arg;
-	must(item->expire_ms <= SOON);
-	told++;
-}
-
-static void
-nothing(void *arg)
-{
-	(void)arg;
+	must(group == 0 && bytes == (uint64_t)16 * items);
+	told += items;
 }
 
 static void
@@ -432,8 +423,8 @@ sweep_expired(int64_t now_ms)
 
 	asked = told = 0;
 	do
-		hc_index_sweep(
-		    index_, &cursor, 64, &(struct hc_index_sweeper){count_asked, count_told, nothing, NULL, now_ms});
+		hc_index_sweep(index_, &cursor, 64,
+		    &(struct hc_index_sweeper){.dead = count_asked, .gone = count_told, .now_ms = now_ms});
 	while (cursor != 0);
 	ck_assert_uint_eq(before - hc_index_count(index_), told);
 	return told;
