@@ -17,8 +17,8 @@
  * costs up to three times as much then as soon after another. So they come in long runs, in which the pauses are as
  * short as can be. But they are real ones: who merely yields may be chosen again, for as long as it has slept before.
  */
-#define SWEEP_STEP_US 500
-#define SWEEP_RUN 36          /* steps, while much is reclaimed, … */
+#define SWEEP_STEP_US 1000
+#define SWEEP_RUN 22          /* steps, while much is reclaimed, … */
 #define SWEEP_BREATH_US 100   /* … from one to the next; */
 #define SWEEP_RUN_MS 500      /* from one run to the next; */
 #define SWEEP_OVER_US 250     /* from one step to the next, while more memory is taken than may be; */
@@ -233,10 +233,12 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 	bool busy = fit_process(core);
 	enum hc_sweep left = hc_store_sweep(core->store, now_ms, SWEEP_STEP_US);
 	hc_tier_kick(core->tier);
-	/* Files come after memory: both together would take twice as much of a core. */
-	if (core->sweep_found && left == HC_SWEEP_DONE)
+	/* Files come after memory: both together would take twice as much of a core. Not when tables only caught up. */
+	core->sweep_found = (left == HC_SWEEP_MORE && hc_store_swept(core->store) > 0) || core->sweep_found;
+	if (core->sweep_found && left == HC_SWEEP_DONE) {
 		hc_tier_sweep_soon(core->tier);
-	core->sweep_found = left == HC_SWEEP_MORE;
+		core->sweep_found = false;
+	}
 	(void)schedule_sweep(core, pause_us(core, now_ms, left, busy));
 }
 

@@ -82,7 +82,7 @@ struct hc_core {
 	size_t resident_before;
 	int64_t fit_next_ms; /* monotonic: when it looks again */
 	unsigned sweep_run;  /* steps so far */
-	bool sweep_found;    /* much that was to be reclaimed, when it came by last */
+	bool sweep_found;    /* much that was to be reclaimed, which the files have not been told of */
 	struct event_base *base;
 	struct hc_saved_state last_state; /* when sync was destroyed */
 };
