@@ -11,7 +11,8 @@
 
 /*
  * The sweep comes in steps so short that who shares its processor, or waits for a lock it has, does not notice: to
- * reclaim what nobody misses it takes a twentieth of a core at most, to be within memory.max_bytes again half of one.
+ * reclaim what nobody misses it takes a twentieth of a core at most, to be within memory.max_bytes again two thirds of
+ * one.
  *
  * What it works on is all over memory, and after a pause of some milliseconds the processor has forgotten where: a step
  * costs up to three times as much then as soon after another. So they come in long runs, in which the pauses are as
@@ -21,7 +22,8 @@
 #define SWEEP_RUN 22          /* steps, while much is reclaimed, … */
 #define SWEEP_BREATH_US 100   /* … from one to the next; */
 #define SWEEP_RUN_MS 500      /* from one run to the next; */
-#define SWEEP_OVER_US 250     /* from one step to the next, while more memory is taken than may be; */
+#define SWEEP_OVER_US 500     /* from one step to the next, while more memory is taken than may be; */
+#define SWEPT_MANY 4096       /* entries in one step, be it the last: there may be more in the files */
 #define SWEEP_INTERVAL_MS 100 /* while little is reclaimed */
 #define PROBE_INTERVAL_MS 500 /* while something has expired, but little was found */
 #define REST_INTERVAL_MS 1500 /* while nothing happens: with the file tier's threads less than one wake-up a second */
@@ -234,7 +236,8 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 	enum hc_sweep left = hc_store_sweep(core->store, now_ms, SWEEP_STEP_US);
 	hc_tier_kick(core->tier);
 	/* Files come after memory: both together would take twice as much of a core. Not when tables only caught up. */
-	core->sweep_found = (left == HC_SWEEP_MORE && hc_store_swept(core->store) > 0) || core->sweep_found;
+	size_t swept = hc_store_swept(core->store);
+	core->sweep_found = core->sweep_found || (left == HC_SWEEP_MORE && swept > 0) || swept >= SWEPT_MANY;
 	if (core->sweep_found && left == HC_SWEEP_DONE) {
 		hc_tier_sweep_soon(core->tier);
 		core->sweep_found = false;
