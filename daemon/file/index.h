@@ -4,7 +4,7 @@
  *
  *     index ── part[64], by the lowest bits of the hash, each with a lock
  *                ├── buckets: 4 bytes each, in chunks of 1024; never fewer than 1024
- *                └── items, in chunks of 1024, without holes: what is removed is replaced by the last one
+ *                └── items, in chunks of 2048, without holes: what is removed is replaced by the last one
  *
  * Of a hash, 48 bits are stored; the other 16 are which part and which of the first 1024 buckets: all 64 count.
  *

@@ -163,11 +163,34 @@ sync_if_due(struct hc_file *file, int64_t now_ms)
 	file->keeper.sync_next_ms = now_ms + SYNC_MS;
 }
 
+static void
+look_if_due(struct hc_file *file, int64_t now_ms)
+{
+	if (now_ms < file->keeper.look_next_ms)
+		return;
+	bool on = atomic_load_explicit(&file->mode, memory_order_acquire) != HC_FILE_OFF;
+	if (on && !hc_dir_there(file))
+		report(file, ENOENT);
+	file->keeper.look_next_ms = now_ms + LOOK_MS;
+}
+
+static void
+each_second(struct hc_file *file, int64_t now_ms)
+{
+	sync_if_due(file, now_ms);
+	look_if_due(file, now_ms);
+}
+
 void
 hc_keeper_take_a_rest(struct hc_file *file, long ms)
 {
-	hc_keeper_let_others_run(file, ms);
-	sync_if_due(file, hc_clock_mono_ms());
+	struct timespec until = hc_file_clock_in(ms);
+
+	pthread_mutex_lock(&file->keeper.lock);
+	if (!file->keeper.nudged && !atomic_load_explicit(&file->keeper.stop, memory_order_relaxed))
+		pthread_cond_timedwait(&file->keeper.wake, &file->keeper.lock, &until);
+	pthread_mutex_unlock(&file->keeper.lock);
+	each_second(file, hc_clock_mono_ms());
 }
 
 /* ---- sweeping ---- */
@@ -294,13 +317,7 @@ hc_keeper_duties(struct hc_file *file)
 	int64_t now_ms = hc_clock_mono_ms();
 
 	hc_reclaim(file);
-	sync_if_due(file, now_ms);
-	if (now_ms >= file->keeper.look_next_ms) {
-		bool on = atomic_load_explicit(&file->mode, memory_order_acquire) != HC_FILE_OFF;
-		if (on && !hc_dir_there(file))
-			report(file, ENOENT);
-		file->keeper.look_next_ms = now_ms + LOOK_MS;
-	}
+	each_second(file, now_ms);
 	return sweep(file, now_ms) || thin_out(file);
 }
 

@@ -227,7 +227,7 @@ static void
 pause_at(const struct victim *victim, uint32_t line)
 {
 	if (line % THIN_STEP == THIN_STEP - 1)
-		hc_keeper_take_a_rest(victim->file, THIN_PAUSE_MS);
+		hc_keeper_let_others_run(victim->file, THIN_PAUSE_MS);
 }
 
 /* Bytes of it that are alive; UINT64_MAX: some of them may not be moved. */

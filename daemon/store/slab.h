@@ -42,7 +42,7 @@ struct hc_slab_block {
 	size_t size;
 };
 void hc_slab_free_many(const struct hc_slab_block blocks[], unsigned n);
-/* The same, but they come in the order of memory: of what is known of a slab little is fetched ahead. */
+/* The same, but they come in the order of memory: nothing is fetched ahead. */
 void hc_slab_free_in_order(const struct hc_slab_block blocks[], unsigned n);
 /* Bytes that the block takes: depends on the size alone, up to HC_SLAB_BLOCK_MAX. */
 size_t hc_slab_footprint(const void *ptr, size_t size);

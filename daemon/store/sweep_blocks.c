@@ -152,7 +152,7 @@ sweep_shard(struct batch *batch, struct hc_shard *shard, unsigned first)
 	hc_shard_unlock(batch->store, shard);
 }
 
-/* Returns how many are gone. They have no cells. */
+/* Returns how many are gone. They have no cells. Under exclusive use, too: the slabs' locks come after the shards'. */
 static size_t
 let_all_go(const struct batch *batch)
 {

@@ -2,6 +2,7 @@
  * Space: the oldest segments go when there is no more room, and earlier when much has died at once; what is carried
  * over, and in what order things reach the disk.
  */
+#include <errno.h>
 #include <string.h>
 #include "base/clock.h"
 #include "file_fixture.h"
@@ -241,6 +242,43 @@ START_TEST(segments_do_not_go_early_before_that_is_written_which_they_are_dead_b
 }
 END_TEST
 
+/* Emptying takes two seconds and a half, as long as nobody waits for it: for space, or for the end. */
+START_TEST(segment_that_is_emptied_by_and_by_keeps_nobody_waiting)
+{
+	uint32_t model = world_model(&world, "over");
+	uint64_t mark;
+	char key[32], *value = calloc(1, 8000);
+
+	world_close(&world);
+	world.config.segment_bytes = 32 << 20;
+	world.config.max_bytes = 256 << 20;
+	world.config.sync = HC_FILE_SYNC_EVERYSEC;
+	reopen();
+	for (int i = 0; i < 5000; i++) {
+		snprintf(key, sizeof(key), "key %d", i);
+		ck_assert_int_eq(world_put(&world, key, value, 8000, HC_NO_EXPIRY, model, &mark), HC_OK);
+		if (i % 100 == 0)
+			ck_assert(world_wait(&world, mark));
+	}
+	ck_assert(world_sync(&world));
+	long unlinks = world_calls(WORLD_UNLINK);
+	world_clear_model(&world, model);
+	for (int ms = 0; ms < 10000 && world_calls(WORLD_UNLINK) == unlinks; ms++)
+		sleep_ms(1);
+	world_fail(WORLD_WRITE, 1, 0, ENOSPC);
+	int64_t begin_ms = hc_clock_mono_ms();
+	ck_assert_int_eq(world_put(&world, "one", "v", 1, HC_NO_EXPIRY, 0, &mark), HC_OK);
+	if (_i == 0)
+		ck_assert(world_wait(&world, mark));
+	else
+		world_close(&world);
+	ck_assert_int_lt(hc_clock_mono_ms() - begin_ms, 1500);
+	if (_i == 1)
+		reopen();
+	free(value);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -256,6 +294,7 @@ main(void)
 	tcase_add_test(tcase, segment_being_written_is_left_when_nothing_at_all_is_alive);
 	tcase_add_test(tcase, what_is_carried_early_is_synced_before_its_segment_is_unlinked);
 	tcase_add_test(tcase, segments_do_not_go_early_before_that_is_written_which_they_are_dead_by);
+	tcase_add_loop_test(tcase, segment_that_is_emptied_by_and_by_keeps_nobody_waiting, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
 }
