@@ -357,7 +357,8 @@ hc_evict_replace(struct hc_evict *evict, struct hc_entry *old, struct hc_entry *
 	struct hc_evict_queue *queue = &evict->classes[class][which];
 	set_state(entry, which, hot);
 	entry->stamp = old->stamp;
-	queue->bytes += size - old_size;
+	if (size != old_size) /* it may be in other processors' caches, too: hits look at it */
+		queue->bytes += size - old_size;
 	if (queue->oldest != old)
 		return false;
 	queue->oldest = entry;

@@ -131,6 +131,8 @@ extern _Thread_local const struct hc_store *hc_store_exclusive;
 extern _Thread_local bool hc_store_only_reads;
 /* Which of a shard's locks this thread takes to read it: this one, modulo how many the store has. */
 extern _Thread_local uint32_t hc_store_reader;
+/* What chance has come to in this thread. */
+extern _Thread_local uint32_t hc_store_chance;
 
 static inline uint32_t
 hc_store_generation(const struct hc_store *store)
@@ -305,16 +307,33 @@ hc_shard_expires(struct hc_shard *shard, int64_t expire_ms)
 		shard->sweep_soonest_ms = expire_ms;
 }
 
+/*
+ * Of what several threads read, each count takes the entry out of the others' caches. So it is exact as far as eviction
+ * counts, and then goes up by sixteen for one hit in sixteen, by chance.
+ */
+#define HC_HITS_EXACT HC_ENTRY_HOT_MAX
+#define HC_HITS_STEP 16u
+
+static inline bool
+hc_hit_counts(void)
+{
+	/* A linear congruential generator, with the numbers of PCG (O'Neill, 2014); its upper bits are good enough. */
+	hc_store_chance = hc_store_chance * 747796405u + 2891336453u;
+	return hc_store_chance / (UINT32_MAX / HC_HITS_STEP + 1) == 0;
+}
+
 /* The entry has been read. */
 static inline void
 hc_shard_count_hit(const struct hc_shard *shard, struct hc_entry *entry, int64_t now_ms)
 {
 	uint32_t since = (uint32_t)((uint64_t)now_ms / 1000) - entry->created_s;
-	uint8_t hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
+	unsigned hits = atomic_load_explicit(&entry->hits, memory_order_relaxed);
 
 	/* Of two who read it at once one may not be counted. */
-	if (hits < UINT8_MAX)
+	if (hits < HC_HITS_EXACT)
 		atomic_store_explicit(&entry->hits, (uint8_t)(hits + 1), memory_order_relaxed);
+	else if (hits <= UINT8_MAX - HC_HITS_STEP && hc_hit_counts())
+		atomic_store_explicit(&entry->hits, (uint8_t)(hits + HC_HITS_STEP), memory_order_relaxed);
 	uint16_t used = __builtin_expect(since < 0x8000, 1) ? (uint16_t)since : hc_entry_used_code(since);
 	if (atomic_load_explicit(&entry->used, memory_order_relaxed) != used)
 		atomic_store_explicit(&entry->used, used, memory_order_relaxed);

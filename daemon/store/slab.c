@@ -5,11 +5,11 @@
 #include "base/mem.h"
 #include "store/slab_private.h"
 
-#define STEP_BITS 3u    /* sizes up to 512 bytes go in steps of 8 … */
-#define PART_BITS 5u    /* … those above in steps of a 32nd of the power of two below them */
-#define LARGER_FROM 96u /* from 1 KiB on, a hole of up to so many classes above is taken rather than new memory */
+#define STEP_BITS 3u /* sizes up to 512 bytes go in steps of 8 … */
+#define PART_BITS 5u /* … those above in steps of a 32nd of the power of two below them */
+#define LARGER_FROM \
+	HC_SLAB_1K /* from 1 KiB on, a hole of up to so many classes above is taken rather than new memory */
 #define LARGER 3u
-#define TAIL_MAX ((size_t)64 << 10) /* so much behind the last block stays in memory, for the next ones */
 
 struct hc_slab_class hc_slab_classes[HC_SLAB_CLASSES];
 static struct hc_slab_class plain; /* not among the known ones */
@@ -493,7 +493,9 @@ hc_slab_alloc(size_t size)
 	if (hc_mem_faulty())
 		return NULL;
 	struct hc_slab_class *class = &hc_slab_classes[class_of(size)];
-	void *block = take_from(class, HC_SLAB_HOLEY);
+	void *block = hc_slab_take_spare(class);
+	if (block == NULL)
+		block = take_from(class, HC_SLAB_HOLEY);
 	if (block == NULL)
 		block = take_larger(class, block_len(size));
 	if (block == NULL)
@@ -554,8 +556,11 @@ hc_slab_free(void *ptr, size_t size)
 		return;
 	}
 	const struct hc_slab *slab = hc_region_header(ptr);
+	/* Not one that is larger than its size needs: that is counted in `excess`. */
+	if (slab->class == &hc_slab_classes[class_of(size)] && hc_slab_keep_spare(slab->class, ptr))
+		return;
 	uncount_excess(slab->class, size);
-	hc_slab_free_block(ptr, TAIL_MAX);
+	hc_slab_free_block(ptr, HC_SLAB_TAIL_MAX);
 }
 
 /* What is no block of a slab is in none. */
@@ -598,7 +603,7 @@ free_run(const struct hc_slab_block blocks[], unsigned n)
 	hc_lock_acquire(&class->lock);
 	do {
 		unsigned freed = free_of_slab(class, slab, blocks + i, n - i);
-		if (return_blocks(class, slab, freed, TAIL_MAX)) {
+		if (return_blocks(class, slab, freed, HC_SLAB_TAIL_MAX)) {
 			slab->next = unneeded;
 			unneeded = slab;
 		}
@@ -657,7 +662,7 @@ hc_slab_free_plain(void *ptr)
 	if (is_large(HC_SLAB_PLAIN) || ptr == NULL)
 		hc_free(ptr);
 	else
-		hc_slab_free_block(ptr, TAIL_MAX);
+		hc_slab_free_block(ptr, HC_SLAB_TAIL_MAX);
 }
 
 uint64_t
@@ -682,6 +687,7 @@ hc_slab_usage(struct hc_slab_usage *out)
 {
 	struct hc_slab_usage usage = {0};
 
+	hc_slab_free_spares();
 	for (unsigned i = 0; i < HC_SLAB_KNOWN; i++) {
 		uint64_t bits = atomic_load_explicit(&hc_slab_known[i], memory_order_acquire);
 		for (; bits != 0; bits &= bits - 1) {

@@ -134,6 +134,7 @@ give_up_class(struct hc_slab_compaction *compaction)
 size_t
 hc_slab_compact(struct hc_slab_compaction *compaction, const struct hc_slab_mover *mover)
 {
+	hc_slab_free_spares();
 	for (;;) {
 		if (compaction->left == 0) {
 			compaction->class = worst_class(compaction);

@@ -1,5 +1,5 @@
 /*
- * The inside of the slabs, for slab.c and slab_compact.c only.
+ * The inside of the slabs, for the files slab*.c only.
  */
 #ifndef HC_STORE_SLAB_PRIVATE_H
 #define HC_STORE_SLAB_PRIVATE_H
@@ -59,6 +59,9 @@ hc_slab_unpoison(void *ptr, size_t size)
  * they are, which is cheaper than moving a block into it. At most 16 in a slab.
  */
 #define HC_SLAB_HOLLOW_MIN ((size_t)16 << 10)
+
+#define HC_SLAB_TAIL_MAX ((size_t)64 << 10) /* so much behind the last block stays in memory, for the next ones */
+#define HC_SLAB_1K 96u                      /* the class of blocks from 1 KiB on */
 
 /*
  * Lists of slabs: those with holes by how full they are; those whose holes are all hollow; those without
@@ -141,5 +144,51 @@ void hc_slab_free_block(void *ptr, size_t tail_max);
 /* Bytes in memory that are in no block in use: all of them, and those that compaction can gain. */
 uint64_t hc_slab_idle(const struct hc_slab_class *class);
 uint64_t hc_slab_holes(const struct hc_slab_class *class);
+
+/* ---- spare blocks: see slab_spares.c ---- */
+
+#define HC_SLAB_SPARES 4u /* of a thread, each of the classes whose number has the same lowest bits */
+#define HC_SLAB_SPARE_CLASSES HC_SLAB_1K
+
+struct hc_slab_spare {
+	struct hc_slab_class *class; /* NULL: there is none */
+	void *block;
+};
+
+extern _Thread_local struct hc_slab_spare hc_slab_spares[HC_SLAB_SPARES];
+
+/* Whether they are freed when this thread ends. */
+bool hc_slab_may_keep_spares(void);
+void hc_slab_free_spares(void);
+
+static inline struct hc_slab_spare *
+hc_slab_spare_of(const struct hc_slab_class *class)
+{
+	return &hc_slab_spares[(size_t)(class - hc_slab_classes) % HC_SLAB_SPARES];
+}
+
+/* NULL: there is none of that class. */
+static inline void *
+hc_slab_take_spare(const struct hc_slab_class *class)
+{
+	struct hc_slab_spare *spare = hc_slab_spare_of(class);
+
+	if (spare->class != class)
+		return NULL;
+	spare->class = NULL;
+	return spare->block;
+}
+
+/* False: it is to be freed. */
+static inline bool
+hc_slab_keep_spare(struct hc_slab_class *class, void *block)
+{
+	struct hc_slab_spare *spare = hc_slab_spare_of(class);
+
+	if (class >= &hc_slab_classes[HC_SLAB_SPARE_CLASSES] || spare->class != NULL || !hc_slab_may_keep_spares())
+		return false;
+	*spare = (struct hc_slab_spare){class, block};
+	return true;
+}
 
 #endif

@@ -13,6 +13,7 @@
 _Thread_local const struct hc_store *hc_store_exclusive;
 _Thread_local bool hc_store_only_reads;
 _Thread_local uint32_t hc_store_reader;
+_Thread_local uint32_t hc_store_chance;
 
 /* ---- life ---- */
 

@@ -75,7 +75,7 @@ struct hc_entry {
 	/* constant */
 	uint16_t value_len_short;
 	uint8_t key_len_short;
-	/* as `used`; stops at its highest value */
+	/* as `used`; see hc_entry_hits() */
 	_Atomic uint8_t hits;
 	/* as `used`: HC_ENTRY_HOT, HC_ENTRY_MAIN, and the constant bits above */
 	_Atomic uint8_t state;
@@ -220,7 +220,8 @@ uint64_t hc_entry_hash(const struct hc_entry *entry);
 /* Whole seconds since it was inserted, since it was last hit (or inserted); 0 when it never was. */
 uint32_t hc_entry_age_s(const struct hc_entry *entry, int64_t now_ms);
 uint32_t hc_entry_idle_s(const struct hc_entry *entry, int64_t now_ms);
-/* Hits since it was inserted, 255 for all beyond; how dear it is to eviction, 0 … HC_ENTRY_HOT_MAX. */
+/* Hits since it was inserted: exact up to three, then about, up to 243; how dear it is to eviction, 0 …
+ * HC_ENTRY_HOT_MAX. */
 uint32_t hc_entry_hits(const struct hc_entry *entry);
 unsigned hc_entry_hotness(const struct hc_entry *entry);
 

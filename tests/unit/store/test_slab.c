@@ -261,6 +261,37 @@ START_TEST(slab_memory_comes_back)
 }
 END_TEST
 
+static void *
+keep_a_spare(void *arg)
+{
+	void **freed = arg, *block = hc_slab_alloc(100);
+
+	hc_slab_free(block, 100);
+	*freed = hc_slab_alloc(100);
+	must(SANITIZED || *freed == block);
+	hc_slab_free(*freed, 100);
+	return NULL;
+}
+
+/* What a thread has freed last is at hand for it, and no other; and goes when it ends, or asks. */
+START_TEST(slab_spare_block_is_its_threads_own)
+{
+	struct hc_slab_usage before, after;
+	void *freed, *block = hc_slab_alloc(100);
+	pthread_t thread;
+
+	hc_slab_usage(&before);
+	must(pthread_create(&thread, NULL, keep_a_spare, &freed) == 0);
+	must(pthread_join(thread, NULL) == 0);
+	must(freed != block);
+	hc_slab_usage(&after);
+	ck_assert_uint_eq(after.live, before.live);
+	hc_slab_free(block, 100);
+	hc_slab_usage(&after);
+	ck_assert_uint_lt(after.live, before.live);
+}
+END_TEST
+
 /* Of several sizes in any order, some too large for slabs: as if each was freed alone. */
 START_TEST(slab_many_freed_at_once_give_their_memory_back)
 {
@@ -612,6 +643,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, set_up, NULL);
 	tcase_add_test(tcase, slab_blocks_in_random_order_keep_their_bytes);
 	tcase_add_test(tcase, slab_every_size_fits_its_block);
+	tcase_add_test(tcase, slab_spare_block_is_its_threads_own);
 	tcase_add_test(tcase, slab_many_freed_at_once_give_their_memory_back);
 	tcase_add_loop_test(tcase, slab_memory_comes_back, 0, 2 * sizes);
 	tcase_add_loop_test(tcase, slab_compaction_closes_holes, 0, sizes);

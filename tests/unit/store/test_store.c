@@ -127,6 +127,33 @@ START_TEST(get_hit_counts_and_peek_does_not)
 }
 END_TEST
 
+/* Of a thousand entries that were read a hundred times each; a standard deviation of their mean is 1.2. */
+START_TEST(hits_are_exact_up_to_three_and_about_right_beyond)
+{
+	struct hc_entry *entry;
+	uint64_t sum = 0;
+
+	for (int i = 0; i < 1000; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "k%d", i);
+		put(name, "v");
+		for (uint32_t n = 1; n <= 100; n++) {
+			ck_assert_int_eq(hc_store_get(store, key_str(name), NOW, &entry), HC_OK);
+			ck_assert(n > 3 || hc_entry_hits(entry) == n);
+			hc_entry_unref(entry);
+		}
+		sum += hc_entry_hits(entry);
+	}
+	ck_assert_uint_ge(sum, 93 * 1000);
+	ck_assert_uint_le(sum, 107 * 1000);
+	for (int n = 0; n < 20000; n++) {
+		ck_assert_int_eq(hc_store_get(store, key_str("k0"), NOW, &entry), HC_OK);
+		hc_entry_unref(entry);
+	}
+	ck_assert_uint_eq(hc_entry_hits(entry), 243);
+}
+END_TEST
+
 START_TEST(get_expired_entry_misses_and_reclaims)
 {
 	struct hc_entry *entry;
@@ -449,6 +476,7 @@ main(void)
 	tcase_add_test(tcase, models_are_told_of_what_shards_keep_to_themselves);
 	tcase_add_test(tcase, soonest_expiry_is_never_after_the_first);
 	tcase_add_test(tcase, get_hit_counts_and_peek_does_not);
+	tcase_add_test(tcase, hits_are_exact_up_to_three_and_about_right_beyond);
 	tcase_add_test(tcase, get_expired_entry_misses_and_reclaims);
 	tcase_add_test(tcase, get_cleared_model_misses_other_stays);
 	tcase_add_test(tcase, entry_referenced_survives_overwrite_and_destroy);

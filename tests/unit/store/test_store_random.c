@@ -120,6 +120,14 @@ op_get(uint32_t i)
 	hc_entry_unref(entry);
 }
 
+/* Beyond what eviction counts, sixteen at a time, by chance. */
+static bool
+counted_right(uint32_t before, uint32_t after, bool counted)
+{
+	return after == before + (counted && before < HC_ENTRY_HOT_MAX) ||
+	       (counted && before >= HC_ENTRY_HOT_MAX && after == before + 16);
+}
+
 static void
 op_find_many(uint32_t i)
 {
@@ -144,8 +152,7 @@ op_find_many(uint32_t i)
 	hc_store_count_reads(w.store, keys, counted, w.now_ms, entries);
 	for (uint32_t k = 0; k < n; k++) {
 		check_found((i + k) % KEYS, entries[k]);
-		must(
-		    entries[k] == NULL || hits[k] == UINT8_MAX || hc_entry_hits(entries[k]) == hits[k] + (k < counted));
+		must(entries[k] == NULL || counted_right(hits[k], hc_entry_hits(entries[k]), k < counted));
 	}
 	if (alone)
 		hc_store_exclusive_end(w.store);
