@@ -484,7 +484,7 @@ void hc_keeper_nudge(struct hc_file *file);
 /* The keeper, without locks: a thread that slept for long may run for milliseconds before another gets the processor,
  * so in what takes as long it sleeps for a moment now and then. */
 void hc_keeper_let_others_run(const struct hc_file *file, long ms);
-/* The same of who does what nobody waits for: rests until it is nudged, and does what is due each second. */
+/* The same of who does what nobody waits for: not when the writer wants space. And what is due each second is done. */
 void hc_keeper_take_a_rest(struct hc_file *file, long ms);
 /* So many ms from now, for pthread_cond_timedwait() by the monotonic clock. */
 struct timespec hc_file_clock_in(long ms);

@@ -186,9 +186,13 @@ hc_keeper_take_a_rest(struct hc_file *file, long ms)
 {
 	struct timespec until = hc_file_clock_in(ms);
 
+	/* Other nudges are for when this is over. */
 	pthread_mutex_lock(&file->keeper.lock);
-	if (!file->keeper.nudged && !atomic_load_explicit(&file->keeper.stop, memory_order_relaxed))
-		pthread_cond_timedwait(&file->keeper.wake, &file->keeper.lock, &until);
+	while (!atomic_load_explicit(&file->keeper.stop, memory_order_relaxed) &&
+	       !atomic_load_explicit(&file->segments.wanted, memory_order_relaxed)) {
+		if (pthread_cond_timedwait(&file->keeper.wake, &file->keeper.lock, &until) != 0)
+			break;
+	}
 	pthread_mutex_unlock(&file->keeper.lock);
 	each_second(file, hc_clock_mono_ms());
 }

@@ -210,7 +210,7 @@ empty_by_and_by(struct hc_file *file, const struct hc_segment *segment, bool lei
 		if (hc_io(file)->ftruncate(segment->fd, left) != 0)
 			return;
 		if (leisurely && !atomic_load_explicit(&file->closing, memory_order_acquire) && hc_log_has_room(file))
-			hc_keeper_take_a_rest(file, EMPTY_PAUSE_MS); /* not for long, when there is more to do */
+			hc_keeper_take_a_rest(file, EMPTY_PAUSE_MS);
 		hc_thread_yield();
 	}
 }
