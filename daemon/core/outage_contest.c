@@ -48,6 +48,13 @@ hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 	pthread_mutex_unlock(&outage->lock);
 }
 
+/* Heard of late: it is the base, or what that has replaced. */
+static bool
+is_older_than_base(const struct hc_outage_node *node, uint64_t seq)
+{
+	return node->base != NULL && node->doubt == HC_OUTAGE_SURE && seq <= hc_entry_version(node->base);
+}
+
 void
 hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 {
@@ -58,7 +65,8 @@ hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 	if (node != NULL && node->own < seq)
 		node->own = seq;
 	if (node != NULL && node->entry != NULL) {
-		hc_outage_drop_base(outage, node);
+		if (!is_older_than_base(node, seq))
+			hc_outage_drop_base(outage, node);
 		if (node->doubt == HC_OUTAGE_CONTESTED)
 			replaced_by_ours(outage, node, node->own);
 	}

@@ -321,6 +321,7 @@ def test_a_wrong_password_is_told_and_a_right_one_heals(make_harcad, make_redis)
         redis.client().config_set("requirepass", "wrong")
         in_step(node)
         assert conn.command("SET", "k", "w") == "OK"
+        node.wait_info(queued_writes=0)  # it comes after what is just being made up for
     assert "right" not in node.log() and ":wrong" not in node.log()
     redis.options["requirepass"] = "wrong"
     assert redis.client().get(PREFIX + b"k") == b"w"
@@ -623,12 +624,19 @@ def test_p5_what_a_sibling_wrote_since_stays(redis_server, proxy, node, make_har
     assert node.info()["queued_written"] == 1
 
 
-def test_p5_what_others_wrote_since_stays_where_it_is_known_what_was_before(redis_server, proxy, node):
+@pytest.mark.parametrize("heard", [True, False], ids=["heard of", "heard of afterwards"])
+def test_p5_what_others_wrote_since_stays_where_it_is_known_what_was_before(redis_server, proxy, node, heard):
+    """Whether the events of the daemon's own writes before have come or not."""
     upstream = redis_server.client()
     with node.raw() as conn:
+        if not heard:
+            proxy.hold("events")
         conn.command("MSET", "k", "old", "j", "old")
         prime(node, "k", "j")
+        if heard:
+            node.wait_info(fleet_seq=2)
         cut_off(proxy, node)
+        proxy.let_go()
         assert conn.command("MSET", "k", "mine", "j", "mine") == "OK"
         upstream.set(PREFIX + b"k", "theirs")
         back(proxy, node)

@@ -122,6 +122,34 @@ START_TEST(outage_expiry_of_what_a_write_overtook_is_forgotten_with_it)
 }
 END_TEST
 
+/* A change of ours that is heard of late: what is as old as the base does not replace it. */
+START_TEST(outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced)
+{
+	struct hc_outage *outage = outage_of();
+	struct hc_entry *entry = entry_str(store, "k", "mine"), *base = entry_str(store, "k", "base");
+	const struct hc_outage_value value = {
+	    .entry = entry, .base = base, .expire_ms = 1000, .since = {.life = 1, .heard = 5}};
+
+	hc_entry_set_version(base, 7);
+	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	hc_outage_own(outage, key_str("k"), 6);
+	hc_outage_own(outage, key_str("k"), 7);
+	must_be(outage, "mine", "base", HC_OUTAGE_SURE);
+	hc_outage_own(outage, key_str("k"), 8);
+	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
+	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
+	/* By numbers that may have begun anew, nothing can be told. */
+	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	hc_outage_unsure(outage);
+	must_be(outage, "mine", "base", HC_OUTAGE_UNSURE);
+	hc_outage_own(outage, key_str("k"), 6);
+	must_be(outage, "mine", NULL, HC_OUTAGE_UNSURE);
+	hc_entry_unref(entry);
+	hc_entry_unref(base);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
 START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 {
 	struct hc_outage *outage = outage_of();
@@ -349,6 +377,7 @@ main(void)
 	tcase_add_test(tcase, outage_base_is_what_was_there_before_the_first_change);
 	tcase_add_test(tcase, outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer);
 	tcase_add_test(tcase, outage_expiry_of_what_a_write_overtook_is_forgotten_with_it);
+	tcase_add_test(tcase, outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced);
 	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
 	tcase_add_test(tcase, outage_change_from_before_an_own_one_makes_the_key_go);
 	tcase_add_test(tcase, outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure);
