@@ -18,16 +18,17 @@
  * costs up to three times as much then as soon after another. So they come in long runs, in which the pauses are as
  * short as can be. But they are real ones: who merely yields may be chosen again, for as long as it has slept before.
  */
-#define SWEEP_STEP_US 1000
-#define SWEEP_RUN 22          /* steps, while much is reclaimed, … */
-#define SWEEP_BREATH_US 100   /* … from one to the next; */
-#define SWEEP_RUN_MS 500      /* from one run to the next; */
-#define SWEEP_OVER_US 500     /* from one step to the next, while more memory is taken than may be; */
-#define SWEPT_MANY 4096       /* entries in one step, be it the last: there may be more in the files */
-#define SWEEP_INTERVAL_MS 100 /* while little is reclaimed */
-#define PROBE_INTERVAL_MS 500 /* while something has expired, but little was found */
-#define REST_INTERVAL_MS 1500 /* while nothing happens: with the file tier's threads less than one wake-up a second */
-#define REST_BYTES 65536      /* by which the process may grow or shrink meanwhile */
+#define SWEEP_STEP_US 500
+#define SWEEP_ROW_STEP_US 1000 /* in a run */
+#define SWEEP_RUN 22           /* steps, while much is reclaimed, … */
+#define SWEEP_BREATH_US 100    /* … from one to the next; */
+#define SWEEP_RUN_MS 500       /* from one run to the next; */
+#define SWEEP_OVER_US 250      /* from one step to the next, while more memory is taken than may be; */
+#define SWEPT_MANY 4096        /* entries in one step, be it the last: there may be more in the files */
+#define SWEEP_INTERVAL_MS 100  /* while little is reclaimed */
+#define PROBE_INTERVAL_MS 500  /* while something has expired, but little was found */
+#define REST_INTERVAL_MS 1500  /* while nothing happens: with the file tier's threads less than one wake-up a second */
+#define REST_BYTES 65536       /* by which the process may grow or shrink meanwhile */
 
 static enum hc_status
 fail(char *why, size_t cap, const char *what, enum hc_status status)
@@ -233,7 +234,8 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	bool busy = fit_process(core);
-	enum hc_sweep left = hc_store_sweep(core->store, now_ms, SWEEP_STEP_US);
+	int64_t step_us = core->sweep_run > 0 ? SWEEP_ROW_STEP_US : SWEEP_STEP_US;
+	enum hc_sweep left = hc_store_sweep(core->store, now_ms, step_us);
 	hc_tier_kick(core->tier);
 	/* Files come after memory: both together would take twice as much of a core. Not when tables only caught up. */
 	size_t swept = hc_store_swept(core->store);
