@@ -99,8 +99,8 @@ hc_mem_give_pages(void *pages, size_t size)
 		(void)madvise(pages, size, MADV_DONTNEED);
 }
 
-#define GIVE_MAX ((size_t)1 << 20) /* in one call, for which others may have to wait: about a tenth of a millisecond \
-				    */
+/* Others may have to wait for one call: about a tenth of a millisecond. */
+#define GIVE_MAX ((size_t)1 << 20)
 
 static int
 by_address(const void *a, const void *b)

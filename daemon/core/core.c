@@ -19,7 +19,7 @@
  * short as can be. But they are real ones: who merely yields may be chosen again, for as long as it has slept before.
  */
 #define SWEEP_STEP_US 500
-#define SWEEP_ROW_STEP_US 1000 /* in a run */
+#define SWEEP_RUN_STEP_US 1000 /* in a run */
 #define SWEEP_RUN 22           /* steps, while much is reclaimed, … */
 #define SWEEP_BREATH_US 100    /* … from one to the next; */
 #define SWEEP_RUN_MS 500       /* from one run to the next; */
@@ -234,7 +234,7 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	bool busy = fit_process(core);
-	int64_t step_us = core->sweep_run > 0 ? SWEEP_ROW_STEP_US : SWEEP_STEP_US;
+	int64_t step_us = core->sweep_run > 0 ? SWEEP_RUN_STEP_US : SWEEP_STEP_US;
 	enum hc_sweep left = hc_store_sweep(core->store, now_ms, step_us);
 	hc_tier_kick(core->tier);
 	/* Files come after memory: both together would take twice as much of a core. Not when tables only caught up. */

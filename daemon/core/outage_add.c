@@ -131,10 +131,9 @@ hc_outage_add_expiry(struct hc_outage *outage, struct hc_key key, int64_t expire
 	enum hc_status status = node_for(outage, key, max, &node);
 	if (status == HC_OK) {
 		node->expire_ms = expire_ms;
-		if (was_there)
-			changed(outage, node);
-		else
-			written(outage, node);
+		changed(outage, node);
+		if (!was_there)
+			node->written = node->mark;
 	}
 	pthread_mutex_unlock(&outage->lock);
 	return status;
