@@ -252,6 +252,27 @@ START_TEST(sweep_blocks_spares_what_is_held_or_alive_once_it_has_the_lock)
 }
 END_TEST
 
+/* Entries of several models and sizes lie next to each other. */
+START_TEST(sweep_blocks_counts_for_each_model_what_of_it_has_gone)
+{
+	struct hc_models *models = hc_store_models(store);
+	uint32_t ids[3] = {HC_MODEL_DEFAULT};
+
+	must(hc_models_intern(models, HC_SLICE("m"), &ids[1]) == HC_OK);
+	must(hc_models_intern(models, HC_SLICE("n"), &ids[2]) == HC_OK);
+	for (uint32_t i = 0; i < KEYS; i++)
+		put(i, 20 + i % 5, ids[i % 3], NOW + 1000);
+	must(sweep(LATER) == KEYS);
+	hc_store_tell_models(store);
+	for (unsigned i = 0; i < 3; i++) {
+		struct hc_model_info info;
+		hc_models_info(models, ids[i], &info);
+		ck_assert_uint_eq(info.entries, 0);
+		ck_assert_uint_eq(info.bytes, 0);
+	}
+}
+END_TEST
+
 /* By the sweep as a whole: of entries, tables and queues; and nothing is left for eviction to stumble on. */
 START_TEST(sweep_gives_the_memory_back)
 {
@@ -384,6 +405,7 @@ main(void)
 	tcase_add_test(tcase, sweep_blocks_spares_what_is_held_or_alive_once_it_has_the_lock);
 	tcase_add_test(tcase, sweep_goes_on_until_it_has_come_to_what_is_dead);
 	tcase_add_test(tcase, sweep_goes_on_where_blocks_have_nothing);
+	tcase_add_test(tcase, sweep_blocks_counts_for_each_model_what_of_it_has_gone);
 	tcase_add_test(tcase, sweep_gives_the_memory_back);
 	tcase_add_test(tcase, sweep_blocks_beside_threads_that_read_write_and_move_is_not_noticed);
 	suite_add_tcase(suite, tcase);
