@@ -110,7 +110,9 @@ struct hc_slab_class {
 	_Atomic uint64_t lost;    /* of these, in headers and in parts of pages: about what compaction cannot gain */
 };
 
+/* slab_class.c owns them, and the slabs in them. */
 extern struct hc_slab_class hc_slab_classes[HC_SLAB_CLASSES];
+extern struct hc_slab_class hc_slab_plain; /* not among the known ones */
 /* Of those that ever had a slab, a bit each. */
 #define HC_SLAB_KNOWN ((HC_SLAB_CLASSES + 63) / 64)
 extern _Atomic uint64_t hc_slab_known[HC_SLAB_KNOWN];
@@ -129,8 +131,31 @@ hc_slab_fullest(const struct hc_slab_class *class)
 	return class->listed != 0 ? class->lists[__builtin_ctz(class->listed)] : NULL;
 }
 
+/* A new one; `len` is that of the class's blocks. NULL: no memory. */
+struct hc_slab *hc_slab_add(struct hc_slab_class *class, size_t len);
 /* Of a slab that has room. */
 void *hc_slab_take_block(struct hc_slab_class *class, struct hc_slab *slab);
+
+/* The block is in use no more; hc_slab_return_blocks() is to follow for the slab. */
+static inline void
+hc_slab_make_hole(const struct hc_slab_class *class, struct hc_slab *slab, void *ptr)
+{
+	unsigned at = (unsigned)((uint64_t)((const char *)ptr - slab->blocks) * class->per_len >> 32);
+	uint64_t bit = (uint64_t)1 << at % 64;
+
+	assert(at < slab->end && (slab->holes[at / 64] & bit) == 0);
+	hc_slab_poison(ptr, class->len);
+	slab->holes[at / 64] |= bit;
+	if (at / 64 < slab->low)
+		slab->low = (uint16_t)(at / 64);
+}
+
+/*
+ * So many holes were made in the slab. Leaves up to `tail_max` bytes, and less than a page, in memory behind its last
+ * block. True: nothing is left in it, and it is to be given back, outside of the lock.
+ */
+bool hc_slab_return_blocks(struct hc_slab_class *class, struct hc_slab *slab, unsigned n, size_t tail_max);
+
 /* Bytes in memory behind the last block; taking them out of memory. */
 size_t hc_slab_tail(const struct hc_slab_class *class, const struct hc_slab *slab);
 void hc_slab_purge_tail(struct hc_slab_class *class, struct hc_slab *slab);
@@ -139,7 +164,9 @@ void hc_slab_hollow_out(struct hc_slab_class *class, struct hc_slab *slab);
 
 /* ---- outside of locks ---- */
 
-/* Leaves up to `tail_max` bytes, and less than a page, in memory behind the slab's last block. */
+/* A slab that its class has no more. */
+void hc_slab_give_back(struct hc_slab *slab);
+/* `tail_max` as above. */
 void hc_slab_free_block(void *ptr, size_t tail_max);
 /* Bytes in memory that are in no block in use: all of them, and those that compaction can gain. */
 uint64_t hc_slab_idle(const struct hc_slab_class *class);
