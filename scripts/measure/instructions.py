@@ -7,6 +7,7 @@ they were compiled from, so that functions inlined from headers count where they
 
 import collections
 import glob
+import itertools
 import os
 import re
 
@@ -15,6 +16,7 @@ from kit.resp import encode
 from .row import HARCAD, REDIS, Reading, Section, Skip
 
 GETS = 8192  # a multiple of every pipeline depth
+KEYS = 1024  # the same; where a key's place in a table is depends on the start's seed, and with it what it takes to find it
 KEY = "key:%012d"
 
 # The first that matches the file, or else the object, counts. What matches none is "rest".
@@ -109,9 +111,9 @@ def counted(lab, kind, depth, gets, options, prepare):
                        ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"])
     prepare(server)
     client = server.client()
-    client.pipeline([("SET", KEY % number, b"v" * 64) for number in range(depth)])
-    batch = b"".join(encode("GET", KEY % number) for number in range(depth))
-    for _ in range(gets // depth):
+    client.pipeline([("SET", KEY % number, b"v" * 64) for number in range(KEYS)])
+    batches = [b"".join(encode("GET", KEY % number) for number in range(first, first + depth)) for first in range(0, KEYS, depth)]
+    for batch in itertools.islice(itertools.cycle(batches), gets // depth):
         client.send(batch)
         for _ in range(depth):
             client.receive()
@@ -145,7 +147,7 @@ def at_depth(depth):
         line = (str(depth), f"{totals[REDIS]:,.0f}", f"{totals[HARCAD]:,.0f}",
                 *(f"{groups[HARCAD][name]:,.0f}" for name in NAMES))
         return Reading({kind: [total] for kind, total in totals.items()},
-                       f"`valgrind --tool=callgrind`, {GETS} and {2 * GETS} GETs on one connection, {depth} at a time; the "
+                       f"`valgrind --tool=callgrind`, {GETS} and {2 * GETS} GETs of {KEYS} keys on one connection, {depth} at a time; the "
                        "difference.", details=[(INSTRUCTIONS, line)])
 
     return measure
