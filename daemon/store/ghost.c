@@ -62,7 +62,7 @@ hc_ghost_set_capacity(struct hc_ghost *ghost, uint64_t bytes)
 }
 
 static bool
-resize(struct hc_ghost *ghost, uint32_t sets)
+grow(struct hc_ghost *ghost, uint32_t sets)
 {
 	uint32_t *slots = hc_calloc((size_t)sets * WAYS, sizeof(*slots));
 	uint32_t old = ghost->slots == NULL ? 0 : ghost->mask + 1;
@@ -79,6 +79,19 @@ resize(struct hc_ghost *ghost, uint32_t sets)
 	return true;
 }
 
+/* What is in the upper half is forgotten. Nothing is copied, and no new page touched: many shrink at once. */
+static void
+halve(struct hc_ghost *ghost)
+{
+	uint32_t sets = (ghost->mask + 1) / 2;
+	uint32_t *slots = hc_realloc(ghost->slots, (size_t)sets * WAYS * sizeof(*slots));
+
+	if (slots == NULL)
+		return;
+	ghost->slots = slots;
+	ghost->mask = sets - 1;
+}
+
 static bool
 fit(struct hc_ghost *ghost, uint64_t entries)
 {
@@ -88,13 +101,13 @@ fit(struct hc_ghost *ghost, uint64_t entries)
 		uint32_t sets = MIN_SETS;
 		while ((uint64_t)sets * WAYS < entries && sets < 1u << 26)
 			sets *= 2;
-		return resize(ghost, sets);
+		return grow(ghost, sets);
 	}
 	slots = ((uint64_t)ghost->mask + 1) * WAYS;
 	if (slots < entries && ghost->mask < 1u << 26)
-		return resize(ghost, (ghost->mask + 1) * 2);
+		return grow(ghost, (ghost->mask + 1) * 2);
 	if (slots > entries * 4 && ghost->mask + 1 > MIN_SETS)
-		return resize(ghost, (ghost->mask + 1) / 2);
+		halve(ghost);
 	return true;
 }
 
@@ -134,5 +147,5 @@ hc_ghost_take(struct hc_ghost *ghost, uint64_t hash)
 size_t
 hc_ghost_bytes(const struct hc_ghost *ghost)
 {
-	return hc_mem_footprint(ghost->slots);
+	return ghost->slots == NULL ? 0 : ((size_t)ghost->mask + 1) * WAYS * sizeof(*ghost->slots);
 }
