@@ -610,7 +610,7 @@ hc_evict_set_capacity(struct hc_evict *evict, uint64_t bytes)
 size_t
 hc_evict_bytes(const struct hc_evict *evict)
 {
-	size_t bytes = hc_mem_footprint(evict->classes) + hc_ghost_bytes(&evict->ghost);
+	size_t bytes = (size_t)2 * HC_EVICT_CLASSES * sizeof(evict->classes[0][0]) + hc_ghost_bytes(&evict->ghost);
 
 	for (unsigned class = 0; class < HC_EVICT_CLASSES; class ++) {
 		for (int which = 0; which < 2; which++)

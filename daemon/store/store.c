@@ -167,7 +167,7 @@ hc_store_stats(struct hc_store *store, struct hc_store_stats *out)
 		hc_shard_tell(store, shard);
 		stats.entries += shard->table.count;
 		stats.table_bytes +=
-		    hc_table_bytes(&shard->table) + hc_evict_bytes(&shard->evict) + hc_mem_footprint(shard->stamps);
+		    hc_table_bytes(&shard->table) + hc_evict_bytes(&shard->evict) + HC_STAMPS * sizeof(*shard->stamps);
 		stats.evicted += shard->evicted;
 		stats.expired += shard->expired;
 		stats.reclaimed += shard->reclaimed;

@@ -510,6 +510,6 @@ hc_table_bytes(const struct hc_table *table)
 	size_t page = hc_region_page(), bytes = table->buckets * sizeof(struct hc_bucket);
 
 	bytes = (bytes + page - 1) & ~(page - 1);
-	return hc_mem_footprint(table->segments) + bytes +
+	return table->segments_cap * sizeof(*table->segments) + bytes +
 	       (table->nspare + table->nmore) * (sizeof(struct hc_bucket) + 2 * sizeof(void *));
 }
