@@ -11,19 +11,19 @@
 
 /*
  * The sweep comes in steps so short that who shares its processor, or waits for a lock it has, does not notice: to
- * reclaim what nobody misses it takes a twentieth of a core at most, to be within memory.max_bytes again two thirds of
- * one.
+ * reclaim what nobody misses it takes a twentieth of a core at most, to be within memory.max_bytes again a quarter
+ * of one.
  *
  * What it works on is all over memory, and after a pause of some milliseconds the processor has forgotten where: a step
  * costs up to three times as much then as soon after another. So they come in long runs, in which the pauses are as
  * short as can be. But they are real ones: who merely yields may be chosen again, for as long as it has slept before.
  */
-#define SWEEP_STEP_US 500
+#define SWEEP_STEP_US 500      /* a quarter of it to be within memory.max_bytes */
 #define SWEEP_RUN_STEP_US 1000 /* in a run */
 #define SWEEP_RUN 22           /* steps, while much is reclaimed, … */
 #define SWEEP_BREATH_US 100    /* … from one to the next; */
 #define SWEEP_RUN_MS 500       /* from one run to the next; */
-#define SWEEP_OVER_US 250      /* from one step to the next, while more memory is taken than may be; */
+#define SWEEP_OVER_US 375      /* from one step to the next, while more memory is taken than may be; */
 #define SWEPT_MANY 4096        /* entries in one step, be it the last: there may be more in the files */
 #define SWEEP_INTERVAL_MS 100  /* while little is reclaimed */
 #define PROBE_INTERVAL_MS 500  /* while something has expired, but little was found */

@@ -10,10 +10,12 @@
 
 #define IDLE_SHARE 12 /* this part of the budget at most is left to what lies idle in slabs … */
 #define HOLES_LEFT 32 /* … and this part of it as holes that are not closed */
-#define TURN_WORK ((size_t)8 * HC_BUDGET_TURN) /* units of work of closing holes meanwhile */
+#define TURN_WORK ((size_t)8 * HC_BUDGET_TURN) /* units of work of closing holes meanwhile, … */
+#define STEP_WORK ((size_t)2 * HC_BUDGET_TURN) /* … and in a step of upkeep */
 #define TRIM_CALLS 20 /* of hc_store_fit_process(), from one return of free pages to the next, at least */
-#define EXTRA 8       /* evictions an insertion does beyond what it needs for itself: the rest is the sweep's */
-#define STEP 32       /* evictions in a step of upkeep */
+#define LOWERED 8     /* more than the budget by this part of it is what insertions alone never come to */
+#define EXTRA 2       /* evictions an insertion does beyond what it needs for itself: the rest is the sweep's */
+#define STEP 8        /* evictions in a step of upkeep */
 
 /* ---- memory that is taken, but not by entries ---- */
 
@@ -37,11 +39,12 @@ holes_left(struct hc_store *store, const struct hc_slab_usage *usage, uint64_t m
 
 /*
  * What lies idle in slabs is taken off the budget, up to a part of it: evicting more makes more holes,
- * at first. So when it is too much, holes are closed. Returns whether that brought much, and it still
- * is more than is taken off.
+ * at first. So when it is too much, holes are closed, by so much work at most. One thread does so at a time: two would
+ * be in each other's way, and who answers is kept for as long as both take where they share a processor. Returns
+ * whether it brought something, and idle is still more than is taken off.
  */
 static bool
-fit_idle(struct hc_store *store)
+fit_idle(struct hc_store *store, size_t work)
 {
 	uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
 	uint64_t most = max / IDLE_SHARE, gained = 0;
@@ -49,10 +52,12 @@ fit_idle(struct hc_store *store)
 
 	hc_slab_usage(&usage);
 	uint64_t idle = usage.resident - usage.live, left = holes_left(store, &usage, max);
-	if (hc_budget_taken(store) + idle > max && usage.holes > left)
-		gained = hc_compact(store, TURN_WORK, usage.holes - left);
+	if (hc_budget_taken(store) + idle > max && usage.holes > left && !atomic_exchange(&store->compacting, true)) {
+		gained = hc_compact(store, work, usage.holes - left);
+		atomic_store(&store->compacting, false);
+	}
 	atomic_store_explicit(&store->idle_bytes, lesser(idle, most), memory_order_relaxed);
-	return gained >= HC_BUDGET_TURN && idle > most;
+	return gained >= work / 8 && idle > most;
 }
 
 /* What is evicted gives its pages back only by and by: so the part set apart changes in small steps. */
@@ -71,7 +76,7 @@ hc_store_fit_process(struct hc_store *store, uint64_t grown_bytes)
 	uint64_t before = atomic_load_explicit(&store->reserved_bytes, memory_order_relaxed);
 	struct hc_slab_usage usage;
 
-	(void)fit_idle(store);
+	(void)fit_idle(store, TURN_WORK);
 	hc_slab_usage(&usage);
 	uint64_t known = atomic_load_explicit(&store->bytes, memory_order_relaxed) + usage.resident - usage.live;
 	uint64_t beside = grown_bytes > known + HC_PROCESS_SLACK ? grown_bytes - known - HC_PROCESS_SLACK : 0;
@@ -136,6 +141,15 @@ evict_some(struct hc_store *store, uint32_t home, struct hc_entry *keep, unsigne
 	return false;
 }
 
+/* What entries take alone is far more than the budget: that was lowered, and the sweep is at it. */
+static bool
+is_lowered(const struct hc_store *store)
+{
+	uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
+
+	return hc_budget_taken(store) > max + max / LOWERED;
+}
+
 void
 hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep)
 {
@@ -147,7 +161,8 @@ hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struc
 	if (turned >= HC_BUDGET_TURN || hc_slab_grown >= HC_BUDGET_TURN) {
 		turned = 0;
 		hc_slab_grown = 0;
-		(void)fit_idle(store);
+		if (!is_lowered(store))
+			(void)fit_idle(store, TURN_WORK);
 	}
 	while (hc_budget_exceeded(store) && (freed < own_bytes || evicted < EXTRA)) {
 		if (!evict_some(store, home, keep, 1, &freed))
@@ -169,5 +184,6 @@ hc_budget_step(struct hc_store *store)
 
 	if (hc_budget_exceeded(store) && evict_some(store, home, NULL, STEP, &freed))
 		return true;
-	return atomic_load_explicit(&store->idle_bytes, memory_order_relaxed) >= max / IDLE_SHARE && fit_idle(store);
+	return atomic_load_explicit(&store->idle_bytes, memory_order_relaxed) >= max / IDLE_SHARE &&
+	       fit_idle(store, STEP_WORK);
 }

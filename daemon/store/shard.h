@@ -93,6 +93,7 @@ struct hc_store {
 	 * in the allocator's slabs */
 	_Atomic uint64_t reserved_bytes;
 	_Atomic uint64_t idle_bytes;
+	atomic_bool compacting;             /* some thread is: another one leaves it */
 	_Atomic uint64_t taken_bytes;       /* by the slabs, ever, when that was looked at last */
 	_Atomic uint64_t untold_max;        /* bytes that a shard keeps to itself at most */
 	bool versions;                      /* constant after creation */

@@ -539,8 +539,8 @@ enum hc_sweep {
 };
 
 /*
- * Evicts down to the budget, then reclaims what is not valid, for about `budget_us` of the thread's time on a
- * processor. One thread at a time.
+ * Evicts down to the budget, for a quarter of `budget_us` of the thread's time on a processor, about; then reclaims
+ * what is not valid, for the rest. One thread at a time.
  */
 enum hc_sweep hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
 /* Entries that it has reclaimed since this was asked last, about. The sweeping thread. */

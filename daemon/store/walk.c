@@ -13,6 +13,7 @@
 #define SPARSE 20     /* a scan that finds little looks at up to so many times as many places */
 #define LIST_MIN 16   /* items of a list, to begin with */
 #define WORTHWHILE 10 /* the sweep is to go on when more than one in so many entries was reclaimed */
+#define OVER_PART 4   /* of its time, evicting down to the budget: others insert meanwhile */
 #define COUNTED 4096  /* places looked at in one step of a count: some tenths of a millisecond */
 #define ADAPT 64      /* buckets added or removed in one hold, and chunks of queues, when a shard's walk is over */
 
@@ -438,7 +439,7 @@ hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 	enum hc_sweep left = HC_SWEEP_DONE;
 
 	while (hc_budget_step(store)) {
-		if (hc_clock_cpu_us() - begin_us >= budget_us)
+		if (hc_clock_cpu_us() - begin_us >= budget_us / OVER_PART)
 			return HC_SWEEP_OVER;
 	}
 	/* Once round, from where the last call stopped. */

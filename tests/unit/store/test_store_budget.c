@@ -82,7 +82,7 @@ START_TEST(set_limit_smaller_is_reached_by_sweeping)
 	fill_up(0, 4000, 100);
 	hc_store_set_limit(store, 10000);
 	hc_store_stats(store, &stats);
-	ck_assert_uint_ge(stats.evicted, 8);
+	ck_assert_uint_gt(stats.evicted, 0);
 	ck_assert_uint_gt(stats.bytes, 10000); /* not all at once */
 	while (hc_store_sweep(store, NOW, 0))
 		continue;
