@@ -3,12 +3,15 @@
  * kernel shows. For programs that measure; one thread starts and stops the witnesses.
  *
  * Each processor has a witness, a real-time thread that sleeps and looks when it wakes. It is late for two reasons.
- * Either the processor ran something else first: then the kernel had made the witness ready in time, and counts how
- * long it waited. Or the interrupt of its timer itself came late: from the time asked for until then the processor did
- * nothing. That is a gap.
+ * Either the interrupt of its timer came late: from the time asked for until then the processor did nothing. That is a
+ * gap. Or the kernel had made the witness ready in time, and counts how long it waited: the processor ran something
+ * else first, or it stood still just then, which it often does, since setting a timer and waking another processor is
+ * what a virtual machine asks its host for. These two a ticker tells apart, an interrupt each TICKER_NS while the
+ * processor has work (see ticker.h): where none came, it stood still.
  *
  * What a witness cannot tell:
- *   - When within its sleep a gap began. Up to WITNESS_NS of each, and gaps of less than WITNESS_LATE_NS, are missed.
+ *   - When within its sleep a gap began. Up to WITNESS_NS of each, and gaps of less than WITNESS_LATE_NS, are missed:
+ *     among them what the host takes for each page of memory that it has to find first.
  *   - Interrupts come late too while somebody has the kernel work with interrupts off. Of what a cache asks for, to
  *     free huge pages is such work: 2.5 ms in one go for 512 of them, which is taken for the host's. Ordinary
  *     pages are freed with interrupts on.
@@ -27,15 +30,17 @@
 #include <unistd.h>
 #include "tests/sim/gaps.h"
 #include "tests/sim/schedstat.h"
+#include "tests/sim/ticker.h"
 #include "tests/sim/times.h"
 
 #define WITNESS_PRIORITY 2 /* real-time; whoever is measured or measures has less */
 #define WITNESSES_MAX 64
-#define WITNESS_NS 500000      /* how long it sleeps */
-#define WITNESS_LATE_NS 300000 /* more than it is late when nobody takes time away */
+#define WITNESS_NS 200000      /* how long it sleeps */
+#define WITNESS_LATE_NS 150000 /* more than it is late when nobody takes time away */
 
 struct witness {
 	pthread_t thread;
+	int cpu;
 	const atomic_bool *is_over;
 	struct gaps gaps; /* its thread's, until that is joined */
 };
@@ -53,9 +58,11 @@ witness_run(void *arg)
 	struct witness *self = arg;
 	int fd = schedstat_open_own();
 	int64_t ran_ns, waited_ns, waited_before_ns;
+	struct ticker ticker;
 
 	if (fd < 0)
 		return NULL;
+	ticker_start(&ticker, self->cpu);
 	schedstat_read(fd, &ran_ns, &waited_before_ns);
 	while (!atomic_load(self->is_over)) {
 		int64_t asked_ns = times_now() + WITNESS_NS;
@@ -66,8 +73,10 @@ witness_run(void *arg)
 		int64_t came_ns = woke_ns - (waited_ns - waited_before_ns);
 		if (came_ns - asked_ns > WITNESS_LATE_NS)
 			gaps_add(&self->gaps, asked_ns, came_ns);
+		ticker_look(&ticker, came_ns, woke_ns, &self->gaps);
 		waited_before_ns = waited_ns;
 	}
+	ticker_stop(&ticker);
 	(void)close(fd);
 	return NULL;
 }
@@ -80,6 +89,7 @@ witness_start(struct witness *self, size_t cpu)
 	pthread_attr_t attr;
 	cpu_set_t only;
 
+	self->cpu = (int)cpu;
 	CPU_ZERO(&only);
 	CPU_SET(cpu, &only);
 	(void)pthread_attr_init(&attr);
