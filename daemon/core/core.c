@@ -11,8 +11,8 @@
 
 /*
  * The sweep comes in steps so short that who shares its processor, or waits for a lock it has, does not notice: to
- * reclaim what nobody misses it takes a twentieth of a core at most, to be within memory.max_bytes again a quarter
- * of one.
+ * reclaim what nobody misses it takes a twentieth of a core at most, to be within memory.max_bytes again about a
+ * quarter of one.
  *
  * What it works on is all over memory, and after a pause of some milliseconds the processor has forgotten where: a step
  * costs up to three times as much then as soon after another. So they come in long runs, in which the pauses are as

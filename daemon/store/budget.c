@@ -13,8 +13,8 @@
 #define TURN_WORK ((size_t)8 * HC_BUDGET_TURN) /* units of work of closing holes meanwhile, … */
 #define STEP_WORK ((size_t)2 * HC_BUDGET_TURN) /* … and in a step of upkeep */
 #define TRIM_CALLS 20 /* of hc_store_fit_process(), from one return of free pages to the next, at least */
-#define LOWERED 8     /* more than the budget by this part of it is what insertions alone never come to */
-#define EXTRA 2       /* evictions an insertion does beyond what it needs for itself: the rest is the sweep's */
+#define LOWERED 8     /* entries are over the budget by this part of it only when it was lowered */
+#define EXTRA 2       /* evictions an insertion does once it has what it needs itself: the rest is the sweep's */
 #define STEP 8        /* evictions in a step of upkeep */
 
 /* ---- memory that is taken, but not by entries ---- */
@@ -39,9 +39,8 @@ holes_left(struct hc_store *store, const struct hc_slab_usage *usage, uint64_t m
 
 /*
  * What lies idle in slabs is taken off the budget, up to a part of it: evicting more makes more holes,
- * at first. So when it is too much, holes are closed, by so much work at most. One thread does so at a time: two would
- * be in each other's way, and who answers is kept for as long as both take where they share a processor. Returns
- * whether it brought something, and idle is still more than is taken off.
+ * at first. So when it is too much, holes are closed, by so much work at most. Returns whether that brought something,
+ * and idle is still more than is taken off.
  */
 static bool
 fit_idle(struct hc_store *store, size_t work)
@@ -52,10 +51,8 @@ fit_idle(struct hc_store *store, size_t work)
 
 	hc_slab_usage(&usage);
 	uint64_t idle = usage.resident - usage.live, left = holes_left(store, &usage, max);
-	if (hc_budget_taken(store) + idle > max && usage.holes > left && !atomic_exchange(&store->compacting, true)) {
+	if (hc_budget_taken(store) + idle > max && usage.holes > left)
 		gained = hc_compact(store, work, usage.holes - left);
-		atomic_store(&store->compacting, false);
-	}
 	atomic_store_explicit(&store->idle_bytes, lesser(idle, most), memory_order_relaxed);
 	return gained >= work / 8 && idle > most;
 }
@@ -141,13 +138,22 @@ evict_some(struct hc_store *store, uint32_t home, struct hc_entry *keep, unsigne
 	return false;
 }
 
-/* What entries take alone is far more than the budget: that was lowered, and the sweep is at it. */
+/* What entries take is far more than the budget: that was lowered, and the sweep is at it. */
 static bool
 is_lowered(const struct hc_store *store)
 {
 	uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
 
-	return hc_budget_taken(store) > max + max / LOWERED;
+	return atomic_load_explicit(&store->bytes, memory_order_relaxed) > max + max / LOWERED;
+}
+
+/* An insertion's. Meanwhile the sweep leaves the holes alone: where both share a processor, a client waits for both. */
+static void
+fit_idle_now(struct hc_store *store)
+{
+	atomic_fetch_add_explicit(&store->fitting, 1, memory_order_relaxed);
+	(void)fit_idle(store, TURN_WORK);
+	atomic_fetch_sub_explicit(&store->fitting, 1, memory_order_relaxed);
 }
 
 void
@@ -155,21 +161,20 @@ hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struc
 {
 	static _Thread_local uint64_t turned;
 	uint64_t freed = 0;
-	unsigned evicted = 0;
+	unsigned extra = 0;
 
-	/* What has gone into a hole may not have to drive out anything; what has not, may have to. */
-	if (turned >= HC_BUDGET_TURN || hc_slab_grown >= HC_BUDGET_TURN) {
-		turned = 0;
-		hc_slab_grown = 0;
-		if (!is_lowered(store))
-			(void)fit_idle(store, TURN_WORK);
-	}
-	while (hc_budget_exceeded(store) && (freed < own_bytes || evicted < EXTRA)) {
+	while (hc_budget_exceeded(store) && (freed < own_bytes || extra < EXTRA)) {
+		extra += freed >= own_bytes;
 		if (!evict_some(store, home, keep, 1, &freed))
 			break;
-		evicted++;
 	}
 	turned += freed > own_bytes ? freed : own_bytes;
+	/* What has gone into a hole may not have to drive out anything; what has not, may have to. */
+	if (hc_slab_grown >= HC_BUDGET_TURN || (turned >= HC_BUDGET_TURN && !is_lowered(store))) {
+		turned = 0;
+		hc_slab_grown = 0;
+		fit_idle_now(store);
+	}
 }
 
 /*
@@ -185,5 +190,5 @@ hc_budget_step(struct hc_store *store)
 	if (hc_budget_exceeded(store) && evict_some(store, home, NULL, STEP, &freed))
 		return true;
 	return atomic_load_explicit(&store->idle_bytes, memory_order_relaxed) >= max / IDLE_SHARE &&
-	       fit_idle(store, STEP_WORK);
+	       atomic_load_explicit(&store->fitting, memory_order_relaxed) == 0 && fit_idle(store, STEP_WORK);
 }

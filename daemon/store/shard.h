@@ -93,7 +93,7 @@ struct hc_store {
 	 * in the allocator's slabs */
 	_Atomic uint64_t reserved_bytes;
 	_Atomic uint64_t idle_bytes;
-	atomic_bool compacting;             /* some thread is: another one leaves it */
+	_Atomic uint32_t fitting;           /* threads that close holes for what they have inserted */
 	_Atomic uint64_t taken_bytes;       /* by the slabs, ever, when that was looked at last */
 	_Atomic uint64_t untold_max;        /* bytes that a shard keeps to itself at most */
 	bool versions;                      /* constant after creation */
@@ -430,7 +430,10 @@ hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage)
 		hc_garbage_free_all(store, garbage);
 }
 
-/* Evicts some entries, or closes some holes. Returns false when the budget holds, or nothing is left to gain. */
+/*
+ * Evicts some entries, or closes some holes. Returns false when the budget holds and nothing is left to gain, or others
+ * are closing holes.
+ */
 bool hc_budget_step(struct hc_store *store);
 
 /* Of the budget, beside what lies idle. Counts all that shards may keep to themselves: what is over it is always told.
@@ -455,8 +458,8 @@ hc_budget_exceeded(const struct hc_store *store)
 
 /*
  * Evicts until the budget holds, beginning with the shard `home`, sparing `keep`; but stops once
- * `own_bytes` have been made free and some more entries than that have gone: a lowered limit is the
- * sweep's to reach.
+ * `own_bytes` have been made free, and two more entries have gone: a lowered limit is the sweep's to
+ * reach.
  */
 void hc_budget_evict(struct hc_store *store, uint32_t home, uint64_t own_bytes, struct hc_entry *keep);
 

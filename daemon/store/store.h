@@ -295,7 +295,7 @@ uint32_t hc_store_generation_of(const struct hc_store *store, const struct hc_en
 void hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
 /* Shards keep the last bit of what has come and gone to themselves: before hc_models_info() is to be exact. */
 void hc_store_tell_models(struct hc_store *store);
-/* A new budget; a smaller one evicts at once, throttled by hc_store_sweep(). */
+/* A new budget; hc_store_sweep() evicts down to a smaller one. */
 void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 /*
  * The process has grown by so much since it began to fill the store. What of that is neither the
@@ -539,8 +539,8 @@ enum hc_sweep {
 };
 
 /*
- * Evicts down to the budget, for a quarter of `budget_us` of the thread's time on a processor, about; then reclaims
- * what is not valid, for the rest. One thread at a time.
+ * Evicts down to the budget, for a quarter of `budget_us` of the thread's time on a processor, about. Once there,
+ * reclaims what is not valid, for the rest. One thread at a time.
  */
 enum hc_sweep hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us);
 /* Entries that it has reclaimed since this was asked last, about. The sweeping thread. */

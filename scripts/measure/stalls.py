@@ -213,15 +213,23 @@ def line(situation, kind, rounds):
             ms(at_rest, "own_longest"), ms(at_rest, "gaps_longest"), ms(at_rest, "longest"))
 
 
+def unseen(values):
+    """What of the host's doings the probe could not see, for want of a privilege."""
+    if not all(each["realtime"] for each in values):
+        return "the prober had no real-time priority: own has what the host took in it"
+    if not all(each["tickers"] for each in values):
+        return "the prober had no perf events: own has some of what the host took in it"
+    return ""
+
+
 def beside(name):
     """A measurement: the longest own wait, in ms."""
     def measure(lab):
         situation = SITUATIONS[name]
         probed = {kind: observe(lab, kind, situation) for kind in lab.kinds(HARCAD, REDIS)}
         values = {kind: [each.beside["own_longest"] / 1e3 for each in rounds] for kind, rounds in probed.items()}
-        realtime = all(each.beside["realtime"] for each in probed[HARCAD])
         return Reading(values, f"{METHOD}beside it {situation.does}.",
-                       "" if realtime else "the prober had no real-time priority: own has what the host took in it",
+                       unseen([each.beside for each in probed[HARCAD]]),
                        [(STALLS, line(situation, kind, rounds)) for kind, rounds in probed.items()])
 
     return measure

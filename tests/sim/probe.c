@@ -14,9 +14,9 @@
  *
  * What the host of a virtual machine took away no account of the kernel shows: witnesses do, see witness.h. Of a
  * round trip's own part the gaps in it are taken off, of all processors together, and no moment twice. Where a thread
- * waited as well it may be the same time: only the longer of both is taken off. A gap on another processor than the
- * one the server's thread is on at that moment counts as well; on two processors there is none such. And when the
- * server sleeps during a gap, it would have slept without it.
+ * waited as well it may be the same time: only the longer of both is taken off. Too much is taken off where a gap lies
+ * on a processor that nobody waited for just then, or the server would have slept during it all the same: of a stall
+ * that the server makes each time, the median of a few rounds is not touched by that.
  *
  * Ends after SECONDS, or on SIGTERM, with lines of `name value unit`; own_… is of the own parts, gaps… of what
  * the host took, own_longest_with_host of own parts with the gaps left in. It asks for real-time priority, so as to
@@ -293,12 +293,13 @@ report_gaps(const struct gaps *gaps)
 }
 
 static void
-report(const struct probe *probe, const struct gaps *gaps, bool is_realtime, size_t n_witnesses)
+report(const struct probe *probe, const struct gaps *gaps, bool is_realtime, const struct witnesses *witnesses)
 {
 	printf("pings %zu pings\n", probe->round_trips.n);
 	printf("waited %.1f us\n", (double)probe->worker_waited_ns / 1e3);
 	printf("realtime %d bool\n", is_realtime);
-	printf("witnesses %zu threads\n", n_witnesses);
+	printf("witnesses %zu threads\n", witnesses->n);
+	printf("tickers %zu timers\n", witnesses_with_ticker(witnesses));
 	report_gaps(gaps);
 	report_times(&probe->round_trips, gaps);
 }
@@ -382,7 +383,7 @@ main(int argc, char **argv)
 	(void)fflush(stdout);
 	run(&probe, &options);
 	struct gaps gaps = witnesses_stop(&witnesses);
-	report(&probe, &gaps, is_realtime, witnesses.n);
+	report(&probe, &gaps, is_realtime, &witnesses);
 	free(gaps.all);
 	free(probe.round_trips.all);
 	return EXIT_SUCCESS;

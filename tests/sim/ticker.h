@@ -11,6 +11,7 @@
 #define HC_TESTS_SIM_TICKER_H
 
 #include <linux/perf_event.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -37,8 +38,8 @@ ticker_map_len(void)
 	return (size_t)sysconf(_SC_PAGESIZE) + TICKER_RING;
 }
 
-/* It takes a privilege, or kernel.perf_event_paranoid below 1; without there is none. The caller stops it. */
-static inline void
+/* Whether there is one: it takes a privilege, or kernel.perf_event_paranoid below 1. The caller stops it. */
+static inline bool
 ticker_start(struct ticker *ticker, int cpu)
 {
 	struct perf_event_attr attr = {
@@ -53,14 +54,15 @@ ticker_start(struct ticker *ticker, int cpu)
 
 	*ticker = (struct ticker){.fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)};
 	if (ticker->fd < 0)
-		return;
+		return false;
 	void *map = mmap(NULL, ticker_map_len(), PROT_READ | PROT_WRITE, MAP_SHARED, ticker->fd, 0);
 	if (map != MAP_FAILED) {
 		ticker->page = map;
-		return;
+		return true;
 	}
 	(void)close(ticker->fd);
 	ticker->fd = -1;
+	return false;
 }
 
 static inline void

@@ -12,9 +12,9 @@
  * What a witness cannot tell:
  *   - When within its sleep a gap began. Up to WITNESS_NS of each, and gaps of less than WITNESS_LATE_NS, are missed:
  *     among them what the host takes for each page of memory that it has to find first.
- *   - Interrupts come late too while somebody has the kernel work with interrupts off. Of what a cache asks for, to
- *     free huge pages is such work: 2.5 ms in one go for 512 of them, which is taken for the host's. Ordinary
- *     pages are freed with interrupts on.
+ *   - Interrupts come late too while somebody has the kernel work with interrupts off, for a tenth of a millisecond
+ *     and more. Of what a cache asks for, to free huge pages is such work: 2.5 ms in one go for 512 of them, which is
+ *     taken for the host's. Ordinary pages are freed with interrupts on.
  */
 #ifndef HC_TESTS_SIM_WITNESS_H
 #define HC_TESTS_SIM_WITNESS_H
@@ -41,6 +41,7 @@
 struct witness {
 	pthread_t thread;
 	int cpu;
+	bool has_ticker; /* its thread's, as `gaps` */
 	const atomic_bool *is_over;
 	struct gaps gaps; /* its thread's, until that is joined */
 };
@@ -62,7 +63,7 @@ witness_run(void *arg)
 
 	if (fd < 0)
 		return NULL;
-	ticker_start(&ticker, self->cpu);
+	self->has_ticker = ticker_start(&ticker, self->cpu);
 	schedstat_read(fd, &ran_ns, &waited_before_ns);
 	while (!atomic_load(self->is_over)) {
 		int64_t asked_ns = times_now() + WITNESS_NS;
@@ -125,6 +126,17 @@ witnesses_start(struct witnesses *witnesses, pid_t tid)
 			witnesses->n++;
 	}
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* After the end: how many of them had one. */
+static inline size_t
+witnesses_with_ticker(const struct witnesses *witnesses)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < witnesses->n; i++)
+		n += witnesses->all[i].has_ticker;
+	return n;
 }
 
 /* Ends them. Returns the gaps that they saw, joined, of which the caller frees `all`. */
