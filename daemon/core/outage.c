@@ -324,8 +324,7 @@ bool
 hc_outage_tells_model(struct hc_outage *outage, uint32_t id)
 {
 	pthread_mutex_lock(&outage->lock);
-	const struct hc_outage_model *model = hc_outage_model(outage, id);
-	bool tells = model != NULL && (!outage->all || model->mark > outage->all_mark);
+	bool tells = hc_outage_model(outage, id) != NULL;
 	pthread_mutex_unlock(&outage->lock);
 	return tells;
 }

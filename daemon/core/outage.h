@@ -23,7 +23,8 @@
  * A model that was cleared is counted here by one epoch, and by the upstream by another, once it is told. Values that
  * came onto the list after the clear belong behind it, whatever its number. If others have cleared the model meanwhile,
  * they do so only where it is known that they came after that, too: by the events heard; where these prove nothing, the
- * upstream must have had no other epoch, before it was told, than was known here.
+ * upstream must have had no other epoch, before it was told, than was known here. That everything went does not take it
+ * off the list: to an upstream that was not told, what it is given later would be of an epoch that is over here.
  *
  * The base is what this daemon had of the key when it was changed, that is what the upstream had as far as clients were
  * shown. An event that comes late may tell of no more than that.
@@ -202,7 +203,7 @@ void hc_outage_set_log(struct hc_outage *outage, struct hc_outage_log *log);
 enum hc_status hc_outage_snapshot(struct hc_outage *outage, struct hc_outage_page *page);
 /* An item of an earlier life of this daemon's; takes references of its own. Without limits. */
 enum hc_status hc_outage_restore(struct hc_outage *outage, const struct hc_outage_item *item);
-/* The upstream was told of the clear; of everything that went before the present `all`. HC_OK. */
+/* The upstream was told of the clear; of all keys that went before the present `all`. HC_OK. */
 enum hc_status hc_outage_drop_model(struct hc_outage *outage, uint32_t model);
 void hc_outage_drop_all(struct hc_outage *outage);
 

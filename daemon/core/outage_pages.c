@@ -90,7 +90,7 @@ fill_page(struct hc_outage *outage, size_t max, uint64_t max_bytes, int64_t now_
 	page->all = outage->all;
 	page->all_mark = outage->all_mark;
 	if (outage->all)
-		return HC_OK; /* which stands for all that was before, and goes before all that came after */
+		return HC_OK; /* which stands for all keys that were before, and goes before all that came after */
 	page->items = hc_calloc(max, sizeof(*page->items));
 	enum hc_status status = page->items != NULL ? copy_models(outage, page) : HC_NOMEM;
 	if (status == HC_OK)
@@ -130,7 +130,8 @@ hc_outage_page_fini(struct hc_outage_page *page)
 static void
 settle_all(struct hc_outage *outage, uint64_t mark)
 {
-	/* Everything went, and with it whatever had been noted before. */
+	/* All keys went, and with them what had been noted of them before. Models stay: how far they have been cleared
+	 * here is yet to be told. */
 	for (size_t i = 0; i < outage->n_slots; i++) {
 		struct hc_outage_node **at = &outage->slots[i];
 		while (*at != NULL) {
@@ -139,10 +140,6 @@ settle_all(struct hc_outage *outage, uint64_t mark)
 			else
 				at = &(*at)->next;
 		}
-	}
-	for (size_t i = outage->n_cleared; i-- > 0;) {
-		if (outage->cleared[i].mark < mark)
-			hc_outage_remove_model(outage, &outage->cleared[i]);
 	}
 	if (outage->all_mark == mark && outage->all) {
 		outage->all = false;

@@ -1256,6 +1256,33 @@ def test_p4_a_clear_of_a_sibling_that_comes_just_before_ours_is_heard_of_first(r
     gone_everywhere("after", node, sibling)
 
 
+def test_p5_a_clear_is_made_up_for_although_a_flushdb_came_after_it(redis_server, proxy, make_harcad):
+    """Or Redis would count fewer clears than the daemon, to whom all values of the model, its own too, would look older
+    than the last of them. The links that would tell of that when they come back are not away."""
+    node, = start_fleet(make_harcad, proxy.url, 1)
+    sibling, = start_fleet(make_harcad, redis_server, 1)
+    with node.raw() as conn, sibling.raw() as other:
+        proxy.hold("control")  # until the worker's straggler is known to have ended, nothing is made up for
+        proxy.hold("worker", "up")
+        conn.send(conn.encode("SET", "before", "old", "MODEL", "m"))
+        proxy.wait_held("worker")
+        proxy.cut_links("worker")
+        assert conn.read_reply() == "OK"
+        assert conn.command("CLEAR", "MODEL", "m") == "OK"
+        assert conn.command("FLUSHDB") == "OK"
+        assert conn.command("SET", "after", "new", "MODEL", "m") == "OK"
+        assert node.info()["queued_writes"] == 4, "one of them stands for all keys"
+        proxy.let_go()
+        node.wait_info(upstream_state="up", queued_writes=0)
+        only_the_later_is_left(node, sibling)
+        assert other.command("SET", "k", "theirs", "MODEL", "m") == "OK"
+        serves(node, "k", b"theirs")
+        assert conn.command("SET", "k", "mine", "MODEL", "m") == "OK"
+        assert conn.command("GET", "k") == b"mine"
+        serves(sibling, "k", b"mine")
+        assert node.info()["event_link"] == "up"
+
+
 @pytest.mark.parametrize("model_too", [True, False], ids=["of the model", "of another"])
 def test_p5_what_is_set_while_a_clear_is_to_be_made_up_for_is_behind_it(proxy, node, redis_server, make_harcad, model_too):
     """The worker's link is back, the one that makes up is not: what is written now must not be cleared by what is older."""

@@ -195,10 +195,6 @@ settle(struct hc_outage *outage, struct plain *plain, struct taken *taken)
 			plain->n_keys--;
 		}
 	}
-	for (unsigned i = 0; i < MODELS && taken->page.all; i++) {
-		if (plain->models[i] < before->all)
-			plain->models[i] = 0;
-	}
 	if (taken->page.all && plain->all == before->all)
 		plain->all = 0;
 	for (size_t i = 0; i < taken->page.n_models; i++) {
@@ -310,7 +306,7 @@ START_TEST(outage_key_added_again_survives_the_settling_of_its_page)
 }
 END_TEST
 
-START_TEST(outage_all_stands_for_what_was_before_it_and_not_after)
+START_TEST(outage_all_stands_for_keys_from_before_it_and_not_after)
 {
 	struct hc_outage *outage = outage_of();
 	struct plain plain = {0};
@@ -325,6 +321,29 @@ START_TEST(outage_all_stands_for_what_was_before_it_and_not_after)
 	settle(outage, &plain, &taken);
 	check(outage, &plain);
 	must(hc_outage_count(outage) == 1);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+START_TEST(outage_all_leaves_it_to_the_list_to_tell_of_clears_from_before_it)
+{
+	struct hc_outage *outage = outage_of();
+	struct plain plain = {0};
+	struct taken taken;
+
+	must(hc_outage_add_model(outage, 1, 0) == HC_OK);
+	plain.models[1] = ++plain.now;
+	hc_outage_add_all(outage);
+	plain.all = ++plain.now;
+	must(hc_outage_tells_model(outage, 1) && !hc_outage_tells_model(outage, 2));
+	take(outage, &plain, 10, &taken);
+	settle(outage, &plain, &taken);
+	check(outage, &plain);
+	must(hc_outage_tells_model(outage, 1));
+	take(outage, &plain, 10, &taken);
+	must(taken.page.n_models == 1);
+	settle(outage, &plain, &taken);
+	must(hc_outage_empty(outage));
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -452,7 +471,8 @@ main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, outage_random_operations_agree_with_a_plain_model);
 	tcase_add_test(tcase, outage_key_added_again_survives_the_settling_of_its_page);
-	tcase_add_test(tcase, outage_all_stands_for_what_was_before_it_and_not_after);
+	tcase_add_test(tcase, outage_all_stands_for_keys_from_before_it_and_not_after);
+	tcase_add_test(tcase, outage_all_leaves_it_to_the_list_to_tell_of_clears_from_before_it);
 	tcase_add_test(tcase, outage_keys_are_bytes_and_may_be_empty_or_long);
 	tcase_add_test(tcase, outage_limit_of_nothing_refuses_keys_and_takes_clears);
 	tcase_add_test(tcase, outage_each_failing_allocation_is_told_or_harmless);
