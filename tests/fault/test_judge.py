@@ -6,6 +6,7 @@ own times, and their positions follow these.
 """
 
 import collections
+import types
 
 import pytest
 
@@ -13,8 +14,10 @@ from checker.faults import CONTROL, DATA, EVENTS, EVERYTHING, Window
 from checker.history import BROKEN, DONE, UNKNOWN, Op
 from checker.judge import Judge
 from checker.promises import Promises
+from checker.run import lost
 from checker.truth import SWEEP, Change, Epoch, Timeline
 
+NONE = frozenset()
 LEASE_S, TIMEOUT_S, SLACK_S, EVENT_S = 0.4, 0.25, 0.1, 0.2
 
 
@@ -64,6 +67,13 @@ def write(sent, done, value, model="default", **fields):
 
 def fault(since, until, links=EVERYTHING, daemons=(0, 1), hangs=False, forgets=False):
     return Window("a fault", frozenset(daemons), links, hangs, forgets=forgets, since=since / 10, mended=until / 10, until=until / 10)
+
+
+def worker_lost(since, until, faults=()):
+    """As daemon 0's log tells of it."""
+    settings = {"upstream.timeout": f"{TIMEOUT_S * 1000:.0f}ms", "fleet.lease": f"{LEASE_S * 1000:.0f}ms"}
+    node = types.SimpleNamespace(number=0, daemon=types.SimpleNamespace(settings=settings))
+    return lost(node, "worker", since / 10, None if until is None else until / 10, faults)
 
 
 def broken(ops, changes, windows=(), promises=Promises(), flushes=(), stalled_s=0.0):
@@ -299,6 +309,21 @@ def test_p5_an_acknowledged_write_that_is_not_upstream_is_found():
     assert broken([write(1, 2, 1)], [has(4, 1)]) == ["P5"]
     assert broken([write(1, 2, 1)], [], [fault(0, 3, DATA)]) == []
     assert broken([write(1, 2, 1)], [], [fault(0, 3, DATA, [1])]) == ["P5"]
+
+
+def test_p5_until_a_daemon_has_caught_up_it_may_acknowledge_what_it_queues():
+    ops, changes = [write(41, 41.1, 1), write(42, 42.1, 2)], [has(43, 2)]
+    delays = fault(20, 44, NONE, [0])  # no failure by itself, but a link was lost meanwhile
+    assert broken(ops, changes, [delays, worker_lost(30, 40, [delays])]) == []
+    delays.until = 4.15  # all was well by then
+    assert broken(ops, changes, [delays, worker_lost(30, 40, [delays])]) == ["P5"]
+
+
+def test_p5_where_nobody_has_seen_a_daemon_catch_up_it_has_a_lease_for_it():
+    others = [fault(20, 39, NONE, [0]), fault(20, 60, NONE, [1]), fault(40.5, 60, NONE, [0])]
+    assert broken([write(43.8, 43.9, 1)], [], [worker_lost(30, 40, others)]) == []
+    assert broken([write(44.1, 44.2, 1)], [], [worker_lost(30, 40, others)]) == ["P5"]
+    assert broken([write(99, 100, 1)], [], [worker_lost(30, None, others)]) == []
 
 
 def test_p5_an_acknowledged_clear_that_is_not_upstream_is_found():

@@ -136,7 +136,7 @@ def run(config, seed):
         time.sleep(0.05)
         scene.monitor.leave()
         quiet.set()
-        windows = injector.windows + losses(scene)
+        windows = injector.windows + losses(scene, injector.windows)
         logs = {node.number: node.daemon.log(1 << 20) for node in scene.nodes}
     return conclude(config, seed, scene, history, windows, trouble, stalls, logs)
 
@@ -208,7 +208,7 @@ def dump(seed, ops, timeline, windows, logs):
 LOG_LINE = re.compile(r"^(\S+Z) \w+ upstream_(up|down) link=harcad-(([a-z]+)\S*)")
 
 
-def losses(scene):
+def losses(scene, faults):
     """A Window for each time a daemon found a link down: on a slow machine that may be nobody's doing."""
     windows = []
     offset = time.monotonic() - time.time()
@@ -223,13 +223,25 @@ def losses(scene):
             if state == "down":
                 down.setdefault(link, at)
             elif link in down:
-                windows.append(lost(node, kind, down.pop(link), at))
-        windows += [lost(node, link.split("-")[0], at, None) for link, at in down.items()]
+                windows.append(lost(node, kind, down.pop(link), at, faults))
+        windows += [lost(node, link.split("-")[0], at, None, faults) for link, at in down.items()]
     return windows
 
 
-def lost(node, link, since, until):
-    """It takes a timeout to notice, and a little to catch up."""
+def lost(node, link, since, until, faults):
+    """It takes a timeout to notice, and a while to catch up."""
     return Window(f"log: {link} link down", frozenset({node.number}), frozenset({link}),
-                  since=since - 2 * float(node.daemon.settings["upstream.timeout"][:-2]) / 1000,
-                  mended=until, until=None if until is None else until + 0.1)
+                  since=since - 2 * setting_s(node, "upstream.timeout"),
+                  mended=until, until=None if until is None else caught_up(node, until, faults))
+
+
+def caught_up(node, up, faults):
+    """When a daemon whose link was up then had told Redis all that it had queued. Until then it may queue more of the same
+    keys: it tries at each tick, a quarter of a lease, and has to hear first of what others have just done to them. Who
+    waits for all to be well after a fault sees it; otherwise there is only an estimate."""
+    seen = [window.until for window in faults if node.number in window.daemons and window.since <= up <= window.until]
+    return max([up + 0.1, *seen]) if seen else up + setting_s(node, "fleet.lease")
+
+
+def setting_s(node, name):
+    return float(node.daemon.settings[name].removesuffix("ms")) / 1000
