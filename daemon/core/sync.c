@@ -71,7 +71,8 @@ why_not_the_same(const struct hc_sync *sync, uint32_t incarnation, uint64_t seq)
 		return "the upstream is another, or was restarted";
 	if (incarnation != sync->incarnation)
 		return "the upstream has lost the fleet's state";
-	return seq < sync->heard.upto ? "the upstream has lost changes" : NULL;
+	/* The event link may have brought more while the answer was on its way. */
+	return seq < sync->asked_at ? "the upstream has lost changes" : NULL;
 }
 
 static void
@@ -179,6 +180,7 @@ hc_sync_get_in_step(struct hc_sync *sync)
 	if (sync->asking || !sync->subscribed || !hc_link_is_up(sync->control))
 		return;
 	sync->following = false; /* when it cannot be sent, the next tick tries again */
+	sync->asked_at = sync->heard.upto;
 	if (hc_link_send(sync->control, info, 1, on_control_info, sync) == HC_OK)
 		sync->asking = hc_sync_send_state(sync, on_state) == HC_OK;
 }

@@ -52,6 +52,7 @@ struct hc_sync {
 	uint32_t incarnation;
 	uint64_t events_life, control_life; /* to which the links lead */
 	struct hc_heard heard;
+	uint64_t asked_at; /* up to which all had been heard when the state was asked for */
 
 	/* replay.c's */
 	bool replaying;

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fleet import PREFIX, STATE, has_copy, in_step, prime, serves, start_fleet
+from fleet import PREFIX, STATE, STATE_SCRIPT, calls, has_copy, in_step, prime, serves, start_fleet
 from harcad_harness import CUT, Redis, RespError, SLOW, free_port, wait_until
 
 TIMEOUT_S = 0.5 * SLOW  # upstream.timeout here
@@ -678,6 +678,36 @@ def test_p1_an_event_of_what_was_shown_already_does_not_bring_it_back(redis_serv
         back(proxy, node)
         serves(sibling, "k", b"mine")
         assert conn.command("GET", "k") == b"mine"
+
+
+def test_p5_what_is_heard_of_while_the_state_is_asked_for_is_no_loss(redis_server, proxy, node, make_harcad):
+    """The answer is from before what the event link has brought meanwhile: the numbers go on, and prove what they did."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    asked = []
+
+    def hold_the_answer(direction, data, number):
+        if direction == "up" and STATE_SCRIPT in data and not asked:
+            proxy.hold("control")
+            asked.append(number)
+
+    with node.raw() as conn:
+        sibling.client().set("k", "old")  # not known here
+        proxy.lose("worker")
+        assert conn.command("SET", "k", "mine") == "OK"
+        resyncs = node.info()["resyncs"]
+        scripts = calls(redis_server, "eval")
+        proxy.on_data = hold_the_answer
+        proxy.cut_links("control")
+        wait_until(lambda: calls(redis_server, "eval") > scripts, message="the state has been read")
+        heard = node.info()["invalidations_in"]
+        sibling.client().set("j", "theirs")
+        node.wait_info(invalidations_in=heard + 1)
+        proxy.let_go()
+        in_step(node)
+        node.wait_info(queued_writes=0)
+        assert asked and node.info()["resyncs"] == resyncs
+        for each in (node, sibling):
+            serves(each, "k", b"mine")
 
 
 def test_p1_what_is_queued_is_not_read_behind_a_newer_write(proxy, node):
