@@ -209,18 +209,21 @@ hc_outage_settle(struct hc_outage *outage, const struct hc_outage_page *page)
 	pthread_mutex_unlock(&outage->lock);
 }
 
-/* Whether others may have cleared the model after the value came, by what that clear found upstream. */
+/*
+ * Whether others may have cleared the model after the value came, by what that clear found upstream. What counts is
+ * what was known when that was sent: its event may have come before its answer.
+ */
 static bool
-may_be_older(
-    const struct hc_outage_node *node, const struct hc_outage_model *model, const struct hc_outage_clear *clear)
+may_be_older(const struct hc_outage_node *node, uint32_t known, const struct hc_outage_clear *clear)
 {
 	return node->doubt == HC_OUTAGE_UNSURE &&
-	       (node->since.incarnation != clear->incarnation || clear->before != model->known);
+	       (node->since.incarnation != clear->incarnation || clear->before != known);
 }
 
 /* Under the lock. */
 static void
-move_behind(struct hc_outage *outage, const struct hc_outage_model *model, const struct hc_outage_clear *clear)
+move_behind(
+    struct hc_outage *outage, const struct hc_outage_model *model, uint32_t known, const struct hc_outage_clear *clear)
 {
 	struct hc_outage_node *node, *next;
 
@@ -228,7 +231,7 @@ move_behind(struct hc_outage *outage, const struct hc_outage_model *model, const
 		next = TAILQ_NEXT(node, in_order);
 		if (hc_entry_model(node->entry) != model->id || node->mark < model->mark || node->epoch < model->epoch)
 			continue;
-		if (may_be_older(node, model, clear))
+		if (may_be_older(node, known, clear))
 			hc_outage_drop_value(outage, node);
 		else
 			node->epoch = clear->epoch;
@@ -243,7 +246,7 @@ hc_outage_cleared(
 	pthread_mutex_lock(&outage->lock);
 	struct hc_outage_model *model = hc_outage_model(outage, page->models[i].id);
 	if (model != NULL && model->mark == page->models[i].mark) /* else they wait for the clear after this one */
-		move_behind(outage, model, clear);
+		move_behind(outage, model, page->models[i].known, clear);
 	if (model != NULL && model->known == clear->before)
 		model->known = clear->epoch;
 	pthread_mutex_unlock(&outage->lock);

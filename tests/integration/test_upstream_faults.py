@@ -1208,6 +1208,34 @@ def test_p5_what_is_set_after_a_clear_is_kept_over_a_restart_of_redis(lasting_re
     only_the_later_is_left(*nodes)
 
 
+def test_p5_it_is_also_if_the_event_of_the_clear_comes_before_the_answer(lasting_redis, make_link_proxy, make_harcad):
+    proxy = make_link_proxy(lasting_redis.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, BRISK)
+    sibling, = start_fleet(make_harcad, lasting_redis, 1, BRISK)
+    told = []
+
+    def hold_the_answer(direction, data, _):
+        if direction == "up" and b"\r\nC\r\n" in data:
+            proxy.hold("control")
+        elif direction == "down" and b"clear-model" in data and not told:
+            told.append(node.info()["events_received"])
+
+    with node.raw() as conn:
+        cut_off(proxy, node)
+        clear_between(conn)
+        lasting_redis.restart(hard=True)
+        in_step(sibling)
+        proxy.on_data = hold_the_answer
+        proxy.accept()
+        wait_until(lambda: told and node.info()["events_received"] > told[0], message="the event is there")
+        proxy.on_data = None
+        proxy.let_go()
+        in_step(node)
+        node.wait_info(queued_writes=0)
+    assert lasting_redis.client().hget(STATE, "m:m") == b"1", "it has not been told once more"
+    only_the_later_is_left(node, sibling)
+
+
 @pytest.mark.parametrize("redis_too", [False, True], ids=["daemon", "daemon and redis"])
 def test_p5_what_is_set_after_a_clear_is_kept_over_a_restart_of_the_daemon(lasting_redis, make_link_proxy, make_harcad, redis_too):
     proxy = make_link_proxy(lasting_redis.address)
