@@ -233,7 +233,7 @@ move_behind(
 			continue;
 		if (may_be_older(node, known, clear))
 			hc_outage_drop_value(outage, node);
-		else
+		else if (node->epoch < clear->epoch) /* else it came after a later clear, which has been heard of */
 			node->epoch = clear->epoch;
 		hc_outage_log_node(outage, node);
 	}

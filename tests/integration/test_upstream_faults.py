@@ -1270,6 +1270,32 @@ def test_p5_what_is_set_after_a_clear_is_kept_whichever_link_tells_of_it_first(p
     only_the_later_is_left(node, sibling)
 
 
+def test_p5_what_is_set_after_a_later_clear_by_a_sibling_is_kept(redis_server, proxy, node, make_harcad):
+    """The event of that comes before the answer to our clear."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+
+    def hold_the_answer(direction, data, _):
+        if direction == "up" and b"\r\nC\r\n" in data:
+            proxy.hold("control")
+
+    with node.raw() as conn:
+        cut_off(proxy, node)
+        clear_between(conn)
+        proxy.on_data = hold_the_answer
+        proxy.accept()
+        wait_until(lambda: redis_server.client().hget(STATE, "m:m") == b"1")
+        heard = node.info()["invalidations_in"]
+        assert sibling.client().execute_command("CLEAR", "MODEL", "m") == b"OK"
+        node.wait_info(invalidations_in=heard + 1)
+        assert conn.command("SET", "later", "new", "MODEL", "m") == "OK"
+        proxy.on_data = None
+        proxy.let_go()
+        in_step(node)
+    gone_everywhere("after", node, sibling)
+    for each in (node, sibling):
+        serves(each, "later", b"new")
+
+
 @pytest.mark.parametrize("redis_too", [False, True], ids=["cut off", "redis restarted"])
 def test_p4_what_is_set_after_a_clear_does_not_outlive_a_later_one_by_a_sibling(lasting_redis, make_link_proxy, make_harcad,
                                                                               redis_too):
