@@ -34,6 +34,16 @@ expect_pushes(struct hc_sync *sync, const struct hc_event *event)
 }
 
 /*
+ * Another's expiry is of the value that the upstream has. What is on the outage list comes after that, with a life of
+ * its own: it is not contested, and the copy here, which is what was set, stays.
+ */
+static bool
+is_of_what_is_replaced(struct hc_core *core, const struct hc_event *event, struct hc_key key)
+{
+	return event->type == HC_EVENT_EXPIRE && hc_outage_will_replace(core->outage, key);
+}
+
+/*
  * Own events come back as well. Mostly they tell nothing new; but one of a write whose answer never came tells that
  * it was carried out after all, perhaps after its key had been fetched anew.
  */
@@ -51,6 +61,11 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 		if (!take_prefix_off(core, &key))
 			continue;
 		struct hc_key hashed = hc_key(key);
+		if (queued && !ours && is_of_what_is_replaced(core, event, hashed)) {
+			if (live)
+				hc_sync_told_of(sync, hashed);
+			continue;
+		}
 		if ((queued || ahead) && ours)
 			hc_outage_own(core->outage, hashed, version);
 		else if (queued)

@@ -117,6 +117,9 @@ bool hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key);
 
 /* A change of another daemon's, the seq-th. */
 void hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq);
+/* Whether a value of the key is here, and none that this daemon wrote since has been heard of: what the upstream has is
+ * what it will replace. An expiry of that is no change to contest it. */
+bool hc_outage_will_replace(struct hc_outage *outage, struct hc_key key);
 /*
  * One of this daemon's that the upstream has carried out, perhaps without an answer: it is what the upstream has now.
  * To be told even while the list is empty, if changes before it have not been heard of: what comes onto the list next

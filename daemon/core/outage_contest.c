@@ -48,6 +48,16 @@ hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 	pthread_mutex_unlock(&outage->lock);
 }
 
+bool
+hc_outage_will_replace(struct hc_outage *outage, struct hc_key key)
+{
+	pthread_mutex_lock(&outage->lock);
+	const struct hc_outage_node *node = *hc_outage_slot(outage, key);
+	bool will = node != NULL && node->entry != NULL && node->own == 0;
+	pthread_mutex_unlock(&outage->lock);
+	return will;
+}
+
 /* Heard of late: it is the base, or what that has replaced. */
 static bool
 is_older_than_base(const struct hc_outage_node *node, uint64_t seq)

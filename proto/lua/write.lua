@@ -488,7 +488,8 @@ end
 local TYPES = {S = 'set', I = 'set', J = 'set', Q = 'set', R = 'set', T = 'set', D = 'del', F = 'del', E = 'expire',
     P = 'expire', C = 'clear-model', A = 'clear-all'}
 local function tell(kind, model, key, result)
-	local name = TYPES[kind]
+	-- An expiry in the past has deleted the key.
+	local name = kind == 'E' and result[4] == -2 and 'del' or TYPES[kind]
 	model = result.model or model
 	if not open or open.type ~= name or open.model ~= model or open.epoch ~= result[3] then
 		close_event()

@@ -665,6 +665,58 @@ def test_p5_what_a_sibling_writes_just_before_the_replay_arrives_stays(redis_ser
     assert redis_server.client().get(PREFIX + b"k") == b"theirs"
 
 
+def test_p5_an_expiry_of_what_it_is_to_replace_does_not_overtake_a_queued_value(redis_server, proxy, node, make_harcad):
+    """What the key held before is not known here, so that a change of it by another would be believed to be newer."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    sibling.client().set("k", "old")
+    with node.raw() as conn:
+        cut_off(proxy, node)
+        assert conn.command("SET", "k", "mine") == "OK"
+        assert sibling.client().expire("k", 1000) == 1
+        back(proxy, node)
+    for each in (node, sibling):
+        serves(each, "k", b"mine")
+    assert redis_server.client().ttl(PREFIX + b"k") == -1
+    assert node.info()["queued_overtaken"] == 0
+
+
+def test_p1_an_expiry_of_what_it_is_to_replace_does_not_bring_that_back(redis_server, proxy, node, make_harcad):
+    """Its event comes while the queued value has yet to be told."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    expired, seen = [], set()
+
+    def expire_in_between(direction, data, _):
+        if direction == "up" and b"harca:k\r\n" in data and not expired:
+            expired.append(sibling.client().expire("k", 1000))
+
+    with node.raw() as conn:
+        conn.command("SET", "k", "old")
+        prime(node, "k")
+        node.wait_info(fleet_seq=1)
+        cut_off(proxy, node)
+        assert conn.command("SET", "k", "mine") == "OK"
+        proxy.on_data = expire_in_between
+        proxy.accept()
+        while not expired or node.info()["queued_writes"] > 0:
+            seen.add(conn.command("GET", "k"))
+        serves(sibling, "k", b"mine")
+    assert expired == [1] and seen == {b"mine"}
+
+
+def test_p5_an_expiry_in_the_past_overtakes_a_queued_value(redis_server, proxy, node, make_harcad):
+    """It is a delete."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    with node.raw() as conn:
+        conn.command("SET", "k", "old")
+        prime(node, "k")
+        cut_off(proxy, node)
+        assert conn.command("SET", "k", "mine") == "OK"
+        assert sibling.client().expire("k", -1) == 1
+        back(proxy, node)
+    for each in (node, sibling):
+        serves(each, "k", None)
+
+
 def test_p1_an_event_of_what_was_shown_already_does_not_bring_it_back(redis_server, proxy, node, make_harcad):
     """The value was fetched before its event came; what was SET then is younger."""
     sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
