@@ -117,8 +117,10 @@ bool hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key);
 
 /* A change of another daemon's, the seq-th. */
 void hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq);
-/* Whether a value of the key is here, and none that this daemon wrote since has been heard of: what the upstream has is
- * what it will replace. An expiry of that is no change to contest it. */
+/*
+ * Whether a value of the key is here that nobody has contested, and none that this daemon wrote since has been heard
+ * of: what the upstream has is what it will replace. An expiry of that is no change to contest it.
+ */
 bool hc_outage_will_replace(struct hc_outage *outage, struct hc_key key);
 /*
  * One of this daemon's that the upstream has carried out, perhaps without an answer: it is what the upstream has now.

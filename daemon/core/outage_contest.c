@@ -53,7 +53,7 @@ hc_outage_will_replace(struct hc_outage *outage, struct hc_key key)
 {
 	pthread_mutex_lock(&outage->lock);
 	const struct hc_outage_node *node = *hc_outage_slot(outage, key);
-	bool will = node != NULL && node->entry != NULL && node->own == 0;
+	bool will = node != NULL && node->entry != NULL && node->own == 0 && node->doubt == HC_OUTAGE_SURE;
 	pthread_mutex_unlock(&outage->lock);
 	return will;
 }
