@@ -118,8 +118,8 @@ bool hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key);
 /* A change of another daemon's, the seq-th. */
 void hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq);
 /*
- * Whether a value of the key is here that nobody has contested, and none that this daemon wrote since has been heard
- * of: what the upstream has is what it will replace. An expiry of that is no change to contest it.
+ * Whether a value of the key is here that the upstream cannot have yet, and that nobody has contested: what the
+ * upstream has is what it will replace. An expiry of that is no change to contest it.
  */
 bool hc_outage_will_replace(struct hc_outage *outage, struct hc_key key);
 /*

@@ -95,6 +95,7 @@ hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc
 		take_base(outage, node, present != NULL, value);
 		node->expire_ms = value->expire_ms;
 		node->since = value->since;
+		node->sent = value->sent;
 		node->own_of_any = outage->own_of_any;
 		node->epoch = hc_entry_epoch(value->entry);
 		if (value->losses != atomic_load(&outage->losses))

@@ -53,7 +53,8 @@ hc_outage_will_replace(struct hc_outage *outage, struct hc_key key)
 {
 	pthread_mutex_lock(&outage->lock);
 	const struct hc_outage_node *node = *hc_outage_slot(outage, key);
-	bool will = node != NULL && node->entry != NULL && node->own == 0 && node->doubt == HC_OUTAGE_SURE;
+	bool will = node != NULL && node->entry != NULL && !node->sent && node->own == 0 &&
+		    node->doubt == HC_OUTAGE_SURE;
 	pthread_mutex_unlock(&outage->lock);
 	return will;
 }
@@ -106,7 +107,8 @@ hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq, 
 
 	pthread_mutex_lock(&outage->lock);
 	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
-		bool older = seq > node->since.heard;
+		/* Numbers that begin anew tell nothing of what a clear of this daemon's had ended already: that stays so. */
+		bool older = seq > node->since.heard || node->epoch != hc_models_epoch(outage->models, model);
 		next = TAILQ_NEXT(node, in_order);
 		if (hc_entry_model(node->entry) != model || (!older && node->epoch >= epoch))
 			continue;

@@ -26,6 +26,7 @@ struct hc_outage_node {
 	struct hc_entry *base;
 	int64_t expire_ms;
 	enum hc_outage_doubt doubt;
+	bool sent; /* the upstream may have the value already */
 	unsigned tries;
 	size_t len;
 	char key[];

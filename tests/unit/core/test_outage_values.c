@@ -82,6 +82,29 @@ START_TEST(outage_base_is_what_was_there_before_the_first_change)
 }
 END_TEST
 
+START_TEST(outage_value_will_replace_what_is_upstream_unless_that_may_be_it_or_newer)
+{
+	struct hc_outage *outage = outage_of();
+	struct hc_key k = key_str("k");
+
+	must(!hc_outage_will_replace(outage, k));
+	must(hc_outage_add_key(outage, k, 100) == HC_OK); /* it went */
+	must(!hc_outage_will_replace(outage, k));
+	note(outage, "one", HC_MODEL_DEFAULT, NULL, false);
+	must(hc_outage_will_replace(outage, k));
+	note(outage, "two", HC_MODEL_DEFAULT, NULL, true); /* the upstream may have that one */
+	must(!hc_outage_will_replace(outage, k));
+	note(outage, "three", HC_MODEL_DEFAULT, NULL, false);
+	hc_outage_contest(outage, k, 6);
+	must(!hc_outage_will_replace(outage, k));
+	note(outage, "four", HC_MODEL_DEFAULT, NULL, false);
+	must(hc_outage_will_replace(outage, k));
+	hc_outage_own(outage, k, 7); /* that was told, and its answer is on its way */
+	must(!hc_outage_will_replace(outage, k));
+	hc_outage_destroy(outage);
+}
+END_TEST
+
 /* What is on the list is newer than a write that set out at that mark; not than one that sets out now. */
 static void
 stays_for_what_set_out_before(struct hc_outage *outage, uint64_t set_out)
@@ -269,6 +292,24 @@ START_TEST(outage_value_whose_time_or_model_is_over_is_to_be_deleted)
 }
 END_TEST
 
+/* By numbers that began anew the value looks younger than that other clear. */
+START_TEST(outage_value_that_a_clear_of_this_daemon_ended_is_not_moved_behind_one_of_another)
+{
+	struct hc_models *models = hc_store_models(store);
+	struct hc_outage *outage = outage_of();
+	uint32_t id;
+
+	must(hc_models_intern(models, HC_SLICE("over"), &id) == HC_OK);
+	note(outage, "v", id, NULL, false);
+	hc_models_bump(models, id);
+	hc_outage_contest_model(outage, id, 3, hc_models_epoch(models, id));
+	struct hc_outage_page page = page_of_one(outage, 1);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
 /*
  * The upstream is told of what was cleared, and has that epoch since. Returns whether the value is kept. `heard_first`:
  * the event of that comes before the answer.
@@ -386,6 +427,8 @@ main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, outage_base_is_what_was_there_before_the_first_change);
+	tcase_add_test(tcase, outage_value_that_a_clear_of_this_daemon_ended_is_not_moved_behind_one_of_another);
+	tcase_add_test(tcase, outage_value_will_replace_what_is_upstream_unless_that_may_be_it_or_newer);
 	tcase_add_test(tcase, outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer);
 	tcase_add_test(tcase, outage_expiry_of_what_a_write_overtook_is_forgotten_with_it);
 	tcase_add_test(tcase, outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced);
