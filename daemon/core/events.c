@@ -91,6 +91,17 @@ hc_sync_doubt_everything(struct hc_sync *sync)
 	hc_sync_fence(sync);
 }
 
+/*
+ * What values on the outage list are compared with, by the number of what had been heard when they came. Where the
+ * event link leads to another life of the upstream than has been followed, which this daemon may learn only after the
+ * event, numbers began anew: what came by them is after all that is here.
+ */
+static uint64_t
+number_of_clear(const struct hc_sync *sync, const struct hc_event *event)
+{
+	return sync->events_life == sync->life ? event->seq : UINT64_MAX;
+}
+
 static void
 apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 {
@@ -111,7 +122,7 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 		if (hc_models_intern(core->models, name, &id) != HC_OK)
 			break;
 		if (!is_ours(core, event, own))
-			hc_outage_contest_model(core->outage, id, event->seq, (uint32_t)event->epoch);
+			hc_outage_contest_model(core->outage, id, number_of_clear(sync, event), (uint32_t)event->epoch);
 		hc_outage_heard_epoch(core->outage, id, (uint32_t)event->epoch);
 		hc_core_raise_epoch(core, id, (uint32_t)event->epoch);
 		hc_sweeper_kick(core->sweeper);
@@ -120,7 +131,7 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 		if (own) /* its own part is done by whoever flushes */
 			break;
 		if (!is_ours(core, event, own))
-			hc_outage_contest_all(core->outage, event->seq);
+			hc_outage_contest_all(core->outage, number_of_clear(sync, event));
 		hc_core_clear_all(core);
 		break;
 	default:

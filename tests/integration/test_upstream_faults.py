@@ -1288,6 +1288,36 @@ def test_p5_it_is_also_if_the_event_of_the_clear_comes_before_the_answer(lasting
     only_the_later_is_left(node, sibling)
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["", "and by this daemon"])
+def test_p4_a_clear_that_a_new_life_of_redis_numbers_low_is_after_what_is_queued(redis_server, proxy, node, make_link_proxy, make_harcad, own):
+    """Its event comes before this daemon has been told that Redis has lost its data, and numbers begin anew."""
+    other = make_link_proxy(redis_server.address)
+    sibling, = start_fleet(make_harcad, other.url, 1, BRISK)
+    with node.raw() as conn:
+        for number in range(20):
+            conn.command("SET", f"j{number}", "v")
+        node.wait_info(fleet_seq=20)
+        other.refuse()
+        redis_server.kill()
+        down(node, sibling)
+        assert conn.command("SET", "k", "old", "MODEL", "m") == "OK"
+        assert sibling.client().execute_command("CLEAR", "MODEL", "m")
+        if own:
+            assert conn.command("CLEAR", "MODEL", "m") == "OK"
+        proxy.hold("control")
+        redis_server.start()
+        wait_until(lambda: redis_server.client().pubsub_channels(), message="the event link is up")
+        before = node.info()["events_received"]
+        other.accept()
+        in_step(sibling)
+        wait_until(lambda: node.info()["events_received"] > before, message="the event is there")
+        if own:
+            assert conn.command("GET", "k") is None
+        proxy.let_go()
+        in_step(node)
+    gone_everywhere("k", node, sibling)
+
+
 @pytest.mark.parametrize("redis_too", [False, True], ids=["daemon", "daemon and redis"])
 def test_p5_what_is_set_after_a_clear_is_kept_over_a_restart_of_the_daemon(lasting_redis, make_link_proxy, make_harcad, redis_too):
     proxy = make_link_proxy(lasting_redis.address)
