@@ -128,7 +128,10 @@ bool hc_outage_will_replace(struct hc_outage *outage, struct hc_key key);
  * does not know whether it was of its key.
  */
 void hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq);
-/* Another has cleared everything by it: values older than that go off the list. */
+/*
+ * Another has cleared everything by it, or is about to: values older than that are contested, and go off the list when
+ * that is told again, afterwards. In between the upstream may still have what was there before them.
+ */
 void hc_outage_contest_all(struct hc_outage *outage, uint64_t seq);
 /* … has cleared that model, whose epoch is that now: values older than that are to be deleted, others are of it. */
 void hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq, uint32_t epoch);

@@ -53,8 +53,8 @@ hc_outage_will_replace(struct hc_outage *outage, struct hc_key key)
 {
 	pthread_mutex_lock(&outage->lock);
 	const struct hc_outage_node *node = *hc_outage_slot(outage, key);
-	bool will = node != NULL && node->entry != NULL && !node->sent && node->own == 0 &&
-		    node->doubt == HC_OUTAGE_SURE;
+	bool will =
+	    node != NULL && node->entry != NULL && !node->sent && node->own == 0 && node->doubt == HC_OUTAGE_SURE;
 	pthread_mutex_unlock(&outage->lock);
 	return will;
 }
@@ -92,9 +92,14 @@ hc_outage_contest_all(struct hc_outage *outage, uint64_t seq)
 	pthread_mutex_lock(&outage->lock);
 	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
 		const struct hc_key key = {node->key, node->len, node->hash};
+		struct hc_outage_node **at = hc_outage_slot(outage, key);
 		next = TAILQ_NEXT(node, in_order);
-		if (seq > node->since.heard)
-			hc_outage_remove(outage, hc_outage_slot(outage, key));
+		if (seq <= node->since.heard)
+			continue;
+		if (node->doubt == HC_OUTAGE_CONTESTED)
+			hc_outage_remove(outage, at);
+		else
+			contest(outage, at, seq);
 	}
 	hc_outage_recount(outage);
 	pthread_mutex_unlock(&outage->lock);
@@ -107,7 +112,8 @@ hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq, 
 
 	pthread_mutex_lock(&outage->lock);
 	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
-		/* Numbers that begin anew tell nothing of what a clear of this daemon's had ended already: that stays so. */
+		/* Numbers that begin anew tell nothing of what a clear of this daemon's had ended already: that stays
+		 * so. */
 		bool older = seq > node->since.heard || node->epoch != hc_models_epoch(outage->models, model);
 		next = TAILQ_NEXT(node, in_order);
 		if (hc_entry_model(node->entry) != model || (!older && node->epoch >= epoch))

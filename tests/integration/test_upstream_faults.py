@@ -1288,6 +1288,41 @@ def test_p5_it_is_also_if_the_event_of_the_clear_comes_before_the_answer(lasting
     only_the_later_is_left(node, sibling)
 
 
+def test_p2_a_flushdb_that_is_about_to_be_does_not_bring_back_what_it_will_take(lasting_redis, make_link_proxy, make_harcad):
+    """A sibling has told of it, and not yet removed the keys."""
+    proxy, other = make_link_proxy(lasting_redis.address), make_link_proxy(lasting_redis.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, BRISK)
+    sibling, = start_fleet(make_harcad, other.url, 1, BRISK)
+
+    def hold_the_removal(direction, data, _):
+        if direction == "up" and b"SCAN" in data:
+            other.hold("control")
+
+    with node.raw() as conn:
+        conn.command("SET", "k", "old")
+        prime(node, "k")
+        lasting_redis.kill()
+        down(node, sibling)
+        assert conn.command("SET", "k", "mine") == "OK"
+        assert sibling.client().flushdb()
+        proxy.hold("control")
+        other.refuse()
+        lasting_redis.start()
+        wait_until(lambda: lasting_redis.client().pubsub_channels(), message="the event link is up")
+        before = node.info()["events_received"]
+        other.on_data = hold_the_removal
+        other.accept()
+        wait_until(lambda: node.info()["events_received"] > before, message="the event is there")
+        node.wait_info(upstream_state="up")
+        assert conn.command("GET", "k") in (None, b"mine")
+        assert lasting_redis.client().get(PREFIX + b"k") == b"old"
+        other.on_data = None
+        other.let_go()
+        proxy.let_go()
+        in_step(node, sibling)
+    gone_everywhere("k", node, sibling)
+
+
 @pytest.mark.parametrize("own", [False, True], ids=["", "and by this daemon"])
 def test_p4_a_clear_that_a_new_life_of_redis_numbers_low_is_after_what_is_queued(redis_server, proxy, node, make_link_proxy, make_harcad, own):
     """Its event comes before this daemon has been told that Redis has lost its data, and numbers begin anew."""

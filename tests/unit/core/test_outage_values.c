@@ -204,7 +204,9 @@ START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 	must_be(outage, "younger", NULL, HC_OUTAGE_SURE);
 	hc_outage_unsure(outage);
 	must_be(outage, "younger", NULL, HC_OUTAGE_UNSURE);
-	hc_outage_contest_all(outage, 1);
+	hc_outage_contest_all(outage, 1); /* about to be cleared: what was there before is there still */
+	must_be(outage, "younger", NULL, HC_OUTAGE_CONTESTED);
+	hc_outage_contest_all(outage, 2);
 	must(hc_outage_empty(outage));
 	hc_outage_destroy(outage);
 }
