@@ -19,6 +19,14 @@ replaced_by_ours(struct hc_outage *outage, struct hc_outage_node *node, uint64_t
 	hc_outage_log_node(outage, node);
 }
 
+/* Under the lock. After another start nothing would be known of the base. */
+static void
+set_contested(struct hc_outage *outage, struct hc_outage_node *node)
+{
+	node->doubt = HC_OUTAGE_CONTESTED;
+	hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
+}
+
 /* Under the lock. */
 static void
 contest(struct hc_outage *outage, struct hc_outage_node **at, uint64_t seq)
@@ -29,12 +37,9 @@ contest(struct hc_outage *outage, struct hc_outage_node **at, uint64_t seq)
 		hc_outage_remove(outage, at); /* see replaced_by_ours() */
 		hc_outage_recount(outage);
 	} else if (node->entry != NULL && seq > node->since.heard) {
-		node->doubt = HC_OUTAGE_CONTESTED;
+		set_contested(outage, node);
 		if (seq < node->own_of_any)
 			replaced_by_ours(outage, node, node->own_of_any); /* for all that is known */
-		else
-			/* After another start nothing would be known of the base. */
-			hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
 	}
 }
 
@@ -92,14 +97,13 @@ hc_outage_contest_all(struct hc_outage *outage, uint64_t seq)
 	pthread_mutex_lock(&outage->lock);
 	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
 		const struct hc_key key = {node->key, node->len, node->hash};
-		struct hc_outage_node **at = hc_outage_slot(outage, key);
 		next = TAILQ_NEXT(node, in_order);
 		if (seq <= node->since.heard)
 			continue;
 		if (node->doubt == HC_OUTAGE_CONTESTED)
-			hc_outage_remove(outage, at);
+			hc_outage_remove(outage, hc_outage_slot(outage, key));
 		else
-			contest(outage, at, seq);
+			set_contested(outage, node);
 	}
 	hc_outage_recount(outage);
 	pthread_mutex_unlock(&outage->lock);
