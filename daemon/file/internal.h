@@ -276,7 +276,8 @@ struct hc_file {
 		int64_t sweep_next_ms;
 		uint64_t kept, removed;           /* items in the present pass, about */
 		bool hinted;                      /* why that began */
-		bool deaf;                        /* to hints, until the next pass that needs none */
+		int64_t began_ms;                 /* and when */
+		int64_t deaf_until_ms;            /* to hints */
 		struct hc_index_garbage *garbage; /* of it */
 		bool swept;                       /* what was dead, and segments have not been looked at since */
 		bool waits;                       /* to look at them: for the writer */

@@ -18,8 +18,10 @@
 #define SWEEP_HOLD 64   /* items looked at in one hold of a part's lock … */
 #define SWEEP_LOOK 1024 /* … and from one look at the clock to the next … */
 #define SWEEP_STEP_US 250
-#define SWEEP_PAUSE_MS 5 /* from one step to the next, so that a pass takes a twentieth of a core */
-#define SWEEP_WORTH 4    /* a hint was worth following when more than one item in so many was dead */
+#define SWEEP_PAUSE_MS 5  /* from one step to the next, so that a pass takes a twentieth of a core */
+#define SWEEP_WORTH 4     /* a hint was worth following when more than one item in so many was dead; if not, … */
+#define SWEEP_DEAF 4      /* … the next one waits for so many times as long as the pass took, … */
+#define SWEEP_DEAF_MS 500 /* … and that */
 
 void
 hc_keeper_nudge(struct hc_file *file)
@@ -75,7 +77,8 @@ pause_ms(struct hc_file *file, bool more)
 	}
 	if (more)
 		return SWEEP_PAUSE_MS;
-	return file->keeper.waits || now_ms - file->keeper.written_ms < 2 * SYNC_MS ? IDLE_MS : REST_MS;
+	bool hinted = atomic_load_explicit(&file->sweep_soon, memory_order_relaxed); /* and not heard yet */
+	return file->keeper.waits || hinted || now_ms - file->keeper.written_ms < 2 * SYNC_MS ? IDLE_MS : REST_MS;
 }
 
 /* ---- syncing ---- */
@@ -233,7 +236,7 @@ leave_group(void *arg, uint16_t group, uint32_t items, uint64_t bytes)
 
 /*
  * Whether a pass is due: each half minute, or because a model was cleared, or because of a hint. After a hint that was
- * not worth following there is none to be followed until the next half minute is over.
+ * not worth following the next one waits for some times as long as that took: what was met alive may have died since.
  */
 static bool
 begin_pass(struct hc_file *file, int64_t now_ms)
@@ -241,12 +244,14 @@ begin_pass(struct hc_file *file, int64_t now_ms)
 	bool asked = atomic_exchange_explicit(&file->sweep_now, false, memory_order_acq_rel);
 	bool due = asked || now_ms >= file->keeper.sweep_next_ms;
 
-	if (!due && (file->keeper.deaf || !atomic_load_explicit(&file->sweep_soon, memory_order_relaxed)))
+	if (!due &&
+	    (now_ms < file->keeper.deaf_until_ms || !atomic_load_explicit(&file->sweep_soon, memory_order_relaxed)))
 		return false;
 	atomic_store_explicit(&file->sweep_soon, false, memory_order_relaxed);
 	file->keeper.sweep_next_ms = now_ms + SWEEP_MS;
 	file->keeper.kept = file->keeper.removed = 0;
 	file->keeper.hinted = !due;
+	file->keeper.began_ms = now_ms;
 	return true;
 }
 
@@ -265,7 +270,10 @@ end_pass(struct hc_file *file)
 		file->keeper.swept = true;
 		hc_index_trim(file->index);
 	}
-	file->keeper.deaf = file->keeper.hinted && file->keeper.removed * (SWEEP_WORTH - 1) < file->keeper.kept;
+	if (file->keeper.hinted && file->keeper.removed * (SWEEP_WORTH - 1) < file->keeper.kept) {
+		int64_t now_ms = hc_clock_mono_ms();
+		file->keeper.deaf_until_ms = now_ms + SWEEP_DEAF_MS + SWEEP_DEAF * (now_ms - file->keeper.began_ms);
+	}
 }
 
 static void

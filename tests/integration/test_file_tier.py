@@ -457,3 +457,19 @@ def test_expired_all_at_once_leaves_the_index_soon(make_harcad):
     assert harcad.info()["file_entries"] == 50_001
     wait_until(lambda: harcad.info()["file_entries"] == 1, 15, "what has expired is out of the index")
     assert client.get("stays") == b"v"
+
+
+
+def test_expired_all_at_once_leaves_the_index_soon_although_most_was_alive_just_before(make_harcad):
+    """The first to expire have the files looked through in vain: of what is there they are few."""
+    harcad = make_harcad()
+    client = harcad.client()
+    now_ms = int(1000 * time.time())
+    for count, expires_at in ((60_000, now_ms + 9000), (6000, now_ms + 4000)):
+        for start in range(0, count, 1000):
+            pipe = client.pipeline(transaction=False)
+            for number in range(start, start + 1000):
+                pipe.set(f"{count}:{number}", "v", pxat=expires_at)
+            pipe.execute()
+    wait_until(lambda: harcad.info()["file_entries"] == 60_000, 10, "the few are out of the index")
+    wait_until(lambda: harcad.info()["file_entries"] == 0, 15, "all are")
