@@ -23,7 +23,7 @@
 
 #define TICKER_NS 200000               /* from one to the next */
 #define TICKER_LATE_NS 100000          /* more than one is late when nobody takes time away */
-#define TICKER_RING ((size_t)64 << 10) /* bytes, 16 for each: for a second */
+#define TICKER_RING ((size_t)64 << 10) /* bytes, 16 for each: for 0.8 s */
 
 struct ticker {
 	int fd;                            /* -1: there is none */
