@@ -61,18 +61,14 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 		if (!take_prefix_off(core, &key))
 			continue;
 		struct hc_key hashed = hc_key(key);
-		if (queued && !ours && is_of_what_is_replaced(core, event, hashed)) {
-			if (live)
-				hc_sync_told_of(sync, hashed);
-			continue;
-		}
+		bool stays = queued && !ours && is_of_what_is_replaced(core, event, hashed);
 		if ((queued || ahead) && ours)
 			hc_outage_own(core->outage, hashed, version);
-		else if (queued)
+		else if (queued && !stays)
 			hc_outage_contest(core->outage, hashed, version);
 		if (own)
 			hc_store_invalidate_older(core->store, hashed, version);
-		else if (hc_store_invalidate(core->store, hashed, version) && refetch)
+		else if (!stays && hc_store_invalidate(core->store, hashed, version) && refetch)
 			hc_core_refetch(core, hashed);
 		if (live)
 			hc_sync_told_of(sync, hashed);
