@@ -86,12 +86,11 @@ hc_core_reads_files(const struct hc_core_worker *worker)
 bool
 hc_core_in_file_only(struct hc_core_worker *worker, struct hc_key key)
 {
-	struct hc_entry *entry;
+	struct hc_entry *entry = NULL;
 
-	if (hc_store_peek(worker->core->store, key, worker->now_ms, &entry) != HC_OK)
-		return hc_core_in_file(worker, key);
+	bool in_memory = hc_store_peek(worker->core->store, key, worker->now_ms, &entry) == HC_OK;
 	hc_entry_unref(entry);
-	return false;
+	return !in_memory && hc_core_in_file(worker, key);
 }
 
 /* ---- those under way ---- */

@@ -241,15 +241,20 @@ hc_life_is_over(const struct hc_entry *entry, uint64_t life, int64_t now_ms)
 	return hc_life_has_cell(life) && hc_entry_expire_ms(entry) <= now_ms;
 }
 
-/* There, be it fresh or suspect. */
+/* There, be it fresh or suspect, by that belief. */
 static inline bool
-hc_entry_valid(const struct hc_store *store, const struct hc_entry *entry, int64_t now_ms)
+hc_entry_valid_by(const struct hc_store *store, uint64_t belief, const struct hc_entry *entry, int64_t now_ms)
 {
 	uint64_t life = atomic_load_explicit(&entry->life, memory_order_acquire);
 
-	return !hc_life_is_over(entry, life, now_ms) &&
-	       hc_belief_is_there(atomic_load_explicit(&store->belief, memory_order_acquire), life) &&
+	return !hc_life_is_over(entry, life, now_ms) && hc_belief_is_there(belief, life) &&
 	       hc_entry_of_epoch(store, entry);
+}
+
+static inline bool
+hc_entry_valid(const struct hc_store *store, const struct hc_entry *entry, int64_t now_ms)
+{
+	return hc_entry_valid_by(store, atomic_load_explicit(&store->belief, memory_order_acquire), entry, now_ms);
 }
 
 /* Valid and of the present generation: fresh at one glance. What is not may be so all the same. */

@@ -233,17 +233,19 @@ static __attribute__((noinline, cold)) enum hc_status
 read_other(struct hc_store *store, struct hc_shard *shard, struct hc_key key, int64_t now_ms, bool trace,
     struct hc_entry **out)
 {
-	uint64_t belief = atomic_load_explicit(&store->belief, memory_order_acquire);
 	enum hc_status status = HC_SUSPECT;
 	struct hc_place place;
 
 	hc_shard_lock(store, shard);
+	/* Not before: the entry may be of a generation that began meanwhile. And once: one forgotten between two looks
+	 * would not be suspect. */
+	uint64_t belief = atomic_load_explicit(&store->belief, memory_order_acquire);
 	struct hc_entry *entry = hc_table_find(&shard->table, key, &place);
 	if (entry == NULL) {
 		hc_shard_unlock(store, shard);
 		return HC_MISS;
 	}
-	if (!hc_entry_valid(store, entry, now_ms)) {
+	if (!hc_entry_valid_by(store, belief, entry, now_ms)) {
 		reclaim_met(store, shard, &place, entry);
 		return HC_MISS;
 	}

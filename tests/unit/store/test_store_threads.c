@@ -89,11 +89,12 @@ make_entry(struct worker *w, uint32_t i, struct hc_key key)
 static void
 read_one(struct worker *w, uint32_t i, struct hc_key key)
 {
-	struct hc_entry *entry;
+	struct hc_entry *entry = NULL;
+	enum hc_status status = hc_store_get(store, key, NOW + rng_below(&w->rng, 40), &entry);
 
-	if (hc_store_get(store, key, NOW + rng_below(&w->rng, 40), &entry) != HC_OK)
-		return;
-	check_value(w, i, entry);
+	if (status == HC_OK)
+		check_value(w, i, entry);
+	wrong_if(status != HC_OK && status != HC_MISS);
 	hc_entry_unref(entry);
 }
 
@@ -346,6 +347,62 @@ START_TEST(threads_exclusive_loses_no_update)
 }
 END_TEST
 
+/* ---- what was forgotten, and written again at once ---- */
+
+#define FORGETS 20000
+
+static _Atomic bool forgetting;
+
+/* Nobody else writes: what it has written since it forgot is there. */
+static void *
+forget_and_write(void *arg)
+{
+	static const struct hc_store_put give = {.give = true};
+	struct hc_key key = key_str("key");
+
+	(void)arg;
+	for (int n = 0; n < FORGETS; n++) {
+		hc_store_forget_all(store);
+		hc_store_put(store, key, hc_entry_create(store, key, 8, HC_MODEL_DEFAULT), &give, NOW, NULL);
+		struct hc_entry *entry = NULL;
+		wrong_if(hc_store_get(store, key, NOW, &entry) != HC_OK);
+		hc_entry_unref(entry);
+	}
+	atomic_store(&forgetting, false);
+	return NULL;
+}
+
+static void *
+read_forgotten(void *arg)
+{
+	struct hc_key key = key_str("key");
+
+	hc_store_read_as(*(uint32_t *)arg);
+	while (atomic_load(&forgetting)) {
+		struct hc_entry *entry = NULL;
+		wrong_if(hc_store_get(store, key, NOW, &entry) == HC_SUSPECT);
+		hc_entry_unref(entry);
+	}
+	return NULL;
+}
+
+START_TEST(threads_forgetting_leave_nothing_suspect)
+{
+	uint32_t ids[3] = {1, 2, 3};
+	pthread_t threads[4];
+
+	store = store_for(readers[_i], 1 << 20, 1);
+	atomic_store(&forgetting, true);
+	pthread_create(&threads[0], NULL, forget_and_write, NULL);
+	for (int t = 1; t < 4; t++)
+		pthread_create(&threads[t], NULL, read_forgotten, &ids[t - 1]);
+	for (int t = 0; t < 4; t++)
+		pthread_join(threads[t], NULL);
+	ck_assert_int_eq(atomic_load(&failures), 0);
+	hc_store_destroy(store);
+}
+END_TEST
+
 /* ---- a table that grows and shrinks all the time ---- */
 
 #define STAYING 500
@@ -481,6 +538,7 @@ main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase, threads_doing_everything_see_whole_values, 0, READERS);
 	tcase_add_loop_test(tcase, threads_exclusive_loses_no_update, 0, READERS);
+	tcase_add_loop_test(tcase, threads_forgetting_leave_nothing_suspect, 0, READERS);
 	tcase_add_loop_test(tcase, threads_growing_and_shrinking_lose_nothing_that_stays, 0, READERS);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
