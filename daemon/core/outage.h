@@ -89,6 +89,8 @@ enum hc_status hc_outage_add_value(struct hc_outage *outage, struct hc_key key, 
 enum hc_status hc_outage_add_key(struct hc_outage *outage, struct hc_key key, uint64_t max);
 /* It expires then: a value that is on the list does, else as above. */
 enum hc_status hc_outage_add_expiry(struct hc_outage *outage, struct hc_key key, int64_t expire_ms, uint64_t max);
+/* Before a model is cleared: so that the list has room for it, whichever it is, and whoever else adds one. HC_NOMEM. */
+enum hc_status hc_outage_reserve_models(struct hc_outage *outage);
 /* It was cleared, and has its new epoch here; `known` is the one before, which counts if it is not on the list yet. */
 enum hc_status hc_outage_add_model(struct hc_outage *outage, uint32_t model, uint32_t known);
 void hc_outage_add_all(struct hc_outage *outage);

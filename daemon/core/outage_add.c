@@ -140,17 +140,35 @@ hc_outage_add_expiry(struct hc_outage *outage, struct hc_key key, int64_t expire
 	return status;
 }
 
+static bool
+reserve_models(struct hc_outage *outage, size_t n)
+{
+	if (n <= outage->cap_cleared)
+		return true;
+	struct hc_outage_model *cleared = hc_realloc(outage->cleared, n * sizeof(*cleared));
+	if (cleared == NULL)
+		return false;
+	outage->cleared = cleared;
+	outage->cap_cleared = n;
+	return true;
+}
+
+enum hc_status
+hc_outage_reserve_models(struct hc_outage *outage)
+{
+	pthread_mutex_lock(&outage->lock);
+	bool enough = reserve_models(outage, hc_models_count(outage->models));
+	pthread_mutex_unlock(&outage->lock);
+	return enough ? HC_OK : HC_NOMEM;
+}
+
 static struct hc_outage_model *
 add_model(struct hc_outage *outage, uint32_t id, uint32_t known)
 {
-	if (outage->n_cleared == outage->cap_cleared) {
-		size_t cap = outage->cap_cleared == 0 ? 8 : outage->cap_cleared * 2;
-		struct hc_outage_model *cleared = hc_realloc(outage->cleared, cap * sizeof(*cleared));
-		if (cleared == NULL)
-			return NULL;
-		outage->cleared = cleared;
-		outage->cap_cleared = cap;
-	}
+	size_t cap = outage->cap_cleared;
+
+	if (outage->n_cleared == cap && !reserve_models(outage, cap == 0 ? 8 : cap * 2))
+		return NULL;
 	struct hc_outage_model *model = &outage->cleared[outage->n_cleared++];
 	*model = (struct hc_outage_model){.id = id, .known = known, .at_ms = hc_clock_wall_ms()};
 	return model;

@@ -144,7 +144,9 @@ take_op(struct hc_core_worker *worker, struct hc_op *op)
 {
 	struct hc_core *core = worker->core;
 
-	op->status = op->kind == HC_OP_CLEAR_MODEL ? HC_OK : remember(worker, op);
+	/* Which is put onto the list by the epoch that it has then: it must not have one that the upstream is never
+	 * told of. */
+	op->status = op->kind == HC_OP_CLEAR_MODEL ? hc_outage_reserve_models(core->outage) : remember(worker, op);
 	if (op->status != HC_OK) {
 		hc_stats_count(worker->stats, writes_refused);
 		return;

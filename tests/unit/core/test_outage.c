@@ -428,6 +428,28 @@ faulty_run(void)
 	return told;
 }
 
+/* A clear that has been carried out here has to be told of. */
+START_TEST(outage_has_the_room_for_models_that_was_asked_for)
+{
+	struct hc_outage *outage;
+	char name[16];
+
+	must(hc_outage_create(hc_store_models(store), &outage) == HC_OK);
+	hc_mem_fail_after(1);
+	must(hc_outage_reserve_models(outage) == HC_NOMEM);
+	must(hc_outage_empty(outage));
+	must(hc_outage_reserve_models(outage) == HC_OK);
+	for (uint32_t i = 0; i < hc_models_count(hc_store_models(store)); i++) {
+		hc_mem_fail_after(1);
+		must(hc_outage_add_model(outage, i, 0) == HC_OK);
+		must(hc_outage_tells_model(outage, i));
+	}
+	hc_mem_fail_after(0);
+	must(hc_outage_add_key(outage, key_of(1, name), MAX) == HC_OK);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
 START_TEST(outage_each_failing_allocation_is_told_or_harmless)
 {
 	unsigned told = 0, silent = 0;
@@ -475,6 +497,7 @@ main(void)
 	tcase_add_test(tcase, outage_all_leaves_it_to_the_list_to_tell_of_clears_from_before_it);
 	tcase_add_test(tcase, outage_keys_are_bytes_and_may_be_empty_or_long);
 	tcase_add_test(tcase, outage_limit_of_nothing_refuses_keys_and_takes_clears);
+	tcase_add_test(tcase, outage_has_the_room_for_models_that_was_asked_for);
 	tcase_add_test(tcase, outage_each_failing_allocation_is_told_or_harmless);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
