@@ -15,6 +15,7 @@ static const char *const type_names[] = {
     [HC_EVENT_SET] = "set",
     [HC_EVENT_DEL] = "del",
     [HC_EVENT_EXPIRE] = "expire",
+    [HC_EVENT_PASSED] = "passed",
     [HC_EVENT_CLEAR_MODEL] = "clear-model",
     [HC_EVENT_CLEAR_ALL] = "clear-all",
     [HC_EVENT_SWEPT] = "swept",
@@ -123,13 +124,6 @@ take_bulks(struct hc_slice *run, uint64_t n, struct hc_slice *bulks, size_t cap)
 	return true;
 }
 
-/* Each key of these takes a number of its own. */
-static bool
-numbers_its_keys(enum hc_event_type type)
-{
-	return type == HC_EVENT_SET || type == HC_EVENT_DEL || type == HC_EVENT_EXPIRE;
-}
-
 static bool
 read_fields(const struct hc_slice *fields, struct hc_event *event)
 {
@@ -163,7 +157,7 @@ read_known(struct hc_slice *rest, uint64_t n, struct hc_slice *keys, size_t cap,
 		return false;
 	event->keys = keys;
 	event->nkeys = (size_t)n;
-	return !numbers_its_keys(event->type) || n == 0 || event->seq <= UINT64_MAX - (n - 1);
+	return !hc_event_is_by_keys(event->type) || n == 0 || event->seq <= UINT64_MAX - (n - 1);
 }
 
 enum hc_event_result

@@ -22,6 +22,7 @@ enum hc_event_type {
 	HC_EVENT_SET,         /* keys were written; their seq follow each other */
 	HC_EVENT_DEL,         /* keys were removed */
 	HC_EVENT_EXPIRE,      /* keys' expiry was changed */
+	HC_EVENT_PASSED,      /* a command was passed on that may change keys, or leave them as they are */
 	HC_EVENT_CLEAR_MODEL, /* `model` is at `epoch` now */
 	HC_EVENT_CLEAR_ALL,   /* everything is forgotten */
 	HC_EVENT_SWEPT,       /* keys were removed that nobody could see any more: no change, and no seq */
@@ -55,13 +56,19 @@ enum hc_event_result {
 enum hc_event_result hc_event_decode(
     struct hc_slice run, struct hc_slice *keys, size_t cap, struct hc_event *out, size_t *used);
 
+/* Each key of these takes a number of its own. */
+static inline bool
+hc_event_is_by_keys(enum hc_event_type type)
+{
+	return type <= HC_EVENT_PASSED;
+}
+
 /* The number of the last of the changes it stands for; 0: it has none. */
 static inline uint64_t
 hc_event_last_seq(const struct hc_event *event)
 {
-	bool by_keys = event->type == HC_EVENT_SET || event->type == HC_EVENT_DEL || event->type == HC_EVENT_EXPIRE;
-
-	return event->seq + (event->seq > 0 && by_keys && event->nkeys > 1 ? event->nkeys - 1 : 0);
+	return event->seq +
+	       (event->seq > 0 && hc_event_is_by_keys(event->type) && event->nkeys > 1 ? event->nkeys - 1 : 0);
 }
 
 /* Encodes; returns the bytes it takes, and writes them when that is <= cap, else nothing. */
@@ -82,7 +89,7 @@ void hc_event_cut(struct hc_slice wire, struct hc_event_pieces *out);
  */
 void hc_event_cut_at_seq(struct hc_slice wire, struct hc_slice *before_seq, struct hc_slice *after_seq);
 
-/* "set", "del", "expire", "clear-model", "clear-all", "swept", "heartbeat", "unknown". */
+/* "set", "del", "expire", "passed", "clear-model", "clear-all", "swept", "heartbeat", "unknown". */
 const char *hc_event_type_name(enum hc_event_type type);
 
 #endif

@@ -29,7 +29,7 @@ expect_pushes(struct hc_sync *sync, const struct hc_event *event)
 	for (size_t i = 0; i < event->nkeys; i++) {
 		struct hc_slice key = event->keys[i];
 		if (take_prefix_off(sync->core, &key))
-			hc_sync_told_of(sync, hc_key(key));
+			hc_sync_told_of(sync, hc_key(key), true);
 	}
 }
 
@@ -53,7 +53,8 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 	struct hc_core *core = sync->core;
 	bool queued = !hc_outage_empty(core->outage), ours = is_ours(core, event, own);
 	bool ahead = hc_heard_hole_end(&sync->heard) > 0;
-	bool refetch = live && event->type != HC_EVENT_DEL && core->settings->fleet_refetch;
+	bool may_be_there = event->type == HC_EVENT_SET || event->type == HC_EVENT_EXPIRE;
+	bool refetch = live && may_be_there && core->settings->fleet_refetch;
 
 	for (size_t i = 0; i < event->nkeys; i++) {
 		struct hc_slice key = event->keys[i];
@@ -71,7 +72,7 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 		else if (!stays && hc_store_invalidate(core->store, hashed, version) && refetch)
 			hc_core_refetch(core, hashed);
 		if (live)
-			hc_sync_told_of(sync, hashed);
+			hc_sync_told_of(sync, hashed, event->type != HC_EVENT_PASSED);
 	}
 	if (!own)
 		hc_stats_add(sync->stats, invalidations_in, event->nkeys);
@@ -109,6 +110,7 @@ apply(struct hc_sync *sync, const struct hc_event *event, bool own, bool live)
 	case HC_EVENT_SET:
 	case HC_EVENT_DEL:
 	case HC_EVENT_EXPIRE:
+	case HC_EVENT_PASSED:
 		invalidate_keys(sync, event, own, live);
 		return;
 	case HC_EVENT_SWEPT:

@@ -95,7 +95,7 @@ void hc_sync_subscribe(struct hc_sync *sync);
 /* That connection is lost. */
 void hc_sync_tracking_down(struct hc_sync *sync, const char *why);
 /* An event told of the key. */
-void hc_sync_told_of(struct hc_sync *sync, struct hc_key key);
+void hc_sync_told_of(struct hc_sync *sync, struct hc_key key, bool surely);
 /* The server tells that these keys, or with nil all, have changed. */
 void hc_sync_on_invalidated(struct hc_sync *sync, const redisReply *keys);
 

@@ -4,12 +4,13 @@
  *     event link up → CLIENT ID → CLIENT TRACKING ON REDIRECT <id> BCAST PREFIX <upstream.prefix>
  *                        └→ SUBSCRIBE events, __redis__:invalidate         (one connection, and so one order)
  *     push ─ keys ─→ told of by an event just before → that was it
- *        │              └ not → the copy is suspect: compared when it is read next; no copy goes for a push alone
+ *        │              └ not, or perhaps → the copy is suspect: compared when it is read next, and in files it goes
  *        └ null ───→ FLUSHALL: all is suspect
  *
  * The server tells of every change of a key, ours included; of ours by the event first, since that is published by the
  * script and the push leaves at the end of the server's turn. One push stands for all changes of the key within that
- * turn: a foreign write in the same turn as, and behind, a harcad's of the same key is not told apart from it.
+ * turn: a foreign write in the same turn as, and behind, a harcad's of the same key is not told apart from it. Where an
+ * event tells of a command that may have left its keys as they were, a push of them may be somebody else's.
  *
  * Keys that expire or are evicted upstream are pushed too. What was written while the connection was away is in no
  * journal: see upstream.foreign_writes = strict.
@@ -24,11 +25,14 @@
 #define TOLD_SLOTS 16384u /* power of two */
 #define TOLD_MS 1000      /* from an event to the push that belongs to it, at most */
 
+enum told { NOT_TOLD, PERHAPS, TOLD };
+
 /* Keys that events told of lately, by hash. One that shares its slot only costs a comparison. */
 struct hc_told {
 	struct {
 		uint64_t hash;
 		int64_t at_ms;
+		enum told told;
 	} slots[TOLD_SLOTS];
 };
 
@@ -95,8 +99,9 @@ hc_sync_subscribe(struct hc_sync *sync)
 		subscribe(sync, false);
 		return;
 	}
-	if (sync->told == NULL)
-		sync->told = hc_calloc(1, sizeof(*sync->told)); /* without it, own writes are compared too */
+	/* Anew: pushes that belong to what the last connection told of were lost with it. */
+	hc_free(sync->told);
+	sync->told = hc_calloc(1, sizeof(*sync->told)); /* without it, own writes are compared too */
 	if (hc_link_send(sync->events, argv, 2, on_client_id, sync) != HC_OK)
 		hc_link_reconnect(sync->events, "out of memory");
 }
@@ -112,29 +117,31 @@ hc_sync_tracking_down(struct hc_sync *sync, const char *why)
 	sync->channels = 0;
 }
 
+/* Whether an event told of it just now; then that is used up. */
+static enum told
+take_told(struct hc_told *told, struct hc_key key)
+{
+	size_t slot = key.hash & (TOLD_SLOTS - 1);
+
+	if (told == NULL || told->slots[slot].hash != key.hash)
+		return NOT_TOLD;
+	told->slots[slot].hash = 0;
+	return hc_clock_mono_ms() - told->slots[slot].at_ms < TOLD_MS ? told->slots[slot].told : NOT_TOLD;
+}
+
 void
-hc_sync_told_of(struct hc_sync *sync, struct hc_key key)
+hc_sync_told_of(struct hc_sync *sync, struct hc_key key, bool surely)
 {
 	struct hc_told *told = sync->told;
+	size_t slot = key.hash & (TOLD_SLOTS - 1);
 
 	if (told == NULL)
 		return;
-	told->slots[key.hash & (TOLD_SLOTS - 1)].hash = key.hash;
-	told->slots[key.hash & (TOLD_SLOTS - 1)].at_ms = sync->message_ms;
-}
-
-/* Whether an event told of it just now; then that is used up. */
-static bool
-was_told(struct hc_sync *sync, struct hc_key key)
-{
-	struct hc_told *told = sync->told;
-
-	if (told == NULL)
-		return false;
-	size_t slot = key.hash & (TOLD_SLOTS - 1);
-	bool was = told->slots[slot].hash == key.hash && hc_clock_mono_ms() - told->slots[slot].at_ms < TOLD_MS;
-	told->slots[slot].hash = 0;
-	return was;
+	/* One push may stand for both. */
+	surely = take_told(told, key) == TOLD || surely;
+	told->slots[slot].hash = key.hash;
+	told->slots[slot].at_ms = sync->message_ms;
+	told->slots[slot].told = surely ? TOLD : PERHAPS;
 }
 
 static bool
@@ -153,10 +160,11 @@ take_key(struct hc_sync *sync, const redisReply *name)
 	    begins_with(full, HC_SLICE(HC_FLEET_OWN_PREFIX)))
 		return;
 	struct hc_key key = hc_key(hc_slice(full.ptr + core->prefix.len, full.len - core->prefix.len));
-	if (was_told(sync, key))
+	enum told was = take_told(sync->told, key);
+	if (was == TOLD)
 		return;
 	hc_store_suspect(core->store, key);
-	hc_stats_count(sync->stats, foreign_changes);
+	hc_stats_add(sync->stats, foreign_changes, was == NOT_TOLD);
 }
 
 void

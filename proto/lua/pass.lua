@@ -48,7 +48,7 @@ local function write_down(id, message)
 end
 
 local function tell()
-	local parts = {'*' .. (5 + #KEYS) .. '\r\n', bulk('1'), bulk('del'), bulk(instance), number(seq + 1), bulk(''),
+	local parts = {'*' .. (5 + #KEYS) .. '\r\n', bulk('1'), bulk('passed'), bulk(instance), number(seq + 1), bulk(''),
 	    number(0), bulk(time_ms)}
 	for i = FIRST, #KEYS do
 		parts[#parts + 1] = bulk(KEYS[i])

@@ -1,11 +1,14 @@
 """P7: writes made to the upstream by others than harcads are noticed."""
 
+import time
+
 import pytest
 
 from fleet import PREFIX, calls, has_copy, in_step, prime, serves, start_fleet
 from harcad_harness import SLOW, wait_until
 
 SOON = 5 * SLOW
+BRISK = {"upstream.backoff_min": "10ms", "upstream.backoff_max": "50ms"}
 
 
 @pytest.fixture
@@ -55,6 +58,40 @@ def test_p7_a_foreign_write_behind_a_harcads_is_shown(redis_server, fleet):
             serves(node, "k", b"theirs%d" % i, SOON)
 
 
+UNCHANGED = {
+    "a script that only might write": ("EVAL", "return 1", "1", "k"),
+    "SET NX by a script": ("EVAL", "return redis.call('SETNX', KEYS[1], 'x')", "1", "k"),
+    "LREM of another key too": ("EVAL", "return redis.call('LREM', KEYS[2], 0, 'x')", "2", "k", "list"),
+}
+
+
+@pytest.mark.parametrize("command", UNCHANGED.values(), ids=UNCHANGED)
+@pytest.mark.parametrize("prefix", [PREFIX.decode(), ""], ids=["prefix", "no prefix"])
+def test_p7_a_foreign_write_behind_a_passed_command_that_changed_nothing_is_shown(make_harcad, redis_server, prefix, command):
+    """The fleet is told of the command before it is known to change nothing; of the foreign write there is only the push."""
+    nodes = start_fleet(make_harcad, redis_server, 2, {"upstream.prefix": prefix})
+    upstream = redis_server.client()
+    for i in range(5):
+        assert nodes[0].client().set("k", f"ours{i}")
+        before = [node.info()["invalidations_in"] for node in nodes]
+        nodes[0].client().execute_command(*command)
+        wait_until(lambda: nodes[1].info()["invalidations_in"] > before[1])
+        for node in nodes:
+            prime(node, "k")
+        upstream.set(prefix + "k", f"theirs{i}")
+        for node in nodes:
+            serves(node, "k", b"theirs%d" % i, SOON)
+
+
+def test_p7_passed_commands_are_not_taken_for_foreign(redis_server, fleet):
+    for i in range(50):
+        fleet[0].client().rpush(f"list{i % 10}", i)
+    wait_until(lambda: fleet[1].info()["invalidations_in"] >= 50)
+    redis_server.client().set(PREFIX + b"last", "x")
+    for node in fleet:
+        wait_until(lambda node=node: node.info()["foreign_changes"] == 1)
+
+
 def test_own_writes_leave_the_own_copy_as_it_is(redis_server, fleet):
     client = fleet[0].client()
     before = fleet[0].info()
@@ -95,6 +132,31 @@ def test_p7_after_a_reconnect_foreign_writes_are_noticed_again(redis_server, fle
     prime(fleet[0], "k")
     redis_server.client().set(PREFIX + b"k", "new")
     serves(fleet[0], "k", b"new", SOON)
+
+
+def test_p7_a_foreign_write_soon_after_a_push_that_was_lost_with_its_link(make_harcad, make_link_proxy, redis_server):
+    """An event came, and the push that belongs to it did not: the next one, by another link, does not belong to it."""
+    proxy, lost = make_link_proxy(redis_server.address), []
+    node, = start_fleet(make_harcad, proxy.url, 1, BRISK)
+
+    def lose_push(way, data, _):
+        at = data.find(b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate")
+        if way != "down" or at < 0 or lost:
+            return None
+        lost.append(data)
+        return data[:at]
+
+    proxy.on_data = lose_push
+    began = time.monotonic()
+    node.client().set("k", "old")
+    wait_until(lambda: lost)
+    proxy.cut_links("events")
+    wait_until(lambda: node.log().count("upstream_up link=harcad-events") == 2)
+    in_step(node)
+    prime(node, "k")
+    redis_server.client().set(PREFIX + b"k", "new")
+    assert SLOW > 1 or time.monotonic() - began < 1, "or it proves nothing"
+    serves(node, "k", b"new", SOON)
 
 
 @pytest.mark.parametrize("mode, shown", [("yes", b"old"), ("strict", b"new")])

@@ -166,7 +166,7 @@ END_TEST
 START_TEST(fleet_event_of_a_sibling_is_applied)
 {
 	static const enum hc_event_type types[] = {
-	    HC_EVENT_SET, HC_EVENT_DEL, HC_EVENT_EXPIRE, HC_EVENT_CLEAR_MODEL, HC_EVENT_CLEAR_ALL};
+	    HC_EVENT_SET, HC_EVENT_DEL, HC_EVENT_EXPIRE, HC_EVENT_PASSED, HC_EVENT_CLEAR_MODEL, HC_EVENT_CLEAR_ALL};
 	struct hc_fleet *fleet = fleet_of();
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {

@@ -68,6 +68,7 @@ static const struct hc_slice some_keys[] = {
 static const struct hc_event events[] = {
     {1, HC_EVENT_SET, {"i-1", 3}, 7, {"m", 1}, 3, 1700000000000, some_keys, 3},
     {1, HC_EVENT_DEL, {NULL, 0}, UINT64_MAX - 2, {NULL, 0}, 0, 0, some_keys, 3},
+    {1, HC_EVENT_PASSED, {"i", 1}, 5, {"", 0}, 0, 1, some_keys, 2},
     {1, HC_EVENT_EXPIRE, {"i", 1}, 0, {"a/b:c@d", 7}, UINT64_MAX, INT64_MAX, some_keys, 1},
     {1, HC_EVENT_CLEAR_MODEL, {"i", 1}, 9, {"m\r\n\0", 4}, 10, -1, NULL, 0},
     {1, HC_EVENT_CLEAR_ALL, {"i", 1}, UINT64_MAX, {NULL, 0}, 0, INT64_MIN, NULL, 0},
@@ -331,6 +332,7 @@ START_TEST(type_names_are_fixed)
 	ck_assert_str_eq(hc_event_type_name(HC_EVENT_SET), "set");
 	ck_assert_str_eq(hc_event_type_name(HC_EVENT_DEL), "del");
 	ck_assert_str_eq(hc_event_type_name(HC_EVENT_EXPIRE), "expire");
+	ck_assert_str_eq(hc_event_type_name(HC_EVENT_PASSED), "passed");
 	ck_assert_str_eq(hc_event_type_name(HC_EVENT_CLEAR_MODEL), "clear-model");
 	ck_assert_str_eq(hc_event_type_name(HC_EVENT_CLEAR_ALL), "clear-all");
 	ck_assert_str_eq(hc_event_type_name(HC_EVENT_HEARTBEAT), "heartbeat");
