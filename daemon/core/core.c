@@ -129,6 +129,8 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 		status = hc_tier_create(core, &core->tier, why, why_cap);
 	if (status == HC_OK && core->fleet != NULL)
 		status = create_belief(core);
+	if (status == HC_OK && core->fleet == NULL && core->tier != NULL)
+		hc_saved_leave(hc_tier_file(core->tier));
 	if (status == HC_OK && core->fleet != NULL)
 		status = hc_outage_restore_all(core);
 	if (status == HC_OK && core->fleet != NULL)

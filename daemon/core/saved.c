@@ -4,10 +4,11 @@
 #include <pthread.h>
 #include <time.h>
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "core/internal.h"
 
-#define MAGIC 0x31544c46u /* FLT1 */
+#define MAGIC 0x32544c46u /* FLT2 */
 #define AGAIN_MS 60000    /* what has not changed is written down again after so long, for its time */
 
 /* As it lies in the log; of this machine alone. */
@@ -18,10 +19,13 @@ struct record {
 	uint64_t heard;
 	uint64_t trusted_from;
 	int64_t at_ms;
+	uint64_t
+	    prefix; /* checksum of upstream.prefix: by another one, the keys in the files are others of the fleet's */
 };
 
 struct hc_saved {
 	struct hc_file *file; /* not owned; NULL: none */
+	uint32_t prefix;
 	struct hc_saved_state found;
 	pthread_mutex_t lock;
 	struct hc_saved_state next; /* to be written down … */
@@ -30,7 +34,7 @@ struct hc_saved {
 };
 
 static struct hc_saved_state
-read_state(struct hc_file *file)
+read_state(struct hc_file *file, uint32_t prefix)
 {
 	char bytes[HC_FILE_STATE_MAX];
 	struct record record;
@@ -38,7 +42,7 @@ read_state(struct hc_file *file)
 	if (hc_file_state(file, bytes) != sizeof(record))
 		return (struct hc_saved_state){0};
 	memcpy(&record, bytes, sizeof(record));
-	if (record.magic != MAGIC)
+	if (record.magic != MAGIC || record.prefix != prefix)
 		return (struct hc_saved_state){0};
 	return (struct hc_saved_state){
 	    record.life, record.incarnation, record.heard, record.trusted_from, record.at_ms};
@@ -54,7 +58,8 @@ hc_saved_create(struct hc_core *core, struct hc_saved **out)
 	pthread_mutex_init(&saved->lock, NULL);
 	if (core->tier != NULL) {
 		saved->file = hc_tier_file(core->tier);
-		saved->found = saved->last = read_state(saved->file);
+		saved->prefix = hc_checksum(core->prefix.ptr, core->prefix.len);
+		saved->found = saved->last = read_state(saved->file, saved->prefix);
 	}
 	*out = saved;
 	return HC_OK;
@@ -86,6 +91,7 @@ write_down(struct hc_saved *saved, const struct hc_saved_state *state)
 	    .heard = state->heard,
 	    .trusted_from = state->trusted_from,
 	    .at_ms = hc_clock_wall_ms(),
+	    .prefix = saved->prefix,
 	};
 
 	(void)hc_file_set_state(saved->file, &record, sizeof(record));
@@ -146,4 +152,13 @@ hc_saved_forget(struct hc_saved *saved)
 	pthread_mutex_lock(&saved->lock);
 	write_down(saved, &nothing);
 	pthread_mutex_unlock(&saved->lock);
+}
+
+void
+hc_saved_leave(struct hc_file *file)
+{
+	char found[HC_FILE_STATE_MAX];
+
+	if (hc_file_state(file, found) > 0)
+		(void)hc_file_set_state(file, "", 0);
 }

@@ -16,6 +16,7 @@
 #include "base/status.h"
 
 struct hc_core;
+struct hc_file;
 struct hc_saved;
 
 struct hc_saved_state {
@@ -37,5 +38,7 @@ void hc_saved_tell(struct hc_saved *saved, const struct hc_saved_state *state);
 void hc_saved_end(struct hc_saved *saved, const struct hc_saved_state *state, int64_t until_ms);
 /* All that is in the files now is suspect for good. */
 void hc_saved_forget(struct hc_saved *saved);
+/* This daemon has no fleet now: what these files hold from here on, no fleet has heard of. */
+void hc_saved_leave(struct hc_file *file);
 
 #endif

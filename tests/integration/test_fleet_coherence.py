@@ -604,6 +604,32 @@ def test_p6_what_cannot_be_replayed_is_suspect_in_files_and_not_lost(make_harcad
     assert calls(redis_server, "get", "getrange") == asked
 
 
+def test_p6_what_files_got_while_there_was_no_fleet_is_suspect_in_one(make_harcad, redis_server):
+    """Redis has never heard of it: no replay can tell."""
+    node, = start_fleet(make_harcad, redis_server.url, 1, {**LEASE, **FILES, "warmup.enabled": "no"})
+    node.client().execute_command("SET", "k", "fleet", "MODEL", "m")
+    node.stop()
+    fleet, node.upstream = node.upstream, None
+    node.start()
+    node.client().execute_command("SET", "k", "alone", "MODEL", "m")
+    node.stop()
+    node.upstream = fleet
+    node.start()
+    in_step(node)
+    assert node.client().get("k") == b"fleet"
+
+
+def test_p6_files_of_another_prefix_are_suspect(make_harcad, redis_server):
+    node, = start_fleet(make_harcad, redis_server.url, 1, {**LEASE, **FILES, "warmup.enabled": "no"})
+    node.client().set("k", "one's")
+    redis_server.client().set("other:k", "other's")
+    node.stop()
+    node.settings["upstream.prefix"] = "other:"
+    node.start()
+    in_step(node)
+    assert node.client().get("k") == b"other's"
+
+
 @pytest.mark.parametrize("may", ["yes", "no"])
 def test_p6_a_start_without_the_upstream_serves_files_as_stale(make_harcad, redis_server, may):
     node, = start_fleet(make_harcad, redis_server.url, 1, {
