@@ -197,7 +197,7 @@ flags_of(const redisReply *info)
 		const char *word;
 		unsigned flag;
 	} words[] = {{"readonly", HC_REMOTE_READS}, {"admin", HC_REMOTE_ADMIN}, {"pubsub", HC_REMOTE_PUBSUB},
-	    {"movablekeys", HC_REMOTE_MOVABLE}},
+	    {"movablekeys", HC_REMOTE_MOVABLE}, {"blocking", HC_REMOTE_BLOCKS}},
 	  categories[] = {
 	      {"@string", HC_REMOTE_STRINGS}, {"@bitmap", HC_REMOTE_STRINGS}, {"@hyperloglog", HC_REMOTE_STRINGS}};
 	unsigned flags = 0;

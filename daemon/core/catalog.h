@@ -21,6 +21,7 @@ struct hc_catalog;
 #define HC_REMOTE_STRINGS 16u   /* it works on the bytes of strings: strings, bitmaps, HyperLogLogs */
 #define HC_REMOTE_CONTAINER 32u /* its subcommands are commands of their own */
 #define HC_REMOTE_SPECS 64u     /* `specs` says it all */
+#define HC_REMOTE_BLOCKS 128u   /* it may wait */
 
 /* Where keys are, as "key specifications" of Redis 7 have it. */
 struct hc_key_spec {

@@ -65,11 +65,17 @@ has_patterns(const struct hc_slice *argv, size_t argc)
 enum hc_pass_reason
 hc_pass_refuses(const struct hc_remote_command *command, const struct hc_slice *argv, size_t argc, bool prefixed)
 {
+	bool waits = command->flags & HC_REMOTE_BLOCKS; /* those that do so for one word only have a row */
+
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-		if (hc_slice_is(argv[0], rules[i].name) &&
-		    (rules[i].word[0] == '\0' || has_word(&rules[i], argv, argc)))
+		if (!hc_slice_is(argv[0], rules[i].name))
+			continue;
+		if (rules[i].word[0] == '\0' || has_word(&rules[i], argv, argc))
 			return rules[i].reason;
+		waits = false;
 	}
+	if (waits)
+		return HC_PASS_BLOCKS;
 	if (command->flags & HC_REMOTE_PUBSUB)
 		return HC_PASS_PUBSUB;
 	if (command->flags & HC_REMOTE_ADMIN)

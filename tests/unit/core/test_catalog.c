@@ -2,6 +2,7 @@
  * What COMMAND INFO says, taken in; and which arguments are keys by it. Replies are written as RESP.
  */
 #include "core/catalog.h"
+#include "core/pass.h"
 
 #include "tests/unit/support.h"
 
@@ -95,7 +96,7 @@ expect_keys(struct hc_catalog *catalog, const char *line, enum hc_status expecte
 
 static const char zunionstore[] = "*10\r\n" INFO(S("zunionstore", 11), -4, "*1\r\n+write\r\n", 1, 1, 1) "*2\r\n" SPEC(
     INDEX(1), RANGE(0, 1, 0)) SPEC(INDEX(2), COUNTED(0, 1, 1)) "*0\r\n";
-static const char xread[] = "*10\r\n" INFO(S("xread", 5), -4, "*2\r\n+readonly\r\n+movablekeys\r\n", 0, 0,
+static const char xread[] = "*10\r\n" INFO(S("xread", 5), -4, "*3\r\n+readonly\r\n+blocking\r\n+movablekeys\r\n", 0, 0,
     0) "*1\r\n" SPEC(WORD("STREAMS", 7, 1), RANGE(-1, 1, 2)) "*0\r\n";
 static const char mset[] =
     "*10\r\n" INFO(S("mset", 4), -3, "*1\r\n+write\r\n", 1, -1, 2) "*1\r\n" SPEC(INDEX(1), RANGE(-1, 2, 0)) "*0\r\n";
@@ -106,6 +107,8 @@ static const char spublish[] = "*10\r\n" INFO(S("spublish", 8), 3, "*1\r\n+pubsu
 static const char sort[] = "*10\r\n" INFO(S("sort", 4), -2, "*2\r\n+write\r\n+movablekeys\r\n", 1, 1, 1) "*2\r\n" SPEC(
     INDEX(1), RANGE(0, 1, 0)) UNKNOWN "*0\r\n";
 static const char old_blpop[] = "*7\r\n" S("blpop", 5) ":-3\r\n*1\r\n+write\r\n:1\r\n:-2\r\n:1\r\n*1\r\n+@list\r\n";
+static const char waiting[] =
+    "*10\r\n" INFO(S("my.wait", 7), -2, "*2\r\n+readonly\r\n+blocking\r\n", 1, 1, 1) "*0\r\n*0\r\n";
 static const char old_setbit[] = "*7\r\n" S("setbit", 6) ":4\r\n*1\r\n+write\r\n:1\r\n:1\r\n:1\r\n*1\r\n+@bitmap\r\n";
 static const char xgroup[] =
     "*10\r\n" INFO(S("xgroup", 6), -2, "*0\r\n", 0, 0, 0) "*0\r\n*1\r\n"
@@ -116,7 +119,7 @@ static struct hc_catalog *
 filled(void)
 {
 	static const char *const all[] = {
-	    zunionstore, xread, mset, last_word, spublish, sort, old_blpop, old_setbit, xgroup};
+	    zunionstore, xread, mset, last_word, spublish, sort, old_blpop, waiting, old_setbit, xgroup};
 	struct hc_catalog *catalog;
 
 	must(hc_catalog_create(&catalog) == HC_OK);
@@ -174,6 +177,31 @@ START_TEST(catalog_flags_and_subcommands_are_told)
 }
 END_TEST
 
+START_TEST(catalog_what_blocks_is_not_passed)
+{
+	static const struct {
+		const char *line;
+		enum hc_pass_reason reason;
+	} cases[] = {
+	    {"my.wait k", HC_PASS_BLOCKS},
+	    {"BLPOP k 0", HC_PASS_BLOCKS},
+	    {"XREAD BLOCK 0 STREAMS s 0", HC_PASS_BLOCKS},
+	    {"XREAD COUNT 1 STREAMS s 0", HC_PASS_OK},
+	    {"XREAD STREAMS block 0", HC_PASS_OK},
+	    {"SETBIT k 0 1", HC_PASS_OK},
+	};
+	struct hc_catalog *catalog = filled();
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct call *call = call_of(cases[i].line);
+		const struct hc_remote_command *command = hc_catalog_find(catalog, call->argv, call->argc);
+		must_msg(
+		    hc_pass_refuses(command, call->argv, call->argc, true) == cases[i].reason, "%s", cases[i].line);
+	}
+	hc_catalog_destroy(catalog);
+}
+END_TEST
+
 START_TEST(catalog_what_is_no_command_is_refused)
 {
 	static const char *const bad[] = {"$-1\r\n", "*0\r\n", "*-1\r\n", "+OK\r\n",
@@ -220,6 +248,7 @@ main(void)
 
 	tcase_add_test(tcase, catalog_keys_are_where_the_specifications_say);
 	tcase_add_test(tcase, catalog_flags_and_subcommands_are_told);
+	tcase_add_test(tcase, catalog_what_blocks_is_not_passed);
 	tcase_add_test(tcase, catalog_what_is_no_command_is_refused);
 	tcase_add_test(tcase, catalog_names_stand_for_keys_only_when_that_is_certain);
 	suite_add_tcase(suite, tcase);
