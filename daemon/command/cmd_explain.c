@@ -19,8 +19,15 @@ ttl_ms(const struct hc_entry *entry, int64_t now_ms)
 	return expire_ms > now_ms ? expire_ms - now_ms : 0;
 }
 
-/* Eight pairs: what is known of an entry wherever it is. It takes `bytes` there. */
-#define ENTRY_PAIRS 8
+/* Of the key, whatever there is of it: whether it was changed here and the upstream is yet to be told. */
+static void
+reply_queued(struct hc_req *req)
+{
+	hc_pair_str(req, "queued", hc_core_is_queued(req->worker->shared->core, req->argv[1]) ? "yes" : "no");
+}
+
+/* Nine pairs: what is known of an entry wherever it is. It takes `bytes` there. */
+#define ENTRY_PAIRS 9
 static void
 reply_entry(struct hc_req *req, const char *tier, const struct hc_entry *entry, uint64_t bytes)
 {
@@ -34,6 +41,7 @@ reply_entry(struct hc_req *req, const char *tier, const struct hc_entry *entry, 
 	hc_pair_int(req, "bytes_raw", (int64_t)hc_entry_value_len(entry));
 	hc_pair_int(req, "bytes_stored", (int64_t)bytes);
 	hc_pair_int(req, "ttl_ms", ttl_ms(entry, hc_core_now_ms(req->worker->core)));
+	reply_queued(req);
 }
 
 static void
@@ -66,14 +74,16 @@ reply_in_file(struct hc_req *req, const struct hc_entry *entry, const struct hc_
 static void
 reply_other_type(struct hc_req *req)
 {
-	hc_reply_map(req, 4);
+	hc_reply_map(req, 5);
 	hc_pair_slice(req, "key", req->argv[1]);
 	hc_pair_str(req, "tier", "upstream");
 	hc_pair_str(req, "type", "not a string");
 	hc_pair_int(req, "ttl_ms", req->values[0].pttl);
+	reply_queued(req);
 }
 
-/* Nothing: perhaps because the upstream could not be asked. And what a SET would give it. */
+/* Nothing: perhaps because the upstream could not be asked, or was not since it is yet to be told that the key went.
+ * And what a SET would give it. */
 static void
 reply_nothing(struct hc_req *req)
 {
@@ -84,11 +94,12 @@ reply_nothing(struct hc_req *req)
 	if (!hc_req_model_of(req, req->argv[1], &model))
 		return;
 	hc_core_status(core, &status);
-	hc_reply_map(req, 4);
+	hc_reply_map(req, 5);
 	hc_pair_slice(req, "key", req->argv[1]);
 	hc_pair_str(req, "tier", "none");
 	hc_pair_slice(req, "model_if_set", hc_models_name(hc_core_models(core), model));
 	hc_pair_str(req, "upstream_state", hc_info_state_name(status.upstream));
+	reply_queued(req);
 }
 
 static void

@@ -473,3 +473,9 @@ hc_core_status(struct hc_core *core, struct hc_core_status *out)
 	out->event_lag_us = hc_fleet_event_lag_us(core->fleet);
 	hc_sync_status(core, out);
 }
+
+bool
+hc_core_is_queued(struct hc_core *core, struct hc_slice key)
+{
+	return core->fleet != NULL && !hc_outage_empty(core->outage) && hc_outage_has_key(core->outage, hc_key(key));
+}

@@ -96,6 +96,8 @@ struct hc_core_status {
 	int64_t event_lag_us; /* from PUBLISH of the own heartbeat to its arrival; -1 unknown */
 };
 void hc_core_status(struct hc_core *core, struct hc_core_status *out);
+/* Whether the upstream is yet to be told of a change of that key here, or that everything went. */
+bool hc_core_is_queued(struct hc_core *core, struct hc_slice key);
 
 /* What becomes of values in the upstream that a clear has made invisible. */
 enum hc_sweeper_state { HC_SWEEPER_OFF, HC_SWEEPER_IDLE, HC_SWEEPER_WAITING, HC_SWEEPER_RUNNING };

@@ -150,6 +150,7 @@ def test_explain_of_an_entry_in_memory(conn):
     assert 50_000 < found[b"ttl_ms"] <= 60_000
     assert found[b"hits"] == 1
     assert found[b"age_s"] <= 60
+    assert found[b"queued"] == b"no"
     conn.command("PERSIST", "a")
     assert pairs(conn.command("EXPLAIN", "a"))[b"ttl_ms"] == -1
 

@@ -485,6 +485,29 @@ def test_what_only_redis_can_decide_is_refused_while_it_is_down(redis_server, no
             assert is_down(reply), f"{command}: {reply}"
 
 
+def test_explain_tells_which_keys_redis_is_yet_to_be_told_of(redis_server, node, proxy):
+    with node.raw() as conn:
+        def queued(key):
+            pairs = conn.command("EXPLAIN", key)
+            found = dict(zip(pairs[::2], pairs[1::2]))
+            return found[b"tier"], found[b"queued"]
+
+        assert conn.command("MSET", "k", "old", "gone", "old", "other", "v") == "OK"
+        redis_server.client().rpush(PREFIX + b"list", "1")
+        assert [queued(key)[1] for key in ("k", "gone", "other", "list", "never")] == [b"no"] * 5
+        proxy.refuse()
+        down(node)
+        assert conn.command("SET", "k", "mine") == "OK"
+        assert conn.command("DEL", "gone") in (0, 1)
+        assert queued("k") == (b"memory", b"yes")
+        assert queued("gone") == (b"none", b"yes"), "it went here, and is there upstream"
+        assert queued("other") == (b"memory", b"no")
+        assert queued("never") == (b"none", b"no")
+        proxy.accept()
+        node.wait_info(timeout=30 * SLOW, upstream_state="up", event_link="up", queued_writes=0)
+        assert [queued(key)[1] for key in ("k", "gone", "other", "never")] == [b"no"] * 4
+
+
 def test_queue_max_bounds_what_is_queued(make_harcad, redis_server):
     node, = start_fleet(make_harcad, redis_server, 1, {**BRISK, "upstream.queue_max": "10"})
     redis_server.kill()
