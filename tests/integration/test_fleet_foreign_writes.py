@@ -1,11 +1,13 @@
 """P7: writes made to the upstream by others than harcads are noticed."""
 
+import collections
+import contextlib
 import time
 
 import pytest
 
 from fleet import PREFIX, calls, has_copy, in_step, prime, serves, start_fleet
-from harcad_harness import SLOW, wait_until
+from harcad_harness import SLOW, RawConn, wait_until
 
 SOON = 5 * SLOW
 BRISK = {"upstream.backoff_min": "10ms", "upstream.backoff_max": "50ms"}
@@ -106,6 +108,59 @@ def test_own_writes_leave_the_own_copy_as_it_is(redis_server, fleet):
     assert after["suspect_reads"] == before["suspect_reads"]
     assert after["fills"] == before["fills"]
     assert fleet[1].info()["foreign_changes"] == 0
+
+
+@contextlib.contextmanager
+def listening(redis):
+    """Gives a function that says how often Redis has told of each key since it was called last, to whoever tracks them
+    as the daemons do. What it tells of a change goes out before the answer to that does."""
+    with RawConn(redis.address) as conn:
+        conn.command("HELLO", "3")
+        assert conn.command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", PREFIX) == "OK"
+
+        def pushed():
+            told = collections.Counter()
+            conn.send(conn.encode("PING"))
+            while (reply := conn.read_reply()) != "PONG":
+                what, keys = reply.items
+                assert what == b"invalidate"
+                told.update(key.removeprefix(PREFIX) for key in keys)
+            return dict(told)
+
+        yield pushed
+
+
+def test_an_expiry_is_one_push_and_a_read_none(make_harcad, redis_server):
+    """Also when copies are fetched anew all the time, as ttl.local_max has it."""
+    fleet = start_fleet(make_harcad, redis_server, 2, {"ttl.local_max": "50ms"})
+    many = [b"m%d" % i for i in range(16)]
+    with listening(redis_server) as pushed, fleet[0].raw() as conn, fleet[1].raw() as sibling:
+        assert conn.command("SET", "k", "v", "EX", "1000") == "OK"
+        assert pushed() == {b"k": 1}
+        conn.send(b"".join(conn.encode("SET", key, b"v" * 2048, "PX", "1000000", "MODEL", "m") for key in many))
+        assert [conn.read_reply() for _ in many] == ["OK"] * 16
+        assert pushed() == {key: 1 for key in many}
+
+        fills = fleet[1].info()["fills"]
+        for reader in (conn, sibling):
+            assert reader.command("GET", "k") == b"v"
+            assert None not in reader.command("MGET", *many)
+            assert 0 < reader.command("TTL", "k") <= 1000
+            reader.command("EXPLAIN", "k")
+        wait_until(lambda: sibling.command("GET", "k") == b"v" and fleet[1].info()["fills"] > fills + 20,
+                   message="copies are fetched anew")
+        assert pushed() == {}
+
+        for command in (["EXPIRE", "k", "500"], ["GETEX", "k", "EX", "400"], ["SET", "k", "w", "KEEPTTL"], ["PERSIST", "k"],
+                        ["PEXPIREAT", "k", "4000000000000"], ["EXPIRE", b"m0", "500"]):
+            assert conn.command(*command) in (1, "OK", b"v")
+            assert pushed() == {(b"m0" if b"m0" in command else b"k"): 1}, command
+
+        # What comes on the daemons' connections for events before this one is what they were told of.
+        redis_server.client().set(PREFIX + b"theirs", "v")
+        for node in fleet:
+            wait_until(lambda node=node: node.info()["foreign_changes"] > 0)
+            assert node.info()["foreign_changes"] == 1
 
 
 def test_a_push_drops_no_copy(redis_server, fleet):
