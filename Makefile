@@ -284,7 +284,7 @@ filebench: $(BUILD)/filebench ## what the file tier's log costs: make filebench 
 .PHONY: sim-programs
 sim-programs: $(SIM_BIN)
 
-bench: all sim-programs ## costs and sizes beside redis-server and memcached, with targets; ARGS=--help tells more
+bench: all sim-programs ## costs and sizes beside redis-server and memcached, with targets; ARGS=--write puts it into docs/benchmarks.md, ARGS=--help tells more
 	scripts/bench $(ARGS)
 
 demo: all ## a small fleet on this machine; DIR=… holds vectors to load
