@@ -22,7 +22,8 @@
 #define MAGIC 0x31514348u /* HCQ1 */
 #define PATH_CAP 1200
 #define CHUNK_BYTES ((size_t)1 << 20)
-#define ANEW_BYTES ((uint64_t)16 << 20) /* beyond which, and three times what is on the list, it is written anew */
+#define ANEW_BYTES ((uint64_t)16 << 20) /* beyond which, and three times what there is to be kept, it is written anew \
+					 */
 
 /* As it lies in the file, key, model and value behind it; of this machine alone. */
 struct head {
@@ -53,6 +54,7 @@ struct hc_outage_log {
 	/* the writer's, once started */
 	int fd;
 	uint64_t file_bytes;
+	uint64_t anew_bytes; /* when it was written anew last; 0: not since it was empty */
 	/* any thread's */
 	_Atomic uint64_t written;
 	/* under the lock */
@@ -320,8 +322,17 @@ write_anew(struct hc_outage_log *log)
 	}
 	close(log->fd);
 	log->fd = fd;
-	log->file_bytes = (uint64_t)st.st_size;
+	log->file_bytes = log->anew_bytes = (uint64_t)st.st_size;
 	return true;
+}
+
+/* The list's own bytes are those of its values: what else it holds is known from the last time. */
+static bool
+is_overgrown(const struct hc_outage_log *log)
+{
+	uint64_t values = hc_outage_bytes(log->outage), kept = log->anew_bytes > values ? log->anew_bytes : values;
+
+	return log->file_bytes > ANEW_BYTES && log->file_bytes / 3 > kept;
 }
 
 static bool
@@ -330,7 +341,7 @@ write_down(struct hc_outage_log *log, const struct bytes *bytes, bool emptied)
 	if (emptied && log->file_bytes > 0) {
 		if (ftruncate(log->fd, 0) != 0)
 			return false;
-		log->file_bytes = 0;
+		log->file_bytes = log->anew_bytes = 0;
 	}
 	if (bytes->len == 0)
 		return true;
@@ -346,9 +357,7 @@ write_down(struct hc_outage_log *log, const struct bytes *bytes, bool emptied)
 	if (!write_all(log->fd, bytes->ptr, bytes->len) || (log->sync && fdatasync(log->fd) != 0))
 		return false;
 	log->file_bytes += bytes->len;
-	if (log->file_bytes > ANEW_BYTES && log->file_bytes > 3 * hc_outage_bytes(log->outage))
-		return write_anew(log);
-	return true;
+	return is_overgrown(log) ? write_anew(log) : true;
 }
 
 /* What tells only half would bring back what was changed later. */
@@ -358,7 +367,7 @@ give_up(struct hc_outage_log *log)
 	hc_log(HC_LOG_WARN, "outage_log_failed", "errno=%d consequence=\"%s\"", errno, HC_OUTAGE_LOG_CONSEQUENCE);
 	if (ftruncate(log->fd, 0) != 0)
 		(void)unlink(log->path);
-	log->file_bytes = 0;
+	log->file_bytes = log->anew_bytes = 0;
 }
 
 /* Under the lock. */

@@ -116,6 +116,15 @@ tear_down(void)
 	must(rmdir(dir) == 0);
 }
 
+static ino_t
+file_number(void)
+{
+	struct stat st;
+
+	must(stat(path, &st) == 0);
+	return st.st_ino;
+}
+
 /* Some of each, written and closed. */
 static void
 fill(void)
@@ -286,6 +295,30 @@ START_TEST(outage_log_that_cannot_be_written_tells_nothing_rather_than_half)
 }
 END_TEST
 
+/* They have no values to be counted by. */
+START_TEST(outage_log_of_many_deletions_is_not_written_anew_each_time)
+{
+	struct hc_outage_log *log = start_log();
+	unsigned anew = 0;
+	ino_t number = 0;
+
+	for (unsigned i = 0; i < 200000; i++) {
+		char name[80];
+		snprintf(name, sizeof(name), "%070u", i);
+		must(hc_outage_add_key(outage, key_str(name), UINT64_MAX) == HC_OK);
+		if (i % 100 != 0)
+			continue;
+		wait_written(log);
+		anew += number != 0 && file_number() != number;
+		number = file_number();
+	}
+	ck_assert_uint_gt(file_bytes(), 20 << 20);
+	ck_assert_uint_le(anew, 2);
+	hc_outage_set_log(outage, NULL);
+	hc_outage_log_close(log);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -299,6 +332,7 @@ main(void)
 	tcase_add_test(tcase, outage_log_with_any_byte_wrong_gives_back_what_is_before_it);
 	tcase_add_test(tcase, outage_log_is_empty_once_the_list_is);
 	tcase_add_test(tcase, outage_log_that_has_grown_is_written_anew_from_the_list);
+	tcase_add_test(tcase, outage_log_of_many_deletions_is_not_written_anew_each_time);
 	tcase_add_test(tcase, outage_log_waiting_ends_when_it_is_written_or_given_up);
 	tcase_add_test(tcase, outage_log_that_cannot_be_written_tells_nothing_rather_than_half);
 	suite_add_tcase(suite, tcase);
