@@ -22,6 +22,8 @@ WRITES = 60_000
 SMALL = 64  # bytes of a value
 KEYS = 10_000
 EVENTS_LINK = b"harcad-events"  # how a daemon names that connection
+NO_FOREIGN_WRITES = {"upstream.foreign_writes": "no"}
+NO_JOURNAL = {"fleet.journal_len": "0"}
 
 SPREAD = Section(
     "A write seen at a sibling",
@@ -32,8 +34,9 @@ SPREAD = Section(
 WRITING = Section(
     "What a write costs Redis",
     "CPU time of redis-server in µs: of a SET it is sent, and of a SET at a daemon, which becomes value, journal and event,\n"
-    "with two daemons that hear of it.",
-    ("pipeline", "value", "SET at Redis", "SET at a daemon"))
+    "with two daemons that hear of it. With upstream.foreign_writes=no Redis does not tell them of each key by itself as well,\n"
+    "with fleet.journal_len=0 it keeps no journal.",
+    ("pipeline", "value", "daemons with", "SET at Redis", "SET at a daemon", "of a bare one"))
 
 
 class Pair:
@@ -141,23 +144,28 @@ def redis_ns(lab, pair, kind, server, pipeline, value_bytes):
     return (account.cpu_ns(pair.redis.pid) - before) / writes
 
 
-def write_costs(lab, pipeline, value_bytes):
+def write_costs(lab, pipeline, value_bytes, settings):
     """(bare, by way of a daemon) of each round."""
-    pair = Pair(lab, f"cost-{pipeline}-{value_bytes}")
+    pair = Pair(lab, f"cost-{pipeline}-{value_bytes}", **settings)
     sides = ((REDIS, pair.redis), (HARCAD, pair.writer))
     rounds = [[redis_ns(lab, pair, kind, server, pipeline, value_bytes) for kind, server in sides] for _ in range(ROUNDS)]
     pair.stop()
     return rounds
 
 
-def write_cost(pipeline, value_bytes=SMALL):
+def write_cost(pipeline, value_bytes=SMALL, settings=None):
+    """A measurement: Redis's CPU for a SET at a daemon with these settings, of that for a bare one."""
+    given = ", ".join(f"{setting}={value}" for setting, value in (settings or {}).items())
+
     def measure(lab):
-        rounds = write_costs(lab, pipeline, value_bytes)
+        rounds = write_costs(lab, pipeline, value_bytes, settings or {})
         bare, ours = (statistics.median(column) for column in zip(*rounds))
         ratio = statistics.median(ours / bare for bare, ours in rounds)
-        line = (WRITING, (pipeline, f"{value_bytes:,} B", f"{bare / 1e3:.1f}", f"{ours / 1e3:.1f}"))
+        line = (WRITING, (pipeline, f"{value_bytes:,} B", given or "the defaults", f"{bare / 1e3:.1f}", f"{ours / 1e3:.1f}",
+                          f"{ratio:.2f}"))
         return Reading({HARCAD: [ratio]}, f"`build/load -o set -k {KEYS} -d {value_bytes} -c 1 -P {pipeline}`, at Redis and at a daemon in turn: "
-                       "CPU time of redis-server. Larger ones are of a model at the daemon.", details=[line])
+                       f"CPU time of redis-server{', the daemons with ' if given else ''}{given}. Larger ones are of a model at "
+                       "the daemon.", details=[line])
 
     return measure
 
