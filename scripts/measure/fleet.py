@@ -10,7 +10,7 @@ from kit.processes import wait_until
 from kit.relay import Relay
 
 from . import account, programs
-from .lab import loop_thread
+from .lab import loop_thread, settle
 from .row import HARCAD, REDIS, Reading, Section
 
 UP_WITHIN_S = 20.0
@@ -183,19 +183,53 @@ def pouring(lab, server):
     return programs.Endless(lab.load_argv(HARCAD, server, "-o", "set", "-n", lab.ENDLESS, "-k", KEYS, "-K", "poured", "-c", 4, "-P", 16))
 
 
+def invalidations(server, write):
+    """(invalidations, events) that a daemon hears of what write() does, by a second of its main thread's CPU time."""
+    settle(server.pid)
+    before, began_ns = server.client().info(), main_ns(server.pid)
+    write()
+    settle(server.pid)
+    seconds = (main_ns(server.pid) - began_ns) / 1e9
+    after = server.client().info()
+    return tuple((after[name] - before[name]) / seconds for name in ("invalidations_in", "events_received"))
+
+
+def keys_of_event(rates):
+    return statistics.median(keys / events for keys, events in rates)
+
+
 def event_rate(lab):
-    """Invalidations that a second of the main thread's CPU time is enough for. Half of the keys are in memory first."""
-    pair = Pair(lab, "events")
-    reader, rates = pair.reader.client(), []
+    """Half of the keys are in memory at the start of each round."""
+    pair, writes, rates = Pair(lab, "events"), lab.scaled(2 * WRITES), []
+
+    def write():
+        lab.load(HARCAD, pair.writer, "-o", "set", "-n", writes, "-k", KEYS, "-K", "poured", "-c", 4, "-P", 16)
+
     for _ in range(ROUNDS):
         lab.load(HARCAD, pair.writer, "-o", "set", "-n", KEYS, "-k", KEYS, "-K", "poured", "-P", 16)
         lab.load(HARCAD, pair.reader, "-o", "get", "-n", KEYS, "-k", KEYS // 2, "-K", "poured", "-P", 16)
-        before, began_ns = reader.info()["invalidations_in"], main_ns(pair.reader.pid)
-        lab.load(HARCAD, pair.writer, "-o", "set", "-n", lab.scaled(2 * WRITES), "-k", KEYS, "-K", "poured", "-c", 4, "-P", 16)
-        heard = reader.info()["invalidations_in"] - before
-        rates.append(heard / (main_ns(pair.reader.pid) - began_ns) * 1e9)
+        rates.append(invalidations(pair.reader, write))
     pair.stop()
-    return Reading({HARCAD: rates}, f"`build/load -o set -k {KEYS} -c 4 -P 16` at the other daemon: invalidations, by CPU time of the main thread.")
+    return Reading({HARCAD: [keys for keys, _ in rates]}, f"`build/load -o set -k {KEYS} -c 4 -P 16` at the other daemon: invalidations, by CPU "
+                   f"time of the main thread. Of {writes:,} at most {KEYS:,} find their key in memory: one in two has been read, "
+                   "and is fetched anew once.", f"{keys_of_event(rates):.1f} keys an event")
+
+
+def lone_event_rate(lab):
+    """In events of one key each, of keys that are in memory: all but a few, whose stamps others moved meanwhile."""
+    pair, writes, rates, kept = Pair(lab, "lone-events", **{"upstream.batch_max": "1"}), lab.scaled(WRITES), [], []
+
+    def fill(daemon):
+        lab.load(HARCAD, daemon, "-o", "fill", "-n", writes, "-K", "lone", "-c", 4, "-P", 16)
+
+    for _ in range(ROUNDS):
+        fill(pair.reader)
+        kept.append(pair.reader.client().info()["memory_entries"] / writes)
+        rates.append(invalidations(pair.reader, lambda: fill(pair.writer)))
+    pair.stop()
+    return Reading({HARCAD: [keys for keys, _ in rates]}, f"`build/load -o fill -n {writes} -c 4 -P 16` at the daemon itself, so that the keys are in "
+                   "its memory, then at the other one, both with upstream.batch_max=1: invalidations, by CPU time of the main thread.",
+                   f"{keys_of_event(rates):.1f} keys an event, {100 * min(kept):.1f} % of them in memory")
 
 
 def hit_ns(lab, server, hits):

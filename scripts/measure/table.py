@@ -93,6 +93,7 @@ TABLE = (
     Row("fleet-write-4k-1", "Redis's CPU for a SET of 4 KiB of a model, of a bare SET", "x", None, fleet.write_cost(1, 4096), 2),
     Row("fleet-write-4k-16", "the same in pipelines of 16", "x", None, fleet.write_cost(16, 4096), 2),
     Row("fleet-events", "invalidations in a second of CPU time", "/s", at_least(300_000), fleet.event_rate),
+    Row("fleet-events-lone", "the same, in events of one key each, which is in memory", "/s", None, fleet.lone_event_rate),
     Row("fleet-hit", "GET hit in memory while events pour in, of one without", "x", None, fleet.hit_beside_events, 2),
     Row("clear-upstream", "CLEAR MODEL of 1 M values in Redis: answered after", "ms", None, sweep.answer, 2),
     Row("sweep-upstream", "the same: gone from Redis after", "s", None, sweep.gone, 1),
