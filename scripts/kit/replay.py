@@ -1,7 +1,7 @@
 """A trace of requests, put on a server as a cache-aside client does: GET, and on a miss SET.
 
 A trace is a sequence of (key's number, bytes of its value). Requests go out in batches: all GETs of one, then a SET for each
-key that was missed.
+key that was missed. A value that the server refuses is not kept, and that is all.
 """
 
 import bisect
@@ -10,7 +10,7 @@ import gzip
 import itertools
 import random
 
-from .resp import encode
+from .resp import RespError, encode
 
 BATCH = 100
 SIZE_MAX = 1 << 20
@@ -21,6 +21,7 @@ BYTES = bytes(SIZE_MAX)
 class Replayed:
     requests: int = 0
     hits: int = 0
+    refused: int = 0  # values
 
     @property
     def hit_ratio(self):
@@ -50,16 +51,32 @@ def footprint(trace):
     return sum(dict(trace).values())
 
 
-def replay(client, trace, watch=None):
-    """On a kit.resp.Client. `watch` is called after each batch."""
+def batches(trace, most, apart):
+    """Lists of at most so many requests. With `apart` none has a key twice: it ends before."""
+    batch, seen = [], set()
+    for request in trace:
+        if len(batch) == most or (apart and request[0] in seen):
+            yield batch
+            batch, seen = [], set()
+        batch.append(request)
+        seen.add(request[0])
+    if batch:
+        yield batch
+
+
+def replay(client, trace, watch=None, *, most=BATCH, apart=False):
+    """On a kit.resp.Client. `watch` is called after each batch. With `apart` a key is never asked for before the SET that its
+    last miss led to, as in strict order."""
     done = Replayed()
-    trace = iter(trace)
-    while batch := list(itertools.islice(trace, BATCH)):
+    for batch in batches(trace, most, apart):
         values = client.call("MGET", *(f"t:{key}" for key, _ in batch))
         missed = {key: size for (key, size), value in zip(batch, values) if value is None}
         client.send(b"".join(encode("SET", f"t:{key}", BYTES[:size]) for key, size in missed.items()))
         for _ in missed:
-            client.receive()
+            try:
+                client.receive()
+            except RespError:
+                done.refused += 1
         done.requests += len(batch)
         done.hits += len(batch) - sum(value is None for value in values)
         if watch is not None:

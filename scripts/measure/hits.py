@@ -1,17 +1,29 @@
-"""Hit ratios on recorded traces, by the simulator that links the real store."""
+"""Hit ratios on recorded traces: by the simulator that links the real store, and of a daemon, which takes what its process
+needs beside the store off the same budget."""
 
 import gzip
 import os
 import shutil
 import subprocess
 
+from kit import replay
+
 from . import programs
 from .row import HARCAD, REDIS, Reading, Section, Skip
+
+BATCH = 8  # requests that are under way at a time at a daemon
+BUDGET_MIN = 1 << 20  # the least that memory.max_bytes may be
 
 HIT_RATIOS = Section(
     "Hit ratios",
     "Each policy within the same budget, a percentage of the trace's footprint.",
     ("trace", "budget", "policy", "hit ratio", "hit ratio of bytes"))
+
+OF_DAEMONS = Section(
+    "Hit ratios of daemons",
+    "The same traces and budgets at a daemon without a file tier. Of memory.max_bytes it takes off what its process needs\n"
+    "beside the store and more than 1 MiB, so that little is left of a small budget. Kept: entries and tables, at the end.",
+    ("trace", "budget", "bytes", "kept", "of the budget", "hit ratio", "values refused"))
 
 
 def parse(text):
@@ -57,5 +69,24 @@ def on_trace(name, percent):
                  for policy, hits, hit_bytes in policies]
         return Reading(values, f"`make sim TRACE={name}.gz BYTES={percent}%`; redis-server's is its sampling, simulated.",
                        details=lines)
+
+    return measure
+
+
+def on_daemon(name, percent):
+    """A measurement: a daemon's hit ratio with that percentage of the trace's footprint as its memory.max_bytes."""
+    def measure(lab):
+        trace = list(replay.read(find(lab, name), lab.scaled(2_000_000)))
+        budget = max(replay.footprint(trace) * percent // 100, BUDGET_MIN)
+        server = lab.start(HARCAD, f"hits-{name}-{percent}", {"memory.max_bytes": budget, "file.enabled": "no"})
+        client = server.client(unix=True)
+        done = replay.replay(client, trace, most=BATCH, apart=True)
+        kept = client.info()["used_memory"]
+        server.stop()
+        line = (OF_DAEMONS, (name, f"{percent} %", f"{budget:,}", f"{kept:,}", f"{kept / budget:.2f}", f"{done.hit_ratio:.4f}",
+                             f"{done.refused:,}"))
+        return Reading({HARCAD: [done.hit_ratio]}, f"The trace, replayed by kit/replay.py, {BATCH} requests at a time, on a daemon with "
+                       f"memory.max_bytes={budget} and file.enabled=no.",
+                       f"entries and tables take {100 * kept / budget:.0f} % of memory.max_bytes", [line])
 
     return measure
