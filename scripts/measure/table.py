@@ -39,6 +39,7 @@ TABLE = (
     Row("idle-rss", "idle, default settings: resident size", "MB", at_most(6), idle.rss, 2),
     Row("idle-wakeups", "idle, default settings: wake-ups of all threads", "/s", at_most(1), idle.wake_ups, 1),
     Row("churn", "resident size of the budget, sizes changing", "x", at_most(1.08), inprocess.churn, 3),
+    Row("churn-worst", "the same at its worst, not only after each size", "x", None, inprocess.churn_worst, 3),
     Row("connection-bytes", "10,000 idle connections: each", "B", at_most(3072), crowd.memory),
     Row("connects", "connects a second", "/s", at_least(1000), crowd.connects),
     # threads
