@@ -109,14 +109,15 @@ parse_on_off(struct hc_req *req, bool *on)
 	return false;
 }
 
-/* Nobody is ever evicted: it makes no difference. */
 void
 hc_cmd_client_no_evict(struct hc_req *req)
 {
 	bool on;
 
-	if (parse_on_off(req, &on))
-		hc_reply_ok(req);
+	if (!parse_on_off(req, &on))
+		return;
+	atomic_store(&req->session->no_evict, on);
+	hc_reply_ok(req);
 }
 
 void
@@ -207,6 +208,7 @@ write_line(const struct listing *listing, struct hc_session *session)
 	uint64_t out = atomic_load(&session->shown_out_buffer);
 	int32_t multi = atomic_load(&session->shown_multi);
 	bool killed = atomic_load(&session->kill);
+	bool no_evict = atomic_load(&session->no_evict);
 	char name[64] = "NULL";
 
 	if (command != NULL)
@@ -215,8 +217,8 @@ write_line(const struct listing *listing, struct hc_session *session)
 	    session->laddr, session->fd, or_empty(session->name));
 	fprintf(listing->to, " age=%" PRId64 " idle=%" PRId64, (listing->wall_ms - session->opened_ms) / 1000,
 	    (listing->mono_ms - atomic_load(&session->active_ms)) / 1000);
-	fprintf(listing->to, " flags=%s%s%s%s", multi >= 0 ? "x" : "", killed ? "A" : "", session->is_unix ? "U" : "",
-	    multi < 0 && !killed && !session->is_unix ? "N" : "");
+	fprintf(listing->to, " flags=%s%s%s%s%s", multi >= 0 ? "x" : "", killed ? "A" : "", session->is_unix ? "U" : "",
+	    no_evict ? "e" : "", multi < 0 && !killed && !session->is_unix && !no_evict ? "N" : "");
 	fprintf(listing->to, " db=0 sub=0 psub=0 ssub=0 multi=%" PRId32, multi);
 	fprintf(listing->to, " qbuf=%" PRIu64 " qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0", in);
 	fprintf(listing->to, " obl=0 oll=0 omem=%" PRIu64 " tot-mem=%" PRIu64 " events=r", out, in + out);

@@ -168,7 +168,14 @@ holds_too_much(const struct hc_sessions *sessions, uint64_t max)
 	return held > leaving && held - leaving > max;
 }
 
-/* NULL: nobody holds anything who is not being closed. Under the lock. */
+static bool
+may_be_evicted(const struct hc_session *session)
+{
+	return !atomic_load_explicit(&session->kill, memory_order_relaxed) &&
+	       !atomic_load_explicit(&session->no_evict, memory_order_relaxed);
+}
+
+/* NULL: nobody who may be evicted holds anything. Under the lock. */
 static struct hc_session *
 largest(const struct hc_sessions *sessions)
 {
@@ -177,7 +184,7 @@ largest(const struct hc_sessions *sessions)
 
 	for (struct hc_session *s = sessions->head; s != NULL; s = s->next) {
 		uint64_t held = atomic_load_explicit(&s->held, memory_order_relaxed);
-		if (held > most && !atomic_load_explicit(&s->kill, memory_order_relaxed)) {
+		if (held > most && may_be_evicted(s)) {
 			most = held;
 			found = s;
 		}

@@ -77,6 +77,7 @@ struct hc_session {
 	_Atomic int32_t shown_multi;
 	_Atomic uint64_t shown_in_buffer, shown_out_buffer;
 	_Atomic uint64_t held; /* hc_session_holds() */
+	_Atomic bool no_evict; /* CLIENT NO-EVICT; RESET leaves it, as in Redis 7.0 */
 	/* written by anyone: its worker closes it */
 	_Atomic bool kill;
 	/* written under the registry's lock: it is to be closed as it held so much, more than all others; 0: it is not
@@ -93,7 +94,8 @@ void hc_sessions_destroy(struct hc_sessions *sessions);
 void hc_session_open(struct hc_sessions *sessions, struct hc_session *session, struct hc_out_pool *pool);
 /* Takes it out, frees what it holds. Requests under way must have been let go (hc_req_abandon). */
 void hc_session_close(struct hc_session *session);
-/* As after connecting: RESP2, no name, no transaction, the listener's model. `authenticated` as given. */
+/* As after connecting: RESP2, no name, no transaction, the listener's model; no_evict stays. `authenticated` as given.
+ */
 void hc_session_reset(struct hc_session *session, bool authenticated);
 
 uint64_t hc_sessions_count(struct hc_sessions *sessions);
@@ -117,8 +119,8 @@ hc_session_holds(struct hc_session *session, uint64_t bytes)
 uint64_t hc_sessions_held(const struct hc_sessions *sessions);
 /*
  * Has those that hold most closed, so many that the others hold no more than `max`: sets their `kill` and calls
- * kill(host, session) for each, under the lock. Those that are being closed already are not looked at; what has been
- * evicted and is not closed yet counts as gone.
+ * kill(host, session) for each, under the lock. Those with `no_evict` are spared, though what they hold counts; those
+ * that are being closed already are not looked at; what has been evicted and is not closed yet counts as gone.
  */
 void hc_sessions_evict(
     struct hc_sessions *sessions, uint64_t max, void (*kill)(void *host, struct hc_session *session), void *host);

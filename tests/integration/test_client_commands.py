@@ -68,6 +68,25 @@ def test_client_list_shows_every_connection(harcad):
     assert int(one["id"]) < int(two["id"])
 
 
+FLAGS = [["CLIENT", "NO-EVICT", "ON"], ["MULTI"], ["RESET"], ["CLIENT", "NO-EVICT", "OFF"], ["RESET"]]
+
+
+@pytest.mark.parametrize("unix", [False, True])
+def test_client_info_flags_are_redis_s(make_redis, harcad, unix):
+    """After each of these; RESET leaves NO-EVICT as it is."""
+    seen = []
+    for server in (make_redis(unix=unix), harcad):
+        with WireConn(server.unix_path if unix else server.address) as conn, WireConn(server.address) as other:
+            number = conn.command("CLIENT", "ID")
+            flags = []
+            for command in FLAGS:
+                conn.command(*command)
+                flags.append(lines(other.command("CLIENT", "LIST", "ID", number))[0]["flags"])
+            seen.append(flags)
+    assert seen[1] == seen[0]
+    assert "e" in seen[1][0] and "e" not in seen[1][-1]
+
+
 def test_client_list_by_id_shows_those_only(harcad):
     with harcad.raw() as first, harcad.raw() as second, harcad.raw():
         ids = [conn.command("CLIENT", "ID") for conn in (first, second)]

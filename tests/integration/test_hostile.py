@@ -5,6 +5,7 @@ support/hostile.py."""
 import contextlib
 import http.client
 import random
+import re
 import select
 import socket
 import ssl
@@ -587,6 +588,42 @@ def test_hostile_hundred_connections_that_never_read_are_bounded_together(make_h
         assert harcad.rss() < 200 * MIB + SANITIZER_ROOM
     assert "why=client.memory_max" in harcad.log()
     wait_until(lambda: int(harcad.info()["mem_clients_normal"]) < MIB, message="nothing is left of them")
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("workers", [1, 2])
+def test_hostile_memory_of_a_client_with_no_evict_is_spared(make_harcad, workers):
+    """It holds the most, and another goes instead; once it has given that up, it goes."""
+    harcad = make_harcad({"client.memory_max": "16M", "client.output_pause": "32M", "server.workers": workers})
+    ids = {}
+
+    def holds(name, n, *commands):
+        """A client with so many MiB of replies that it does not read."""
+        conn = stack.enter_context(harcad.raw(unix=True))
+        ids[name] = conn.command("CLIENT", "ID")
+        for command in commands:
+            assert conn.command(*command) == "OK"
+        conn.send(encode("GET", "large") * n)
+        return conn
+
+    def there():
+        """Which of them are, and with which flags."""
+        shown = watch.other.command("CLIENT", "LIST", "ID", *ids.values()).decode()
+        return {name: re.search(rf"^id={id} .* flags=(\w+) ", shown, re.M) for name, id in ids.items() if f"id={id} " in shown}
+
+    with Watch(harcad) as watch, contextlib.ExitStack() as stack:
+        assert watch.other.command("SET", "large", b"v" * MIB) == "OK"
+        spared = holds("spared", 11, ["CLIENT", "NO-EVICT", "ON"])
+        holds("small", 2)
+        wait_until(lambda: int(harcad.info()["mem_clients_normal"]) > 11 * MIB, message="they do")
+        holds("large", 6)
+        wait_until(lambda: set(there()) == {"spared", "small"}, message="another goes")
+        assert {name: match[1] for name, match in there().items()} == {"spared": "Ue", "small": "U"}
+        spared.send(encode("CLIENT", "NO-EVICT", "OFF"))
+        wait_until(lambda: there()["spared"][1] == "U", message="it may be evicted again")
+        holds("another", 6)
+        wait_until(lambda: set(there()) == {"small", "another"}, message="the largest goes")
+        assert harcad.info()["evicted_clients"] == 2
 
 
 def test_hostile_memory_of_clients_lowered_at_run_time(make_harcad):

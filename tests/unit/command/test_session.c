@@ -138,6 +138,7 @@ START_TEST(session_reset_goes_back_to_the_listeners_state)
 	session.model = 9;
 	session.authenticated = true;
 	session.multi.active = session.multi.failed = true;
+	atomic_store(&session.no_evict, true);
 	ck_assert_int_eq(hc_session_set_text(&session, &session.name, HC_SLICE("me")), HC_OK);
 	hc_session_reset(&session, false);
 	ck_assert_int_eq(session.resp, 2);
@@ -146,9 +147,56 @@ START_TEST(session_reset_goes_back_to_the_listeners_state)
 	ck_assert(!session.authenticated && !session.multi.active && !session.multi.failed);
 	ck_assert_ptr_null(session.name);
 	ck_assert_uint_eq(session.id, 1);
+	ck_assert(atomic_load(&session.no_evict)); /* as in Redis 7.0 */
 	hc_session_reset(&session, true);
 	ck_assert(session.authenticated);
 	hc_session_close(&session);
+}
+END_TEST
+
+/* ---- eviction ---- */
+
+static void
+note_killed(void *host, struct hc_session *session)
+{
+	struct seen *seen = host;
+
+	seen->ids[seen->n++] = session->id;
+}
+
+static struct seen
+evict(uint64_t max)
+{
+	struct seen seen = {0};
+
+	hc_sessions_evict(sessions, max, note_killed, &seen);
+	return seen;
+}
+
+START_TEST(sessions_evict_takes_the_largest_but_those_spared)
+{
+	static const uint64_t held[4] = {10, 50, 30, 0};
+	struct hc_session s[4];
+
+	for (int i = 0; i < 4; i++) {
+		open_session(&s[i], HC_SESSION_NO_MODEL);
+		hc_session_tell_held(&s[i], held[i]);
+	}
+	ck_assert_uint_eq(evict(90).n, 0);
+	atomic_store(&s[1].no_evict, true);
+	struct seen seen = evict(80);
+	ck_assert_uint_eq(seen.n, 1);
+	ck_assert_uint_eq(seen.ids[0], s[2].id);
+	seen = evict(20); /* the one spared is too much by itself: all others that hold anything go */
+	ck_assert_uint_eq(seen.n, 1);
+	ck_assert_uint_eq(seen.ids[0], s[0].id);
+	ck_assert_uint_eq(evict(20).n, 0);
+	atomic_store(&s[1].no_evict, false);
+	seen = evict(20);
+	ck_assert_uint_eq(seen.n, 1);
+	ck_assert_uint_eq(seen.ids[0], s[1].id);
+	for (int i = 0; i < 4; i++)
+		hc_session_close(&s[i]);
 }
 END_TEST
 
@@ -248,6 +296,7 @@ main(void)
 	tcase_add_test(tc, sessions_each_is_in_order_of_age_and_ends_early);
 	tcase_add_test(tc, session_set_text_copies_replaces_and_clears);
 	tcase_add_test(tc, session_reset_goes_back_to_the_listeners_state);
+	tcase_add_test(tc, sessions_evict_takes_the_largest_but_those_spared);
 	tcase_add_test(tc, sessions_create_out_of_memory_says_so);
 	tcase_add_test(tc, sessions_each_beside_workers_sees_whole_sessions_in_order);
 	suite_add_tcase(suite, tc);
