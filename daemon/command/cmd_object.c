@@ -20,7 +20,7 @@
 struct relayed {
 	int type; /* REDIS_REPLY_…; NIL unless the upstream says otherwise: what cannot be read is not there */
 	int64_t number;
-	char text[128];
+	char text[512]; /* Redis's errors have up to 200 */
 };
 
 static void

@@ -90,6 +90,7 @@ def test_object_of_another_type_is_told_by_the_upstream():
     with started("fleet") as fleet, fleet.connect() as conn:
         fleet.behind("RPUSH", "@list", "x")
         assert conn.command("OBJECT", "ENCODING", "list") == fleet.behind("OBJECT", "ENCODING", "@list")
+        assert str(conn.command("OBJECT", "FREQ", "list")) == str(fleet.behind("OBJECT", "FREQ", "@list")), "a long error"
         assert conn.command("OBJECT", "REFCOUNT", "list") == 1
         assert conn.command("OBJECT", "IDLETIME", "list") in (0, 1)
         assert conn.command("MEMORY", "USAGE", "list", "SAMPLES", "0") == fleet.behind("MEMORY", "USAGE", "@list", "SAMPLES", "0")
