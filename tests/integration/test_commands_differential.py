@@ -1,6 +1,7 @@
 """Random sequences of commands on strings and keys, valid ones and others, sent to a real Redis and to a harcad: each
-reply must be the same, byte for byte. What depends on the time may differ by a little, and SCAN is compared as the
-set of keys that a whole walk finds.
+reply must be the same, byte for byte. What depends on the time may differ by a little; SCAN is compared as the set of
+keys that a whole walk finds, RANDOMKEY by whether the key is there; and what a key costs and how it is used is another
+figure, but of the same keys.
 
     HARCAD_DIFF_SEED    the first seed (default: fixed), to repeat what failed
     HARCAD_DIFF_STEPS   steps of a sequence (default: 600)
@@ -14,6 +15,7 @@ import time
 
 import pytest
 
+from harcad_harness import RespError
 from wire import started
 
 SEED = int(os.environ.get("HARCAD_DIFF_SEED", "20240501"))
@@ -30,8 +32,15 @@ VALUES = [b"", b"0", b"1", b"-17", b"3.14", b"hello", b"\x00\x01\r\n", b"$-1\r\n
 BAD_NUMBERS = [b"", b"x", b"1.5", b" 1", b"1 ", b"+1", b"01", b"0x10", b"-", b"1e3", b"%d" % (MAX + 1), b"%d" % -(MAX + 2)]
 EDGE_NUMBERS = [b"0", b"-1", b"%d" % MAX, b"%d" % -(MAX + 1), b"%d" % (MAX // 1000), b"%d" % (MAX // 1000 + 1), b"%d" % -(MAX // 1000 + 1)]
 PATTERNS = [b"*", b"k*", b"k?", b"k1[0-5]", b"k[^1]*", b"ns:*", b"k\\*\\[x\\]", b"*\\\\", b"nothing", b"[", b"K*", b"k[", b"?", b"*1*"]
-SCAN_ALL = b"SCAN*"  # a whole walk, with these options
+ENCODED = [b"12", b"-0", b"007", b"%d" % MAX, b"%d" % (MAX + 1), b"x" * 44, b"x" * 45, b"9999", b"1.0", b""]
 
+# Commands of this test only.
+SCAN_ALL = b"SCAN*"  # a whole walk, with these options
+RANDOM_KEY = b"RANDOMKEY*"  # and whether that key is there
+NO_TOUCH = b"NO-TOUCH*"  # CLIENT NO-TOUCH, which Redis has from 7.2 on; of an older one, CLIENT NO-EVICT, which answers alike
+OURS = (SCAN_ALL, RANDOM_KEY, NO_TOUCH)
+ALONE = (*OURS, b"DBSIZE", b"KEYS", b"MEMORY")
+THE_END = b"the end of what may have no replies"
 
 FLOATS = [b"0", b"-0", b"0.1", b"-.5", b"1e17", b"1e-17", b"1e-18", b"5e-18", b"1e20", b"-1e300", b"0x1p-3", b"3.0", b"inf", b"-Infinity", b"nan", b"1e4932",
           b"1e4933", b"1e-4950", b"1e-5000", b"x", b"", b" 1", b"1 ", b"99999999999999999999.123456789", b"0.000000000000000005"]
@@ -57,18 +66,30 @@ class Generator:
 
     def step(self):
         kind = self.random.random()
+        if kind < 0.03:
+            return self.silent()
+        if kind < 0.05:
+            # Only of a value as it was SET is the encoding the same.
+            key = self.key()
+            return [[b"SET", key, self.random.choice(ENCODED)], [b"OBJECT", b"ENCODING", key]]
         if kind < 0.80:
             return [self.command()]
         if kind < 0.93:
             return self.batch(2, 20)
-        return [[b"MULTI"], *self.batch(0, 6), [b"EXEC"] if kind < 0.99 else [b"DISCARD"]]
+        return [[b"MULTI"], *self.batch(0, 6, exact=True), [b"EXEC"] if kind < 0.99 else [b"DISCARD"]]
 
-    def batch(self, low, high):
+    def silent(self):
+        """A part of a pipeline that goes without replies."""
+        off = self.random.choice([b"OFF", b"off", b"SKIP", b"skip"])
+        on = [[b"CLIENT", b"REPLY", b"ON"]] if off.upper() == b"OFF" else []
+        return [[b"CLIENT", b"REPLY", off], *self.batch(0, 4, exact=True), *on, *self.batch(1, 3, exact=True)]
+
+    def batch(self, low, high, *, exact=False):
         """What several requests make up, or needs one before it, is sent alone only."""
         commands = []
         while len(commands) < low or len(commands) < high and self.random.random() < 0.9:
             command = self.command()
-            if command[0].upper() not in (SCAN_ALL, b"DBSIZE", b"KEYS"):
+            if command[0].upper() not in ALONE and not (exact and is_figure(command)):
                 commands.append(command)
         return commands
 
@@ -111,7 +132,7 @@ class Generator:
             more = self.random.random() < 0.5 and command[0] != b"GET"
             command = command + [b"more"] if more else command[:-1] or command
         if self.random.random() < 0.1:
-            command = [command[0].lower(), *command[1:]] if command[0] != SCAN_ALL else command
+            command = [command[0].lower(), *command[1:]] if command[0] not in OURS else command
         return command
 
     def get(self):
@@ -191,6 +212,28 @@ class Generator:
                                     [b"1x", b"COUNT", b"x"], [b"-"], [b"99999999999999999999"], [b"0", b"TYPE"]])
         return [b"SCAN", *wrong]
 
+    def randomkey(self):
+        return [RANDOM_KEY]
+
+    def object(self):
+        return [b"OBJECT", self.random.choice([b"ENCODING", b"encoding", b"REFCOUNT", b"FREQ", b"IDLETIME", b"nope"]), self.key()]
+
+    def memory(self):
+        samples = self.random.choice([b"0", b"5", b"-1", b"x", b"%d" % (MAX + 1)])
+        return [b"MEMORY", b"USAGE", self.key(), *self.random.choice([[], [b"SAMPLES", samples], [b"samples", samples, b"FOO"]])]
+
+    def no_touch(self):
+        return [NO_TOUCH, self.random.choice([b"ON", b"off", b"x"])]
+
+    def server(self):
+        """Nothing is ever slow: see play()."""
+        return self.random.choice([
+            [b"SLOWLOG", b"LEN"], [b"SLOWLOG", b"RESET"], [b"SLOWLOG", b"GET"],
+            [b"SLOWLOG", b"GET", self.random.choice([b"0", b"-1", b"5", b"-2", b"x"])], [b"LATENCY", b"RESET"], [b"LATENCY", b"LATEST"],
+            [b"LATENCY", b"RESET", b"command", b"nope"], [b"LATENCY", b"HISTORY", b"nope"], [b"LATENCY", b"GRAPH", b"nope"],
+            [b"CLIENT", b"NO-EVICT", self.random.choice([b"ON", b"off", b"x"])], [b"CLIENT", b"REPLY", b"ON"], [b"CLIENT", b"REPLY", b"x"],
+            [b"CONFIG", b"REWRITE"], [b"CONFIG", b"RESETSTAT"], [b"CONFIG", b"GET", b"nope*"], [b"CONFIG", b"SET", b"nope", b"1"]])
+
     def dbsize(self):
         return [b"DBSIZE"]
 
@@ -240,20 +283,38 @@ class Generator:
     COMMANDS = (["get"] * 4 + ["set"] * 5 + ["set_plain"] * 3 + ["getex", "getex_plain"] * 2 + ["expire"] * 6 + ["ttl"] * 6 +
                 ["incr", "incrby", "incrbyfloat", "append", "setrange", "getrange", "rename", "copy"] * 3 + ["msetnx"] * 2 + ["keys_of"] +
                 ["set_wrong", "setex", "psetex", "setnx", "getset", "getdel", "mget", "mset", "strlen", "delete", "exists", "type",
-                 "persist", "scan", "scan_wrong", "dbsize", "flush"])
+                 "persist", "scan", "scan_wrong", "dbsize", "flush", "randomkey", "no_touch"] + ["object", "memory", "server"] * 2)
 
 
 # ---- carrying out and comparing ----
 
 
-def execute(conn, step, keys):
-    """The replies to a step's commands."""
-    if step[0][0] == SCAN_ALL:
-        return [walk(conn, step[0][1:])]
-    if step[0][0].upper() == b"DBSIZE":
+def execute(conn, step, keys, *, has_no_touch):
+    """The replies to a step's commands; of those that have none in between, all as one."""
+    name, *options = step[0]
+    if name == SCAN_ALL:
+        return [walk(conn, options)]
+    if name == RANDOM_KEY:
+        wire, key = conn.ask(b"RANDOMKEY", *options)
+        return [(b"", f"EXISTS says {conn.command('EXISTS', key)}") if isinstance(key, bytes) else (wire, key)]
+    if name == NO_TOUCH:
+        wire, reply = conn.ask(b"CLIENT", b"NO-TOUCH" if has_no_touch else b"NO-EVICT", *options)
+        return [(wire.replace(b"|no-touch", b"|no-evict"), "")]
+    if is_silent(step):
+        wires, meanings = zip(*ask_until(conn, step, THE_END))
+        return [(b"".join(wires), list(meanings))]
+    if name.upper() in (b"DBSIZE", b"MEMORY"):
         # Redis counts what has expired until somebody looks.
         conn.ask(b"EXISTS", *keys)
     return conn.ask_all(step)
+
+
+def ask_until(conn, commands, end):
+    """All replies that come until the one to an ECHO behind the commands."""
+    conn.send(b"".join(conn.encode(*command) for command in [*commands, [b"ECHO", end]]))
+    while (reply := conn.read_wire())[1] != end:
+        yield reply
+    yield reply
 
 
 def walk(conn, options):
@@ -277,6 +338,31 @@ def is_unordered(command):
     return command[0].upper() == b"KEYS"
 
 
+def is_silent(step):
+    return step[0][:2] == [b"CLIENT", b"REPLY"] and step[0][-1].upper() in (b"OFF", b"SKIP")
+
+
+def is_figure(command):
+    return command[0].upper() in (b"OBJECT", b"MEMORY")
+
+
+ENCODINGS = [b"int", b"embstr", b"raw"]
+
+
+def figures_agree(what, theirs, ours):
+    """Of a key that both have."""
+    if what == b"ENCODING":
+        # Redis remembers that a value was changed in place; it is never kept better than one that was SET.
+        return theirs in ENCODINGS and ours in ENCODINGS and ENCODINGS.index(ours) <= ENCODINGS.index(theirs)
+    if what == b"FREQ" and isinstance(theirs, RespError):
+        return "LFU" in str(theirs) and isinstance(ours, int) and 0 <= ours <= 255
+    if not isinstance(theirs, int) or not isinstance(ours, int):
+        return False
+    if what == b"REFCOUNT":
+        return ours == 1 and theirs in (1, 2**31 - 1)  # Redis shares small numbers
+    return (0 <= ours < 600) if what == b"IDLETIME" else ours > 0 and theirs > 0
+
+
 def near(a, b):
     if isinstance(a, int) and isinstance(b, int):
         # Seconds or milliseconds: neither is ever near another time that was drawn.
@@ -286,12 +372,15 @@ def near(a, b):
     return type(a) is type(b) and a == b
 
 
-def same(step, a, b):
+def same(step, command, a, b):
     (a_wire, a_meaning), (b_wire, b_meaning) = a, b
     if a_wire == b_wire and a_meaning == b_meaning:
         return True
     if len(step) == 1 and is_unordered(step[0]) and isinstance(a_meaning, list) and isinstance(b_meaning, list):
         return sorted(a_meaning) == sorted(b_meaning)
+    was_set = len(step) == 2 and len(step[0]) == 3 and step[0][:2] == [b"SET", command[-1]]
+    if is_figure(command) and not (was_set and command[1] == b"ENCODING"):
+        return figures_agree(command[1].upper(), a_meaning, b_meaning)
     return is_timed(step) and near(a_meaning, b_meaning)
 
 
@@ -300,13 +389,17 @@ def play(redis, harcad, resp, steps, keys):
     with redis.connect(resp) as a, harcad.connect(resp) as b:
         for target, conn in ((redis, a), (harcad, b)):
             assert conn.command("FLUSHALL") == "OK"
+            never_slow = ("slowlog-log-slower-than", "-1") if target is redis else ("server.slowlog_slower_than", "1h")
+            assert conn.command("CONFIG", "SET", *never_slow) == "OK"
+            conn.command("SLOWLOG", "RESET")
+            conn.command("LATENCY", "RESET")
             if target.name == "framed":
                 assert conn.command("MODEL", "USE", "some/model") == "OK"
             for key in LISTS if harcad.upstream else []:
                 target.behind("RPUSH", target.prefix.encode() + key, "x")
         for i, step in enumerate(steps):
-            for command, a_reply, b_reply in zip(step, execute(a, step, keys), execute(b, step, keys)):
-                if not same(step, a_reply, b_reply):
+            for command, a_reply, b_reply in zip(step, execute(a, step, keys, has_no_touch=False), execute(b, step, keys, has_no_touch=True)):
+                if not same(step, command, a_reply, b_reply):
                     return i, (f"{show(command)} in {' ; '.join(map(show, step))}\n  redis:  {a_reply[0][:300]!r} {brief(a_reply[1])}"
                                f"\n  harcad: {b_reply[0][:300]!r} {brief(b_reply[1])}")
     return None
