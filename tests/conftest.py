@@ -3,6 +3,7 @@
     make_redis(**options), make_harcad(settings, **kwargs), make_proxy(target), make_link_proxy(target)
                             started, as many as asked for
     redis_server, harcad    one, with defaults
+    harcad_of_each_mode     one embedded, and one before a Redis of its own
 """
 
 import signal
@@ -87,6 +88,15 @@ def redis_server(make_redis):
 @pytest.fixture
 def harcad(make_harcad):
     return make_harcad()
+
+
+@pytest.fixture(params=["embedded", "fleet"])
+def harcad_of_each_mode(request, make_redis, make_harcad):
+    if request.param == "embedded":
+        return make_harcad()
+    harcad = make_harcad(upstream=make_redis())
+    harcad.wait_info(upstream_state="up", event_link="up")
+    return harcad
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -27,8 +27,8 @@ OTHERS = [["CLIENT", "NO-EVICT", "ON"], ["CLIENT", "NO-EVICT", "off"], ["CLIENT"
 
 @pytest.mark.parametrize("resp", [2, 3])
 @pytest.mark.parametrize("commands", [NAMES, LISTS, KILLS, OTHERS], ids=["names", "lists", "kills", "others"])
-def test_client_replies_as_redis_does(redis_server, harcad, commands, resp):
-    with WireConn(redis_server.address, resp) as theirs, WireConn(harcad.address, resp) as ours:
+def test_client_replies_as_redis_does(redis_server, harcad_of_each_mode, commands, resp):
+    with WireConn(redis_server.address, resp) as theirs, WireConn(harcad_of_each_mode.address, resp) as ours:
         for command in commands:
             expected, _ = theirs.ask(*command)
             assert (command, ours.ask(*command)[0]) == (command, expected)

@@ -18,8 +18,8 @@ SAME = [["CONFIG", "GET"], ["CONFIG", "GET", "nope"], ["CONFIG", "GET", "nope*",
 
 
 @pytest.mark.parametrize("resp", [2, 3])
-def test_config_replies_as_redis_does(redis_server, harcad, resp):
-    with WireConn(redis_server.address, resp) as theirs, WireConn(harcad.address, resp) as ours:
+def test_config_replies_as_redis_does(redis_server, harcad_of_each_mode, resp):
+    with WireConn(redis_server.address, resp) as theirs, WireConn(harcad_of_each_mode.address, resp) as ours:
         for command in SAME:
             expected, _ = theirs.ask(*command)
             assert (command, ours.ask(*command)[0]) == (command, expected)
