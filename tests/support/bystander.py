@@ -17,13 +17,21 @@ def seconds_kept_waiting(pid):
     return waited_ns / 1e9
 
 
+def admitted(harcad):
+    """A connection that has given the password, if one is wanted."""
+    conn = harcad.raw()
+    if password := harcad.settings.get("server.password"):
+        assert conn.command("AUTH", password) == "OK"
+    return conn
+
+
 class Bystander:
     """Pings in a thread, and remembers how long each took."""
 
     def __init__(self, harcad):
         self.pids = (harcad.pid, os.getpid())
         self.waited = sum(map(seconds_kept_waiting, self.pids))
-        self.conn = harcad.raw()
+        self.conn = admitted(harcad)
         self.conn.command("SET", "sentinel", "intact")
         self.times = []
         self.error = None
@@ -63,5 +71,5 @@ class Bystander:
         assert median < 0.1 * SLOW + waited / len(times), f"median {median:.3f} s of {len(times)}, {waited:.3f} s without a processor"
         assert times[-1] < slowest * SLOW + waited, f"slowest {times[-1]:.3f} s of {len(times)}, {waited:.3f} s without a processor"
         # With an upstream that has been overrun, it is a miss for a moment.
-        with harcad.raw() as conn:
+        with admitted(harcad) as conn:
             wait_until(lambda: conn.command("GET", "sentinel") == b"intact", message="what was stored is there")
