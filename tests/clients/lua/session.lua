@@ -91,6 +91,10 @@ step('authenticates', function()
 	same(true, locked:set('a', 1))
 end)
 
+step('uses the Unix socket', function()
+	same(vector(1), redis.connect('unix://' .. os.getenv('HARCAD_SOCKET')):get('vec:1'))
+end)
+
 if os.getenv('HARCAD_KIND') ~= 'redis' then
 	redis.commands.clear = redis.command('CLEAR')
 	redis.commands.model = redis.command('MODEL')

@@ -9,6 +9,12 @@ import { assert, place, session, until, vector } from "./steps.mjs";
 const connection = { host: place.host, port: place.port };
 const base64 = (seed) => vector(seed).toString("base64");
 
+/** One that keeps all in that Redis only. */
+function onlyShared(connection) {
+  const store = bentostore().useL2Layer(redisDriver({ connection }));
+  return new BentoCache({ default: "shared", prefix: "bento", suppressL2Errors: false, stores: { shared: store } });
+}
+
 /** As one instance of the application has it. */
 function instance(more = {}) {
   return new BentoCache({
@@ -79,6 +85,34 @@ await session({
     await users.clear();
     assert.equal(await users.get({ key: "1" }), undefined);
     assert.equal(await cache.get({ key: "other" }), 2);
+  },
+
+  async "authenticates, and says when it may not"() {
+    const locked = { host: place.host, port: place.authPort };
+    const right = onlyShared({ ...locked, password: place.password });
+    await right.set({ key: "a", value: base64(2) });
+    assert.equal(await right.get({ key: "a" }), base64(2));
+    await right.disconnectAll();
+    const none = onlyShared(locked);
+    await assert.rejects(none.set({ key: "a", value: 1 }), (error) => /NOAUTH/.test(`${error} ${error.cause}`));
+    await none.disconnectAll();
+  },
+
+  async "comes back after the daemon has closed the connection"() {
+    const cache = onlyShared({ ...connection, connectionName: "to-be-closed" });
+    await cache.set({ key: "kept", value: 1 });
+    const found = async () => /id=(\d+) .*name=to-be-closed/.exec(await redis.client("LIST"))?.[1];
+    const id = await found();
+    assert.equal(await redis.client("KILL", "ID", id), 1);
+    assert.equal(await until(() => cache.get({ key: "kept" })), 1);
+    assert.notEqual(await found(), id);
+    await cache.disconnectAll();
+  },
+
+  async "uses the Unix socket"() {
+    const near = onlyShared({ path: place.path });
+    assert.equal((await near.get({ key: "k:3" })).v, base64(3));
+    await near.disconnectAll();
   },
 
   async "clears its prefix only"() {

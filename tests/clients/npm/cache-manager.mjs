@@ -3,9 +3,9 @@
 import { createKeyv } from "@keyv/redis";
 import { createCache } from "cache-manager";
 import { Keyv } from "keyv";
-import { assert, session, until, url, vector } from "./steps.mjs";
+import { assert, place, session, until, url, vector } from "./steps.mjs";
 
-const shared = () => createKeyv(url, { namespace: "cm" });
+const shared = (where = url, more = {}) => createKeyv(where, { namespace: "cm", ...more });
 const cache = createCache({ stores: [shared()], ttl: 60_000 });
 const tiered = createCache({ stores: [new Keyv(), shared()] });
 
@@ -54,6 +54,37 @@ await session({
     await tiered.del("t:1");
     assert.equal(await cache.get("t:1"), undefined);
     await other.disconnect();
+  },
+
+  async "authenticates, and says when it may not"() {
+    const locked = `redis://${place.host}:${place.authPort}`;
+    const right = createCache({ stores: [shared({ url: locked, password: place.password })] });
+    await right.set("a", vector(2));
+    assert.deepEqual(await right.get("a"), vector(2));
+    await right.disconnect();
+    const store = shared(locked, { throwOnErrors: true });
+    const none = createCache({ stores: [store] });
+    await assert.rejects(none.set("a", 1), /NOAUTH/);
+    await none.disconnect();
+  },
+
+  async "comes back after the daemon has closed the connection"() {
+    const keyv = shared();
+    const own = createCache({ stores: [keyv] });
+    await own.set("kept", 1);
+    const client = await keyv.store.getClient();
+    const id = await client.clientId();
+    // By itself; the answer may or may not come first.
+    assert.equal(await client.sendCommand(["CLIENT", "KILL", "ID", `${id}`, "SKIPME", "no"]).catch(() => 1), 1);
+    assert.equal(await until(() => own.get("kept")), 1);
+    assert.notEqual(await client.clientId(), id);
+    await own.disconnect();
+  },
+
+  async "uses the Unix socket"() {
+    const near = createCache({ stores: [shared({ socket: { path: place.path } })] });
+    assert.deepEqual(await near.get("vec:3"), vector(3));
+    await near.disconnect();
   },
 
   async "clears"() {
