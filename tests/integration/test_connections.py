@@ -50,8 +50,11 @@ def test_connections_thousand_a_second_come_and_go(make_harcad):
     """How many it is depends on what else the machine does; what each costs hardly does."""
     harcad = make_harcad({"server.workers": "2"})
     before = harcad.open_fds()
-    numbers = connections.coming_and_going(Measured(harcad), seconds=2.0)
-    assert numbers["connects_a_second"] > 100 / SLOW, numbers
+    for _ in range(3):  # a thousand are tried each second; a busy machine may be short of time in one window
+        numbers = connections.coming_and_going(Measured(harcad), seconds=2.0)
+        if numbers["connects_a_second"] > 500 / SLOW:
+            break
+    assert numbers["connects_a_second"] > 500 / SLOW, numbers
     assert numbers["cpu_us_each"] < 500 * SLOW, numbers
     wait_until(lambda: harcad.open_fds() <= before, message="descriptors are closed again")
 
