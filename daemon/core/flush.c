@@ -213,7 +213,8 @@ hc_core_flush(struct hc_core_worker *worker, struct hc_op_group *group)
 
 	if (core->fleet == NULL)
 		return hc_core_write(worker, group);
-	if (!hc_link_is_up(worker->link) || hc_stragglers_any(core->stragglers)) {
+	/* What is on the list would be read, and told the upstream, after it. */
+	if (!hc_link_is_up(worker->link) || hc_stragglers_any(core->stragglers) || !hc_outage_empty(core->outage)) {
 		hc_core_op_while_down(worker, op);
 		return HC_OK;
 	}

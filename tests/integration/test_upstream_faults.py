@@ -1589,3 +1589,24 @@ def test_p2_a_late_answer_takes_nothing_off_the_queue_that_came_onto_it_since(pr
     finally:
         for conn in conns:
             conn.close()
+
+
+def test_flush_while_queued_writes_are_made_up_leaves_none_of_them(make_redis, make_harcad):
+    """The upstream is back, but has not been told of all yet."""
+    redis = make_redis()
+    harcad = make_harcad({"upstream.timeout": "100ms"}, upstream=redis)
+    harcad.wait_info(upstream_state="up", event_link="up")
+    with harcad.raw() as conn:
+        for _ in range(4):
+            redis.pause()
+            for i in range(300):
+                assert conn.command("SET", f"k{i}", "before") == "OK"
+            redis.resume()
+            harcad.wait_info(upstream_state="up")
+            assert conn.command("FLUSHALL") == "OK"
+            assert conn.command("MGET", *[f"k{i}" for i in range(300)]) == [None] * 300
+            assert conn.command("SET", "after", "1") == "OK"
+            harcad.wait_info(queued_writes=0)
+            assert conn.command("MGET", *[f"k{i}" for i in range(300)]) == [None] * 300
+            assert conn.command("GET", "after") == b"1"
+            assert redis.client().keys("harca:k*") == []
