@@ -2,6 +2,7 @@
 
 import contextlib
 
+from fleet import PATIENT
 from harcad_harness import Harcad, RawConn, Redis
 
 PREFIX = "harca:"  # upstream.prefix's default
@@ -58,13 +59,14 @@ class Target:
 
 @contextlib.contextmanager
 def started(name):
-    """The target of that name: redis, embedded (a harcad alone) or fleet (a harcad before a Redis of its own)."""
+    """The target of that name: redis, embedded (a harcad alone) or fleet (a harcad before a Redis of its own, which waits
+    for it as long as a busy machine may take)."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(Redis()) if name != "embedded" else None
         if name == "redis":
             yield Target(name, redis, redis, "")
             return
-        harcad = stack.enter_context(Harcad(upstream=redis))
+        harcad = stack.enter_context(Harcad(PATIENT if redis else None, upstream=redis))
         if redis:
             harcad.wait_info(upstream_state="up", event_link="up")
         yield Target(name, harcad, redis, PREFIX)
