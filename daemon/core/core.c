@@ -101,7 +101,8 @@ hc_core_create(struct hc_settings *settings, struct hc_core **out, char *why, si
 	core->settings = settings;
 	core->n_workers = (unsigned)settings->server_workers;
 	hc_mem_tune();
-	core->resident_at_start = hc_mem_resident();
+	/* Not what it grows by for what it caches. */
+	core->resident_at_start = hc_mem_resident() + hc_late_bytes();
 	atomic_store(&core->links_since_ms, hc_clock_mono_ms());
 	struct hc_store_config config = {
 	    .max_bytes = settings->memory_enabled ? (uint64_t)settings->memory_max_bytes : 0,

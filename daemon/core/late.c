@@ -36,6 +36,12 @@ hc_late_destroy(struct hc_late *late)
 	hc_free(late);
 }
 
+size_t
+hc_late_bytes(void)
+{
+	return sizeof(struct hc_late);
+}
+
 static struct bucket *
 bucket_of(struct hc_late *late, uint64_t hash)
 {

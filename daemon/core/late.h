@@ -14,6 +14,7 @@
 #define HC_CORE_LATE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
 #include "store/store.h"
@@ -24,6 +25,8 @@ struct hc_late;
 
 enum hc_status hc_late_create(struct hc_late **out);
 void hc_late_destroy(struct hc_late *late);
+/* What it takes of memory once misses have been all over it, as they will be: whatever is cached. */
+size_t hc_late_bytes(void);
 
 /* The key was missed; `changes` is hc_models_changes(), `now_ms` monotonic. */
 void hc_late_missed(struct hc_late *late, uint64_t hash, uint64_t changes, int64_t now_ms);

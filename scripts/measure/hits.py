@@ -21,8 +21,8 @@ HIT_RATIOS = Section(
 
 OF_DAEMONS = Section(
     "Hit ratios of daemons",
-    "The same traces and budgets at a daemon without a file tier. Of memory.max_bytes it takes off what its process needs\n"
-    "beside the store and more than 1 MiB, so that little is left of a small budget. Kept: entries and tables, at the end.",
+    "The same traces and budgets at a daemon without a file tier. Of memory.max_bytes it takes off what its process grows by\n"
+    "beside the store, more than 1 MiB and its fixed tables. Kept: entries and tables, at the end.",
     ("trace", "budget", "bytes", "kept", "of the budget", "hit ratio", "values refused"))
 
 
