@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -61,3 +62,22 @@ def test_eviction_hits_more_often_than_lru_whole_or_sampled(size):
     found = ratios(trace(size), BUDGET)
     for other in ("LRU, simulated", "Redis LRU, simulated"):
         assert found["store, objects"] >= found[other] + MARGIN, found
+
+
+@pytest.mark.skipif(SLOW > 1, reason="a sanitizer's process grows by other things")
+def test_a_small_budget_is_for_entries_after_many_misses(make_harcad):
+    """What remembers misses fills up to a megabyte of its own, whatever is cached."""
+    budget = 2 << 20
+    harcad = make_harcad({"memory.max_bytes": budget, "file.enabled": "no"})
+    with harcad.raw() as conn:
+        for n in range(0, 60_000, 1000):
+            conn.send(b"".join(conn.encode("GET", f"missed{n + i}") for i in range(1000)))
+            assert [conn.read_reply() for _ in range(1000)] == [None] * 1000
+    client = harcad.client()
+    for n in range(40):
+        pipe = client.pipeline(transaction=False)
+        for i in range(1000):
+            pipe.set(f"k{n}:{i}", b"v" * 100)
+        pipe.execute()
+        time.sleep(0.05)  # what the process has grown by is looked at ten times a second
+    assert harcad.info()["used_memory"] > 0.8 * budget
