@@ -48,6 +48,9 @@ class Client(threading.Thread):
     # ---- one turn: commands sent in one piece, their answers ----
 
     def turn(self, node):
+        due = self.scene.take_due(node)
+        if due:
+            self.ask(node, [self.command("set", [due])])
         verb = self.rng.choices(list(MIX), MIX.values())[0]
         if verb == "burst":
             verbs = self.rng.choices(["get", "set", "del", "getset"], [5, 4, 1, 1], k=self.rng.randrange(2, 6))

@@ -26,6 +26,7 @@ class Window:
     links: frozenset
     hangs: bool = False  # nothing is answered, and no connection ends by itself
     restarts: bool = False  # the daemons' processes end
+    loses: bool = False  # messages vanish on an event link that stays: only the numbers tell
     forgets: bool = False  # what was written upstream meanwhile cannot be known by its numbers any more
     since: float = 0.0
     mended: float = None  # when it was over, as seen from outside
@@ -73,6 +74,18 @@ def one_way(scene, rng):
         node.proxy.lose(kind)
     yield window
     node.proxy.cut_kinds(kinds)
+    node.proxy.mend()
+
+
+def swallowed(scene, rng):
+    """Messages vanish on an event link that stays up and answers. Mostly the first of them tells of a key that is changed so
+    rarely that nothing soon makes up for it: such a change is asked for."""
+    node = rng.choice(scene.nodes)
+    window = Window("loss of messages on an events link that stays", frozenset({node.number}), EVENTS, loses=True)
+    first = rng.choice([(), *((key,) for key in scene.config.cold)])
+    node.proxy.swallow(first)
+    scene.due += [(key, node) for key in first]
+    yield window
     node.proxy.mend()
 
 
@@ -217,6 +230,7 @@ CATALOGUE = {
     script_forgotten: 2,
     journal_trimmed: 1,
     daemon_restarted: 3,
+    swallowed: 3,
 }
 # One of these and no other at a time: they are about the upstream itself.
 EXCLUSIVE = frozenset({upstream_paused, upstream_killed, failover, failover_unheard, flushed})

@@ -79,6 +79,7 @@ class Scene:
         self.upstream = Redis(appendonly="yes", appendfsync="no", repl_diskless_sync_delay="0")
         self.replica = Redis(appendonly="yes", appendfsync="no", repl_diskless_sync_delay="0") if config.replica else None
         self.nodes = []
+        self.due = []  # (key, node): it shall be written soon, at another node
         self.everyone = frozenset(range(config.daemons))
 
     def __enter__(self):
@@ -105,6 +106,15 @@ class Scene:
             except AssertionError as error:
                 errors.append(str(error))
         assert not errors or exc[0], "\n".join(errors)
+
+    def take_due(self, node):
+        """A key that shall be written there now, or None."""
+        found = next((due for due in self.due if due[1] is not node), None)
+        try:
+            self.due.remove(found)
+        except ValueError:  # there is none, or another client has taken it
+            return None
+        return found[0]
 
     def replicate(self):
         """The replica, started if need be, has what the upstream has."""
