@@ -11,11 +11,11 @@ import types
 import pytest
 
 from checker.faults import CONTROL, DATA, EVENTS, EVERYTHING, Window
-from checker.history import BROKEN, DONE, UNKNOWN, Op
+from checker.history import BROKEN, DONE, OUTSIDE, UNKNOWN, Op
 from checker.judge import Judge
 from checker.promises import Promises
 from checker.run import lost
-from checker.truth import SWEEP, Change, Epoch, Timeline
+from checker.truth import OUTSIDER, SWEEP, Change, Epoch, Timeline
 
 NONE = frozenset()
 LEASE_S, TIMEOUT_S, SLACK_S, EVENT_S = 0.4, 0.25, 0.1, 0.2
@@ -24,12 +24,13 @@ LEASE_S, TIMEOUT_S, SLACK_S, EVENT_S = 0.4, 0.25, 0.1, 0.2
 class Told(Timeline):
     """A Timeline from changes that are given."""
 
-    def __init__(self, changes, flushes=()):  # pylint: disable=super-init-not-called
+    def __init__(self, changes, flushes=(), passed=()):  # pylint: disable=super-init-not-called
         self.keys = ("k",)
         self.changes = collections.defaultdict(list)
         self.of_value = collections.defaultdict(list)
         self.epochs = collections.defaultdict(list)
         self.flushes = list(flushes)
+        self.passed = collections.defaultdict(list, {"k": [at / 10 for at in passed]})
         for change in changes:
             if isinstance(change, Epoch):
                 self.epochs[change.model].append(change)
@@ -65,8 +66,8 @@ def write(sent, done, value, model="default", **fields):
     return op("set", sent, done, value=value, model=model, **fields)
 
 
-def fault(since, until, links=EVERYTHING, daemons=(0, 1), hangs=False, forgets=False):
-    return Window("a fault", frozenset(daemons), links, hangs, forgets=forgets, since=since / 10, mended=until / 10, until=until / 10)
+def fault(since, until, links=EVERYTHING, daemons=(0, 1), hangs=False, forgets=False, loses=False):
+    return Window("a fault", frozenset(daemons), links, hangs, forgets=forgets, loses=loses, since=since / 10, mended=until / 10, until=until / 10)
 
 
 def worker_lost(since, until, faults=()):
@@ -76,9 +77,9 @@ def worker_lost(since, until, faults=()):
     return lost(node, "worker", since / 10, None if until is None else until / 10, faults)
 
 
-def broken(ops, changes, windows=(), promises=Promises(), flushes=(), stalled_s=0.0):
+def broken(ops, changes, windows=(), promises=Promises(), flushes=(), stalled_s=0.0, passed=()):
     """The promises that are broken, each once."""
-    judge = Judge(sorted(ops, key=lambda o: o.sent), Told(changes, flushes), list(windows), promises,
+    judge = Judge(sorted(ops, key=lambda o: o.sent), Told(changes, flushes, passed), list(windows), promises,
                   lease_s=LEASE_S, timeout_s=TIMEOUT_S, slack_s=SLACK_S, event_s=EVENT_S, stalled=lambda since, until: stalled_s)
     return sorted({violation.promise for violation in judge.verdicts()})
 
@@ -386,6 +387,75 @@ def test_p5_a_value_queued_behind_a_clear_of_its_own_daemon_must_be_replayed_and
     assert broken([before, clear, get(8, 8.1, 1)], [made_up], faults, keeps) == ["P4"]
 
 
+# ---- P7 ----
+
+THEIR_WRITES = [write(1, 2, 1, daemon=OUTSIDE, life=0), write(3, 4, 2, daemon=OUTSIDE, life=0)]
+THEIRS = [has(1.5, 1, by="", link=OUTSIDER), has(3.5, 2, by="", link=OUTSIDER)]
+STRICT = Promises(gaps_watched=True)
+
+
+def test_p7_a_foreign_write_is_noticed_as_soon_as_an_event_would_be():
+    assert broken([*THEIR_WRITES, get(5, 6, 1)], THEIRS) == []
+    assert broken([*THEIR_WRITES, get(7, 8, 1)], THEIRS) == ["P7"]
+    assert broken([*THEIR_WRITES, get(7, 8, 2)], THEIRS) == []
+    assert broken([THEIR_WRITES[0], get(7, 8, 1)], [THEIRS[0], gone(3.5, "", link=OUTSIDER)]) == ["P7"]
+
+
+def test_p7_who_writes_past_the_daemons_has_nothing_promised_to_them():
+    theirs = write(1, 9, 1, daemon=OUTSIDE, life=0)  # it took long, and the upstream has lost it
+    assert broken([theirs], []) == []
+
+
+@pytest.mark.parametrize("links, verdict", [(EVENTS, []), (EVERYTHING, []), (DATA, ["P7"]), (NONE, ["P7"])])
+def test_p7_what_was_written_while_the_event_link_was_away_may_be_missed_for_good(links, verdict):
+    away = fault(3, 4, links, [0])
+    assert broken([*THEIR_WRITES, get(20, 21, 1)], THEIRS, [away]) == verdict
+    away.daemons = frozenset({1})
+    assert broken([*THEIR_WRITES, get(20, 21, 1)], THEIRS, [away]) == ["P7"]
+
+
+def test_p7_what_is_written_after_a_gap_counts_again():
+    later = has(9, 3, by="", link=OUTSIDER)
+    ops = [*THEIR_WRITES, write(8.9, 9.1, 3, daemon=OUTSIDE, life=0)]
+    assert broken([*ops, get(10, 10.5, 1)], [*THEIRS, later], [fault(3, 4, EVENTS, [0])]) == []
+    assert broken([*ops, get(12, 12.5, 1)], [*THEIRS, later], [fault(3, 4, EVENTS, [0])]) == ["P7"]
+    assert broken([*ops, get(12, 12.5, 2)], [*THEIRS, later], [fault(3, 4, EVENTS, [0])]) == ["P7"]
+
+
+def test_p7_where_gaps_are_watched_nothing_is_missed_for_longer_than_a_lease():
+    ops, away = [*THEIR_WRITES, get(20, 21, 1)], fault(3, 4, EVENTS, [0])
+    assert broken(ops, THEIRS, [away], STRICT) == ["P7"]
+    assert broken([*THEIR_WRITES, get(8, 8.1, 1)], THEIRS, [fault(3, 7, EVENTS, [0])], STRICT) == []
+    assert broken([*THEIR_WRITES, get(9, 9.1, 1)], THEIRS, [fault(3, 20, EVENTS, [0])], STRICT) == ["P7"]
+    away.loses = True  # a link that stays is none that was away
+    assert broken(ops, THEIRS, [away], STRICT) == []
+
+
+def test_p7_what_redis_has_told_is_suspect_at_most_and_served_while_it_cannot_be_asked():
+    ops = [*THEIR_WRITES, get(20, 21, 1)]
+    assert broken(ops, THEIRS, [fault(18, 22, DATA, [0])]) == []
+    assert broken(ops, THEIRS, [fault(18, 22, DATA, [1])]) == ["P7"]
+
+
+def test_p7_a_foreign_write_in_one_turn_behind_what_was_passed_on_may_be_taken_for_that():
+    ops = [*THEIR_WRITES, get(20, 21, 1)]
+    assert broken(ops, THEIRS, passed=[3.4]) == []
+    assert broken(ops, THEIRS, passed=[2.5]) == ["P7"]
+    assert broken(ops, THEIRS, passed=[3.6]) == ["P7"]
+
+
+def test_p2_a_foreign_write_that_only_memory_had_is_lost_with_it():
+    ops = [*THEIR_WRITES, get(4.5, 4.6, 2), get(5, 5.1, 1, life=2)]
+    ended = fault(4.7, 4.9, EVERYTHING, [0])
+    assert broken(ops, THEIRS, [ended]) == []
+    assert broken(ops, THEIRS, [ended], STRICT) == ["P2"]
+    ops[-1].life = 1
+    assert broken(ops, THEIRS, [ended]) == ["P1"]
+    ops[-1].life = 2
+    harcads = [THEIRS[0], has(3.5, 2, by="d1.1")]
+    assert broken([ops[0], write(3, 4, 2, daemon=1), *ops[2:]], harcads, [ended]) == ["P2"]
+
+
 # ---- P9, expiry, integrity ----
 
 
@@ -400,6 +470,13 @@ def test_p9_a_hit_that_waits_is_found():
 def test_p9_a_copy_that_was_not_shown_since_redis_may_have_told_of_it_may_be_suspect():
     ops = [write(1, 2, 1), get(5, 7, 1)]
     assert broken(ops, [has(1.99, 1)], [fault(4, 10, hangs=True)]) == []
+
+
+def test_p9_a_copy_that_a_passed_command_may_have_changed_is_none():
+    ops, hang = [write(1, 2, 1), get(2.5, 2.6, 1), get(5, 7, 1)], [fault(4, 10, hangs=True)]
+    assert broken(ops, [has(1.5, 1)], hang, passed=[3]) == []
+    assert broken(ops, [has(1.5, 1)], hang, passed=[1.6]) == ["P9"]
+    assert broken([*ops, op("idle", 4.5, 7.1)], [has(1.5, 1)], hang) == []
 
 
 def test_p9_a_machine_that_has_no_time_is_not_the_daemons_fault():

@@ -19,6 +19,9 @@ SCRIPT = '+{at} [0 127.0.0.1:5000] "EVALSHA" "94a7" "2" "harcad/harca/state" "ha
 NAME = '+{at} [0 127.0.0.1:5000] "CLIENT" "SETNAME" "harcad-worker-0"'
 
 
+PASS = '+{at} [0 127.0.0.1:5000] "EVAL" "local HEAD" "3" "state" "journal" "harca:k" "events" "d1.3" "0" "1" "0" "w"'
+
+
 def understood(*lines):
     monitor = Monitor()
     monitor.offset = 0.0
@@ -67,7 +70,22 @@ def test_flushall_ends_everything_and_a_clear_all_is_noted():
 
 
 def test_what_a_reader_would_not_be_given_is_not_valid():
-    assert is_valid(b"v1.", {}, 7) and not is_valid(b"v1.", {"default": 1}, 7)
-    assert is_valid(frame(b"m", 1, 2, b"v1."), {"m": 2}, 7)
-    assert not is_valid(frame(b"m", 1, 2, b"v1."), {"m": 3}, 7)
-    assert not is_valid(frame(b"m", 1, 2, b"v1."), {"m": 2}, 8)
+    assert is_valid("k", b"v1.", {}, 7) and not is_valid("k", b"v1.", {"default": 1}, 7)
+    assert is_valid("of:m:0", b"v1.", {"default": 1}, 7) and not is_valid("of:m:0", b"v1.", {"m": 1}, 7)
+    assert is_valid("k", frame(b"m", 1, 2, b"v1."), {"m": 2}, 7)
+    assert not is_valid("k", frame(b"m", 1, 2, b"v1."), {"m": 3}, 7)
+    assert not is_valid("k", frame(b"m", 1, 2, b"v1."), {"m": 2}, 8)
+
+
+def test_what_is_written_past_the_daemons_is_known_by_its_connection():
+    theirs, ours = understood('+{at} [0 127.0.0.1:1] "CLIENT" "SETNAME" "outsider"', '+{at} [0 127.0.0.1:1] "SET" "harca:k" "v1."',
+                              SCRIPT, '+{at} [0 lua] "SET" "harca:k" "v2."').changes["k"]
+    assert theirs.foreign and not ours.foreign
+
+
+def test_what_was_passed_on_is_known_by_the_daemons_script_before_it():
+    story = understood(NAME, '+{at} [0 127.0.0.1:5000] "MULTI"', PASS, '+{at} [0 lua] "HMGET" "state" "inc" "seq"',
+                       '+{at} [0 127.0.0.1:5000] "EVAL" "return 1" "1" "harca:k" "v3."', '+{at} [0 lua] "SET" "harca:k" "v3."')
+    change, = story.changes["k"]
+    assert (change.value, change.instance) == (3, "d1.3")
+    assert story.passed["k"] == [4.0]

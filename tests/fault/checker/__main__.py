@@ -9,6 +9,7 @@ import time
 
 RUN_LIMIT_S = 300
 ROOM_WITHIN_S = 120
+OUTSIDERS_EACH = 4  # so many runs, by their seeds: three of each dozen, and all else is as it would be without them
 
 
 def arguments():
@@ -21,6 +22,8 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default: 2)")
     parser.add_argument("--kills", type=int, help="instead of fleets, a daemon alone that ends so often in each run, mostly by SIGKILL")
     parser.add_argument("--faults", help="only those, separated by commas: see tests/fault/checker/faults.py")
+    parser.add_argument("--outsiders", action="store_true", help="in each run, not in one of four: somebody else writes to the "
+                        "upstream, and daemons pass commands on")
     parser.add_argument("--until-failure", action="store_true", help="begin no further run once one has failed")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -46,6 +49,8 @@ def one(args):
     run = machinery("checker.run")
     rng = random.Random(f"{args.seed} config")
     config = run.Config.drawn(rng, seconds=args.seconds, faults=tuple(args.faults.split(",")) if args.faults else None)
+    if args.outsiders or args.seed % OUTSIDERS_EACH == 0:
+        config.with_outsiders(random.Random(f"{args.seed} outsiders"))
     kept, text = run.run(config, args.seed)
     print(text, flush=True)
     return 0 if kept else 1
@@ -55,6 +60,7 @@ def start(args, seed):
     words = [sys.executable, "-m", "checker", "--one", "--seed", str(seed), "--seconds", str(args.seconds)]
     words += ["--faults", args.faults] if args.faults else []
     words += ["--kills", str(args.kills)] if args.kills else []
+    words += ["--outsiders"] if args.outsiders else []
     child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     child.seed, child.deadline = seed, time.monotonic() + RUN_LIMIT_S
     return child

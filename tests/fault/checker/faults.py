@@ -157,15 +157,16 @@ def failover(scene, _):
 def failover_unheard(scene, _):
     """The same, but the old server lives on, and event links stay with it: all that they lack is what happens."""
     window = Window("failover that leaves event links behind", scene.everyone, EVENTS, forgets=True)
-    for node in scene.nodes:
-        node.proxy.pause()
+    for proxy in scene.proxies():
+        proxy.pause()
     scene.monitor.leave()
     scene.replica.client().replicaof("NO", "ONE")
     scene.upstream, scene.replica = scene.replica, scene.upstream
     came_back(scene)
-    for node in scene.nodes:
-        node.proxy.cut_kinds(DATA | CONTROL)
-        node.proxy.resume()
+    scene.outside.cut()
+    for proxy in scene.proxies():
+        proxy.cut_kinds(DATA | CONTROL)
+        proxy.resume()
     yield window
     scene.replica.kill()
     scene.replicate()
@@ -175,9 +176,9 @@ def came_back(scene):
     """What the upstream has now is noted, before any daemon can ask it."""
     scene.monitor.follow(scene.upstream)
     scene.monitor.note(truth.snapshot(scene.upstream, scene.keys))
-    for node in scene.nodes:
-        node.proxy.target = scene.upstream.address
-        node.proxy.accept()
+    for proxy in scene.proxies():
+        proxy.target = scene.upstream.address
+        proxy.accept()
 
 
 def flushed(scene, _):
@@ -273,6 +274,7 @@ class Injector:
             window.since = since
             self.windows.append(window)
             running.append((generator, window))
+        self.scene.struck.set()
         deaf = any(window.links == EVENTS for _, window in running)
         self.scene.over.wait(min(self._hold_s(deaf), max(0.0, until - self.clock())))
         for generator, window in running:

@@ -15,6 +15,7 @@ DONE = "done"  # carried out
 NOT_DONE = "not done"  # refused by its own condition, or nothing was there
 UNKNOWN = "unknown"  # an error, or no answer at all: it may have been carried out
 
+OUTSIDE = -1  # `daemon`: none, it was asked of the upstream itself
 BROKEN = -1  # `seen`: bytes that nobody wrote
 
 
@@ -24,7 +25,7 @@ class Op:
     daemon: int
     life: int  # how often that daemon had been started
     conn: str
-    verb: str  # get set getset del getdel expire clear flush
+    verb: str  # get set getset del getdel expire clear flush, and passed on: idle look
     key: str = None
     model: str = None  # of the value written, or the one cleared
     value: int = None  # the number of the value written
@@ -64,7 +65,7 @@ class Op:
         elif self.outcome == UNKNOWN:
             answer = self.text or "no answer"
         took = f"{(self.done - self.sent) * 1000:.1f} ms" if self.done is not None else "never"
-        who = f"daemon {self.daemon}.{self.life} {self.conn}"
+        who = self.conn if self.daemon == OUTSIDE else f"daemon {self.daemon}.{self.life} {self.conn}"
         return f"{self.sent:.4f} +{took:>9}  {who:<18} {' '.join(word for word in what if word)} -> {answer}"
 
 

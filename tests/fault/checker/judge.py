@@ -15,13 +15,14 @@ import bisect
 import collections
 
 from checker.faults import CONTROL, DATA, EVENTS, EVERYTHING
-from checker.history import BROKEN
+from checker.history import BROKEN, OUTSIDE
 from checker.late import Late
-from checker.truth import SWEEP
+from checker.truth import SWEEP, Change
 from checker.verdict import Violation
 
 EPS_S = 0.003  # between the clocks of MONITOR and ours
 PUSH_S = 0.02  # for Redis's own word of a change to arrive behind the event
+TURN_S = 0.03  # at most, of what Redis carries out in one turn
 
 
 class Floor:
@@ -51,10 +52,11 @@ class Floor:
 
 class Judge:
     def __init__(self, ops, timeline, windows, promises, *, lease_s, timeout_s, slack_s, event_s, stalled):
-        self.ops, self.timeline, self.windows, self.promises = ops, timeline, windows, promises
+        self.ops = [op for op in ops if op.daemon != OUTSIDE]
+        self.timeline, self.windows, self.promises = timeline, windows, promises
         self.lease_s, self.timeout_s, self.slack_s, self.event_s = lease_s, timeout_s, slack_s, event_s
         self.stalled = stalled  # (since, until) -> for how much of that time the machine had no time for us
-        self.reads = [op for op in ops if op.reads and op.done is not None]
+        self.reads = [op for op in self.ops if op.reads and op.done is not None]
         self.writers = {op.value: op for op in ops if op.value is not None}
         self.pos = {}  # op -> the upstream's position of it, when it was there before the answer
         self.local = collections.defaultdict(list)  # (daemon, key) -> writes and deletes that were answered without
@@ -63,7 +65,7 @@ class Judge:
         self.floors = collections.defaultdict(Floor)  # (daemon, key)
         self.changing = collections.defaultdict(list)  # (daemon, key) -> all that may have changed it there
         self.checked = collections.Counter()  # how often each predicate had something to decide
-        self.late = Late(ops, self._learned())
+        self.late = Late(self.ops, self._learned())
         self._place()
 
     def verdicts(self):
@@ -92,7 +94,7 @@ class Judge:
 
     def _place(self):
         for op in self.ops:
-            if op.verb in ("set", "getset", "del", "getdel", "expire"):
+            if op.verb in ("set", "getset", "del", "getdel", "expire", "idle"):
                 self.changing[op.daemon, op.key].append(op)
             if op.done is None:
                 continue
@@ -179,7 +181,7 @@ class Judge:
             if change is None or by is None:
                 continue
             self.checked["P1/P2 order"] += 1
-            if change.pos < pos and not self._taken_again(op, by):
+            if change.pos < pos and not self._taken_again(op, by) and not self._may_be_forgotten(op, by, change.pos, pos):
                 again = "" if by.life == op.life else ", after a restart"
                 what = "after it had shown a newer one" if by.reads and not by.writes else "after it had acknowledged a newer change"
                 yield Violation("P2" if again else "P1", f"an older value{again}, {what}", (change, by, op))
@@ -190,6 +192,12 @@ class Judge:
         writer = self.writers.get(read.seen)
         return writer is not None and writer.daemon == read.daemon and not by.follows(writer) and \
             self.covered(read.daemon, DATA, writer.sent, read.sent if writer.done is None else writer.done)
+
+    def _may_be_forgotten(self, op, by, since, upto):
+        """Whether no more than a foreign write came after the value read, and the daemon that showed so has ended since: what
+        its files do not have yet is in no journal either."""
+        return op.life != by.life and not self.promises.gaps_watched and \
+            all(c.foreign for c in self.timeline.changes[op.key] if since < c.pos <= upto)
 
     def p2_local_order(self):
         """What was written while the upstream was down is not followed by what this daemon had before."""
@@ -226,7 +234,8 @@ class Judge:
 
     def p3_staleness(self):
         """What was outdated upstream is not served for longer than an event takes when all is well; than a lease, when
-        the daemon can know that its events may be missing. What never was upstream is not served when all is well."""
+        the daemon can know that its events may be missing. What never was upstream is not served when all is well. P7: the
+        same of what a foreign write has outdated."""
         lease_s = self.lease_s + self.slack_s
         for op in self.reads:
             change = self.timeline.latest(op.seen, op.done + EPS_S)
@@ -237,15 +246,34 @@ class Judge:
             deaf = self.covered(op.daemon, EVERYTHING, op.sent - self.event_s, op.done)
             self.checked["P3 with doubtful events" if deaf else "P3"] += 1
             bound_s = lease_s if deaf else self.event_s
-            end = self.timeline.ended_by(change)
+            end = self._end_to_notice(op.daemon, change)
+            foreign = getattr(end, "foreign", False)
+            self.checked["P7"] += foreign
             if end is not None and end.at < op.sent - bound_s and not self._cannot_be_asked_for(op, end):
-                yield Violation("P3", f"outdated for {op.sent - end.at:.3f} s, {bound_s:.3f} s are allowed", (change, end, op))
+                yield Violation("P7" if foreign else "P3", f"outdated for {op.sent - end.at:.3f} s, {bound_s:.3f} s are allowed",
+                                (change, end, op))
+
+    def _end_to_notice(self, daemon, change):
+        """What made that value outdated first, of all that is promised to be noticed at that daemon; None: nothing."""
+        end = self.timeline.ended_by(change)
+        while isinstance(end, Change) and end.foreign and self._may_be_missed(daemon, end):
+            end = self.timeline.ended_by(end)
+        return end
+
+    def _may_be_missed(self, daemon, foreign):
+        """Whether the event link may not have brought word of that foreign write, and nothing made up for it; or whether it
+        may have been taken for the daemons' own: Redis carried it out in the same turn, behind what one had passed on."""
+        if any(foreign.at - TURN_S <= at <= foreign.at for at in self.timeline.passed[foreign.key]):
+            return True
+        return any(w.covers(daemon, EVENTS, foreign.at - EPS_S, foreign.at + self.event_s) for w in self.windows
+                   if w.loses or not self.promises.gaps_watched)
 
     def _cannot_be_asked_for(self, op, end):
-        """Whether it went with the upstream's data, of which no event tells, and the worker's link is down: all that is older
-        is suspect, and such is served as it is then."""
-        lost = any(w.forgets and w.since <= end.at and (w.until is None or end.at <= w.until) for w in self.windows)
-        return lost and self.covered(op.daemon, DATA, op.sent - self.timeout_s, op.done)
+        """Whether no event has told of it, but Redis alone of a foreign write, or nobody, since it went with the upstream's data;
+        and the worker's link is down: what is older is suspect, and such is served as it is then."""
+        untold = getattr(end, "foreign", False) or \
+            any(w.forgets and w.since <= end.at and (w.until is None or end.at <= w.until) for w in self.windows)
+        return untold and self.covered(op.daemon, DATA, op.sent - self.timeout_s, op.done)
 
     def _is_left_over(self, op, lease_s):
         writer = self.writers.get(op.seen)
@@ -524,7 +552,8 @@ class Judge:
             return False
         since = max(o.done for o in shown)
         # Redis's own tracking tells of a change too, a little later than its event: that makes the copy suspect at most.
-        if any(since - PUSH_S <= change.at <= op.sent for change in self.timeline.changes[op.key]):
+        changed = [change.at for change in self.timeline.changes[op.key]] + self.timeline.passed[op.key]
+        if any(since - PUSH_S <= at <= op.sent for at in changed):
             return False
         if any(self._began(w) < hang.since and (w.covers(op.daemon, EVENTS, since, op.sent) or w.forgets and
                w.since <= op.sent and (w.until is None or w.until >= since)) for w in self.windows):

@@ -7,6 +7,7 @@ not promised yet is not checked; the list below says what that is.
     shown_is_kept    P2: a value that a reader was shown while its writer still waited for OK outlives a kill -9 right then.
                      Without it only what was acknowledged does, and that reader may see an older value afterwards.
     fence            P3: also when the event link hears a server that is not the upstream any more.
+    gaps_watched     P7: also what others than harcads wrote while the event link was away.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ class Promises:
     shown_is_kept: bool = False
     fence: bool = False
     file_tier: bool = False
+    gaps_watched: bool = False
 
 
 # The setting that a promise came with.
@@ -42,4 +44,5 @@ def made_by(binary, given=None):
     made = {name: True for setting, names in BY_SETTING.items() if setting in settings for name in names}
     if given.get("file.enabled") == "no":
         made["queue_survives"] = False
+    made["gaps_watched"] = given.get("upstream.foreign_writes") == "strict"
     return Promises(**made)

@@ -19,9 +19,11 @@ from checker.clients import Client, Owner, final_reads
 from checker.faults import Injector, Window
 from checker.history import History
 from checker.judge import Judge
+from checker.outsiders import PASSED, TEMPLATE, THEIRS, Guest, Outsider
 from checker.scene import Scene
 from checker.truth import Timeline
 
+GUESTS = 2
 OUT = os.path.join(ROOT, "build", "history")
 EVENT_S = 0.2 * SLOW  # for an event to be delivered, with the delays that faults.py brings about
 SLACK_S = 0.4 * SLOW  # for a machine with other things to do
@@ -39,6 +41,8 @@ class Config:
     cold_model: str = "cold"  # of the cold keys, so that no other key tells of its epoch
     pause_s: float = 0.003  # of a client between commands, on average
     expiring: float = 0.15  # share of writes with a time to live
+    theirs: tuple = ()  # keys that somebody writes past the daemons
+    passed: tuple = ()  # keys that are written by commands which daemons pass on
     replica: bool = False
     clocks: tuple = (0,)  # seconds that daemons' clocks are off by, in turn
     settings: dict = dataclasses.field(default_factory=dict)
@@ -77,10 +81,16 @@ class Config:
         config.replica = config.replica or bool({"failover", "failover_unheard"} & set(config.faults or ()))
         return config
 
+    def with_outsiders(self, rng):
+        """What else a seed makes of it, where others than harcads write."""
+        self.theirs, self.passed = THEIRS, PASSED
+        self.settings = {**self.settings, "upstream.foreign_writes": rng.choice(["yes", "strict"]), "model.templates": TEMPLATE}
+
     def arguments(self):
         """Those that are not drawn from the seed."""
         words = [f"--seconds {self.seconds:g}"]
         words += [f"--faults {','.join(self.faults)}"] if self.faults else []
+        words += ["--outsiders"] if self.theirs else []
         return " ".join(words)
 
 
@@ -121,6 +131,8 @@ def run(config, seed):
         clients = [Client(scene, history, random.Random(f"{seed} client {i}"), f"c{i}", some_nodes(rng, scene.nodes))
                    for i in range(config.clients)]
         clients += [Owner(scene, history, random.Random(f"{seed} owner {node.number}"), node) for node in scene.nodes]
+        if config.theirs:
+            clients += outsiders(scene, history, seed)
         for thread in [stalls, *clients]:
             thread.start()
         injector.run(time.monotonic() + config.seconds)
@@ -167,6 +179,11 @@ def some_nodes(rng, nodes):
     return nodes if rng.random() < 0.4 else [rng.choice(nodes)]
 
 
+def outsiders(scene, history, seed):
+    guests = [Guest(scene, history, random.Random(f"{seed} guest {i}"), f"guest{i}", scene.nodes) for i in range(GUESTS)]
+    return [*guests, Outsider(scene, history, random.Random(f"{seed} outsider"))]
+
+
 def conclude(config, seed, scene, history, windows, trouble, stalls, logs):
     ops, stall_s = history.ops(), stalls.longest
     timeline = Timeline(scene.monitor, scene.keys)
@@ -174,7 +191,7 @@ def conclude(config, seed, scene, history, windows, trouble, stalls, logs):
                   lease_s=scene.lease_s, timeout_s=scene.timeout_s, slack_s=SLACK_S + 2 * stall_s,
                   event_s=EVENT_S + 2 * stall_s, stalled=stalls.within)
     violations = judge.verdicts()
-    told = f"{len(ops)} ops, {sum(map(len, timeline.changes.values()))} changes upstream, longest stall {stall_s * 1000:.0f} ms"
+    told = f"{'with outsiders, ' if config.theirs else ''}{len(ops)} ops, {sum(map(len, timeline.changes.values()))} changes upstream, longest stall {stall_s * 1000:.0f} ms"
     if not violations and not trouble:
         return True, f"seed {seed}: ok, {told}; {summary(windows)}; " + \
             ", ".join(f"{name} {n}" for name, n in sorted(judge.checked.items()))

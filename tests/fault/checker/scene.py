@@ -1,4 +1,5 @@
-"""Who takes part: an upstream, perhaps its replica, daemons, each behind a proxy of its own, and the Monitor."""
+"""Who takes part: an upstream, perhaps its replica, daemons, each behind a proxy of its own, one more proxy for whoever
+talks to the upstream itself, and the Monitor."""
 
 import os
 import threading
@@ -71,7 +72,7 @@ class Scene:
         self.config = config
         self.promises = made
         self.seed = seed
-        self.keys = config.keys + config.cold + config.owned
+        self.keys = config.keys + config.cold + config.owned + config.theirs + config.passed
         self.lease_s = LEASE_MS / 1000
         self.timeout_s = TIMEOUT_MS / 1000
         self.over = threading.Event()
@@ -79,6 +80,8 @@ class Scene:
         self.upstream = Redis(appendonly="yes", appendfsync="no", repl_diskless_sync_delay="0")
         self.replica = Redis(appendonly="yes", appendfsync="no", repl_diskless_sync_delay="0") if config.replica else None
         self.nodes = []
+        self.outside = None  # the proxy of those who talk to the upstream itself
+        self.struck = threading.Event()  # by a fault, just now
         self.due = []  # (key, node): it shall be written soon, at another node
         self.everyone = frozenset(range(config.daemons))
 
@@ -87,6 +90,7 @@ class Scene:
         if self.replica:
             self.replicate()
         self.monitor.follow(self.upstream)
+        self.outside = FaultProxy(self.upstream.address, f"{self.seed} outside").start()
         for number in range(self.config.daemons):
             offset_s = self.config.clocks[number % len(self.config.clocks)]
             node = Node(number, self.upstream, self.config.settings, self.seed, offset_s)
@@ -99,7 +103,7 @@ class Scene:
     def __exit__(self, *exc):
         self.over.set()
         errors = []
-        for thing in [*self.nodes, self.upstream, self.replica]:
+        for thing in [*self.nodes, self.outside, self.upstream, self.replica]:
             try:
                 if thing is not None:
                     thing.close()
@@ -124,7 +128,11 @@ class Scene:
         client.replicaof(*map(str, self.upstream.address))
         wait_until(lambda: client.info("replication")["master_link_status"] == "up", message="the replica is in step")
 
+    def proxies(self):
+        """All ways to the upstream."""
+        return [node.proxy for node in self.nodes] + [self.outside]
+
     def keep_apart(self):
-        """No daemon reaches the upstream until its proxy accepts again."""
-        for node in self.nodes:
-            node.proxy.refuse()
+        """Nobody reaches the upstream until the proxies accept again."""
+        for proxy in self.proxies():
+            proxy.refuse()

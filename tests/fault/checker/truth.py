@@ -21,6 +21,8 @@ TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 NOBODY = ("", ("", 0.0))
 SWEEP = "the sweep"  # stands for the instance of whichever daemon does it
 NUMBER = re.compile(rb"v(\d+)\.")
+OUTSIDER = "outsider"  # what a connection calls itself on which somebody writes past the daemons
+PASSED_ON = b"return "  # so begins each script that a client has a daemon pass on, and none of the daemons' own
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -36,9 +38,13 @@ class Change:
     link_since: float = 0.0  # when that was opened
     restored: bool = False  # found so when the upstream came back
 
+    @property
+    def foreign(self):
+        return self.link == OUTSIDER
+
     def __str__(self):
         what = "gone" if self.value is None else f"v{self.value} of {self.model}"
-        who = "as it came back" if self.restored else self.instance or "the runner"
+        who = "as it came back" if self.restored else self.instance or (OUTSIDER if self.foreign else "the runner")
         return f"{self.at:.4f} #{self.pos:<6} upstream: {self.key} {what} ({who})"
 
 
@@ -52,6 +58,12 @@ class Epoch:
 
     def __str__(self):
         return f"{self.at:.4f} #{self.pos:<6} upstream: model {self.model} in epoch {self.epoch} ({self.instance})"
+
+
+def model_of_raw(key):
+    """As outsiders.py's template has it: of:MODEL:…"""
+    parts = key.split(":")
+    return parts[1] if len(parts) == 3 and parts[0] == "of" else "default"
 
 
 def unescape(token):
@@ -110,6 +122,7 @@ class Timeline:
         self.changes = collections.defaultdict(list)  # key -> [Change]
         self.of_value = collections.defaultdict(list)  # number -> [Change]
         self.epochs = collections.defaultdict(list)  # model -> [Epoch]
+        self.passed = collections.defaultdict(list)  # key -> when a script was passed on that may have written it
         self.flushes = []  # (pos, at, instance): clear-all was told
         self._offset = monitor.offset
         self._links = {}  # address -> (name, since)
@@ -142,6 +155,8 @@ class Timeline:
                 instance = words[8].split(b"\r\n")[6].decode("latin-1")  # that of its event
                 for change in self._untold.pop(self._address, ()):
                     change.instance = instance
+            elif verb == b"EVAL" and words[1].startswith(PASSED_ON):
+                instance = self._caller[0]  # of the daemon's own script, just before it in one transaction
             elif verb in (b"EVAL", b"EVALSHA") and len(words) > int(words[2]) + 4:
                 instance = words[int(words[2]) + 4].decode("latin-1")
             elif verb == b"MULTI":
@@ -169,6 +184,10 @@ class Timeline:
         for name, value in zip(words[1::2], words[2::2]):
             if (key := self._key(name)) is not None:
                 self.had(pos, self._at, key, value, None, self._caller)
+
+    def _on_eval(self, _, words):
+        if words[1].startswith(PASSED_ON):
+            self.passed[self._key(words[3])].append(self._at)
 
     def _on_pexpire(self, _, words):
         key = self._key(words[1])
@@ -206,7 +225,7 @@ class Timeline:
         value = model = None
         if stored is not None:
             framed = frame_parts(stored)
-            model, payload = (framed[0].decode() or "default", framed[4]) if framed else ("default", stored)
+            model, payload = (framed[0].decode() or "default", framed[4]) if framed else (model_of_raw(key), stored)
             match = NUMBER.match(payload)
             value = int(match.group(1)) if match else None
         change = Change(pos, at, key, value, model, expires, caller[0], *caller[1], restored)
@@ -289,15 +308,15 @@ def snapshot(server, keys):
             timeline.raised(pos, at, model, epoch, "as it came back")
         for key in keys:
             expires = at + ttls[key] / 1000 if ttls[key] >= 0 else None
-            value = stored[key] if is_valid(stored[key], epochs, int(state.get(b"inc", 0))) else None
+            value = stored[key] if is_valid(key, stored[key], epochs, int(state.get(b"inc", 0))) else None
             timeline.had(pos, at, key, value, expires, restored=True)
 
     return fact
 
 
-def is_valid(stored, epochs, incarnation):
+def is_valid(key, stored, epochs, incarnation):
     parts = frame_parts(stored) if stored is not None else None
     if parts is None:
-        return epochs.get("default", 0) == 0
+        return epochs.get(model_of_raw(key), 0) == 0
     model, _, frame_incarnation, epoch, _ = parts
     return frame_incarnation == incarnation and epoch == epochs.get(model.decode() or "default", 0)
