@@ -15,6 +15,7 @@ EVENTS = frozenset({"events"})
 DATA = frozenset({"worker"})
 CONTROL = frozenset({"control"})
 EVERYTHING = frozenset(ALL_LINKS)
+UNNAMED = frozenset({None})  # those that have not said yet what they are, or are no daemon's
 
 
 @dataclasses.dataclass
@@ -163,9 +164,8 @@ def failover_unheard(scene, _):
     scene.replica.client().replicaof("NO", "ONE")
     scene.upstream, scene.replica = scene.replica, scene.upstream
     came_back(scene)
-    scene.outside.cut()
     for proxy in scene.proxies():
-        proxy.cut_kinds(DATA | CONTROL)
+        proxy.cut_kinds(DATA | CONTROL | UNNAMED)
         proxy.resume()
     yield window
     scene.replica.kill()
