@@ -22,8 +22,7 @@
 #define MAGIC 0x31514348u /* HCQ1 */
 #define PATH_CAP 1200
 #define CHUNK_BYTES ((size_t)1 << 20)
-#define ANEW_BYTES ((uint64_t)16 << 20) /* beyond which, and three times what there is to be kept, it is written anew \
-					 */
+#define ANEW_BYTES ((uint64_t)16 << 20) /* beyond which, and three times what is kept, it is written anew */
 
 /* As it lies in the file, key, model and value behind it; of this machine alone. */
 struct head {
