@@ -58,9 +58,8 @@ hc_core_read_file(
 		return HC_MISS;
 	if (core->fleet != NULL && is_in_memory(worker, key))
 		return HC_PENDING; /* suspect there, and no older than what is here */
-	unsigned reads = quiet ? 0 : hc_tier_count_read(core->tier, key, worker->now_ms);
-	bool keep = core->settings->memory_enabled && reads >= (unsigned)core->settings->file_promote_hits;
-	if (keep)
+	bool may_keep = core->settings->memory_enabled && !quiet;
+	if (may_keep)
 		hc_store_fill_begin(core->store, key, &ticket);
 	enum hc_status status = hc_file_read_cached(hc_tier_file(core->tier), hc_slice(key.ptr, key.len), !quiet,
 	    worker->file_buffer, HC_FILE_BUFFER_BYTES, &value);
@@ -71,7 +70,9 @@ hc_core_read_file(
 		status = hc_tier_entry(core->tier, key, &value, entry);
 	if (status == HC_OK)
 		*filed = filed_of(&value, suspect);
-	if (status == HC_OK && keep && !suspect)
+	/* One that has to be fetched is counted when it has been. */
+	unsigned reads = status == HC_OK && !quiet ? hc_tier_count_read(core->tier, key, worker->now_ms) : 0;
+	if (may_keep && !suspect && reads >= (unsigned)core->settings->file_promote_hits)
 		promote(worker, key, &ticket, *entry);
 	return status;
 }

@@ -59,7 +59,16 @@ def test_reclaim_keeps_within_max_bytes_and_writes_little_twice(make_harcad):
     assert info["file_carried"] > 0
 
 
-def test_scan_over_files_moves_nothing_into_memory(make_harcad):
+def drop_page_cache(directory):
+    for entry in os.scandir(directory):
+        fd = os.open(entry.path, os.O_RDWR)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+
+
+@pytest.mark.parametrize("on_disk", [False, True], ids=["page cache", "disk"])
+def test_scan_over_files_moves_nothing_into_memory(make_harcad, on_disk):
     """Each is read once: promotion is for the second time. What memory had, it still has."""
     harcad = make_harcad({"memory.max_bytes": "4M", "file.max_bytes": "64M"})
     client = harcad.client()
@@ -71,6 +80,8 @@ def test_scan_over_files_moves_nothing_into_memory(make_harcad):
     before = harcad.info()
     for start in range(0, 4000, 100):
         keys = range(start, start + 100)
+        if on_disk:
+            drop_page_cache(tier_dir(harcad))
         assert client.mget([f"cold:{i}" for i in keys]) == [value("cold", i) for i in keys]
     after = harcad.info()
     assert after["file_promoted"] == before["file_promoted"]
