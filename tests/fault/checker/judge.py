@@ -22,7 +22,6 @@ from checker.verdict import Violation
 
 EPS_S = 0.003  # between the clocks of MONITOR and ours
 PUSH_S = 0.02  # for Redis's own word of a change to arrive behind the event
-TURN_S = 0.03  # at most, of what Redis carries out in one turn
 
 
 class Floor:
@@ -261,10 +260,7 @@ class Judge:
         return end
 
     def _may_be_missed(self, daemon, foreign):
-        """Whether the event link may not have brought word of that foreign write, and nothing made up for it; or whether it
-        may have been taken for the daemons' own: Redis carried it out in the same turn, behind what one had passed on."""
-        if any(foreign.at - TURN_S <= at <= foreign.at for at in self.timeline.passed[foreign.key]):
-            return True
+        """Whether the event link may not have brought word of that foreign write, and nothing made up for it."""
         return any(w.covers(daemon, EVENTS, foreign.at - EPS_S, foreign.at + self.event_s) for w in self.windows
                    if w.loses or not self.promises.gaps_watched)
 
