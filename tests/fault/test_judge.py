@@ -206,6 +206,16 @@ def test_p3_what_went_with_the_data_may_be_served_while_a_worker_cannot_ask():
     assert broken(STALE, STALE_CHANGES, [cut]) == ["P3"]
 
 
+def test_p3_what_is_suspect_may_be_served_while_neither_events_come_nor_a_worker_can_ask():
+    ops = [write(1, 2, 1), get(20, 21, 1)]
+    changes = [has(1.5, 1), has(5, 2)]
+    deaf, mute = fault(4, 22, EVENTS, [0]), fault(18, 22, DATA, [0])
+    assert broken(ops, changes, [deaf, mute]) == []
+    assert broken(ops, changes, [deaf]) == ["P3"]
+    assert broken(ops, changes, [mute]) == ["P3"]
+    assert broken(ops, changes, [fault(4, 10, EVENTS, [0]), mute]) == ["P3"]  # by then the event has come, late
+
+
 def test_p3_a_deleted_value_and_a_cleared_model_are_outdated_too():
     assert broken(STALE[:2] + [STALE[3]], [has(1.5, 1, by="d1.1"), gone(3.5, "d1.1")]) == ["P3"]
     ops = [write(1, 2, 1, "m", daemon=1), get(20, 21, 1)]

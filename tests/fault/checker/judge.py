@@ -265,9 +265,12 @@ class Judge:
                    if w.loses or not self.promises.gaps_watched)
 
     def _cannot_be_asked_for(self, op, end):
-        """Whether no event has told of it, but Redis alone of a foreign write, or nobody, since it went with the upstream's data;
-        and the worker's link is down: what is older is suspect, and such is served as it is then."""
-        untold = getattr(end, "foreign", False) or \
+        """Whether no event has told of it, but Redis alone of a foreign write, or nobody: since it went with the upstream's data,
+        or since the event link is away. And the worker's link is down: what is older is suspect, and such is served as it is
+        then."""
+        away = self.covered(op.daemon, EVENTS, end.at - EPS_S, end.at + self.event_s) and \
+            self.covered(op.daemon, EVENTS, op.sent - self.event_s, op.done)
+        untold = away or getattr(end, "foreign", False) or \
             any(w.forgets and w.since <= end.at and (w.until is None or end.at <= w.until) for w in self.windows)
         return untold and self.covered(op.daemon, DATA, op.sent - self.timeout_s, op.done)
 
