@@ -31,11 +31,10 @@ class Client(threading.Thread):
 
     def run(self):
         try:
-            for key in self.scene.config.cold:
-                self.ask(self.nodes[0], [self.command("set", [key])])
+            self.begin()
             while not self.scene.over.is_set():
                 node = self.rng.choice(self.nodes)
-                for _ in range(self.rng.randrange(1, 12)):
+                for _ in range(self.stay()):
                     self.turn(node)
                     self.scene.over.wait(self.rng.expovariate(1 / self.scene.config.pause_s))
         except BaseException as error:  # pylint: disable=broad-except
@@ -44,6 +43,14 @@ class Client(threading.Thread):
         finally:
             for conn, *_ in self.conns.values():
                 conn.close()
+
+    def begin(self):
+        for key in self.scene.config.cold:
+            self.ask(self.nodes[0], [self.command("set", [key])])
+
+    def stay(self):
+        """For how many turns it stays with a daemon."""
+        return self.rng.randrange(1, 12)
 
     # ---- one turn: commands sent in one piece, their answers ----
 

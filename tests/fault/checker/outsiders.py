@@ -86,17 +86,11 @@ class Outsider(threading.Thread):
 
 
 class Guest(Client):
-    def run(self):
-        try:
-            while not self.scene.over.is_set():
-                self.turn(self.rng.choice(self.nodes))
-                self.scene.over.wait(self.rng.expovariate(1 / self.scene.config.pause_s))
-        except BaseException as error:  # pylint: disable=broad-except
-            self.error = error
-            self.scene.over.set()
-        finally:
-            for conn, *_ in self.conns.values():
-                conn.close()
+    def begin(self):
+        pass
+
+    def stay(self):
+        return 1
 
     def turn(self, node):
         rng, config = self.rng, self.scene.config
