@@ -56,7 +56,7 @@ enum hc_event_result {
 enum hc_event_result hc_event_decode(
     struct hc_slice run, struct hc_slice *keys, size_t cap, struct hc_event *out, size_t *used);
 
-/* Each key of these takes a number of its own. */
+/* Each key of these takes a number of its own: they are the first in the list. */
 static inline bool
 hc_event_is_by_keys(enum hc_event_type type)
 {

@@ -94,7 +94,9 @@ void hc_sessions_destroy(struct hc_sessions *sessions);
 void hc_session_open(struct hc_sessions *sessions, struct hc_session *session, struct hc_out_pool *pool);
 /* Takes it out, frees what it holds. Requests under way must have been let go (hc_req_abandon). */
 void hc_session_close(struct hc_session *session);
-/* As after connecting: RESP2, no name, no transaction, the listener's model; no_evict stays. `authenticated` as given.
+/*
+ * As after connecting: RESP2, no name, no transaction, the listener's model; but `no_evict` stays, and
+ * `authenticated` is as given.
  */
 void hc_session_reset(struct hc_session *session, bool authenticated);
 

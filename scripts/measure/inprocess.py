@@ -40,10 +40,7 @@ TWO_METHOD = ("`build/storebench two`: 95 % hits and 5 % overwrites of 1 M keys.
 
 
 def two_threads(keys):
-    """A measurement: how many times as many operations a second of their own CPU time two threads make as one does, not of
-    the wall clock's: on a shared machine that would tell when two threads were given two processors. What they cost each
-    other shows either way, be it in atomics, locks that are spun for or cache lines; that one sleeps until the other is done
-    does not. `keys` is how storebench calls the draw."""
+    """A measurement: TWO_METHOD. `keys` is how storebench calls the draw."""
     def measure(lab):
         text = run(lab, "storebench", "two")
         speedup = find(text, rf"^{keys}.*two threads ([\d.]+) times", "storebench")
