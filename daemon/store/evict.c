@@ -24,7 +24,7 @@ struct hc_evict_chunk {
 	uint32_t hashes[CHUNK_ITEMS];
 };
 
-static_assert(sizeof(struct hc_evict_chunk) == HC_SLAB_PLAIN, "the slabs have blocks of that size");
+static_assert(sizeof(struct hc_evict_chunk) == 2 * HC_SLAB_PLAIN, "the slabs have blocks of that size");
 
 /* ---- weights ---- */
 
@@ -145,7 +145,7 @@ tail_with_room(struct hc_evict *evict, struct hc_evict_queue *queue, double cloc
 		return chunk;
 	chunk = take_spare(evict);
 	if (chunk == NULL)
-		chunk = hc_slab_alloc_plain();
+		chunk = hc_slab_alloc_plain(sizeof(*chunk));
 	if (chunk == NULL)
 		return NULL;
 	*chunk = (struct hc_evict_chunk){.clock = clock};

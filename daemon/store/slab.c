@@ -285,11 +285,14 @@ hc_slab_free_many(const struct hc_slab_block blocks[], unsigned n)
 }
 
 void *
-hc_slab_alloc_plain(void)
+hc_slab_alloc_plain(size_t size)
 {
-	if (is_large(HC_SLAB_PLAIN))
-		return hc_malloc(HC_SLAB_PLAIN);
-	return hc_mem_faulty() ? NULL : take_new(&hc_slab_plain, HC_SLAB_PLAIN);
+	size_t lines = (size + HC_SLAB_PLAIN - 1) / HC_SLAB_PLAIN;
+
+	assert(lines > 0 && lines <= HC_SLAB_PLAINS);
+	if (is_large(size))
+		return hc_malloc(size);
+	return hc_mem_faulty() ? NULL : take_new(&hc_slab_plain[lines - 1], lines * HC_SLAB_PLAIN);
 }
 
 void

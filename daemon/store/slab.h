@@ -48,11 +48,13 @@ void hc_slab_free_in_order(const struct hc_slab_block blocks[], unsigned n);
 size_t hc_slab_footprint(const void *ptr, size_t size);
 
 /*
- * Blocks of one size that are no entries: a class by itself, which is neither moved, nor visited, nor part of the
- * usage. NULL: no memory.
+ * Blocks that are no entries, of one cache line or two: classes by themselves, which are neither moved, nor visited,
+ * nor part of the usage. There are many of them and they come and go with the entries: with malloc() what is free of
+ * them lies in lists that malloc_trim() walks, for milliseconds. NULL: no memory.
  */
-#define HC_SLAB_PLAIN ((size_t)128)
-void *hc_slab_alloc_plain(void) __attribute__((malloc, warn_unused_result));
+#define HC_SLAB_PLAIN ((size_t)64)
+#define HC_SLAB_PLAINS 2u /* sizes: so many times that at most */
+void *hc_slab_alloc_plain(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
 void hc_slab_free_plain(void *ptr);
 
 /* Of blocks up to HC_SLAB_BLOCK_MAX, all over the process. */

@@ -3,6 +3,7 @@
  * lock only; owns the segments.
  */
 #include "base/mem.h"
+#include "store/slab.h"
 #include "store/table.h"
 
 #define MAX_BUCKETS (1u << 29)
@@ -34,7 +35,7 @@ free_more(struct hc_bucket *bucket)
 {
 	while (bucket != NULL) {
 		struct hc_bucket *next = hc_bucket_more(bucket);
-		hc_free(bucket);
+		hc_slab_free_plain(bucket);
 		bucket = next;
 	}
 }
@@ -51,7 +52,7 @@ static bool
 reserve_spare(struct hc_table *table, size_t n)
 {
 	while (table->nspare < n) {
-		struct hc_bucket *bucket = hc_malloc(sizeof(*bucket));
+		struct hc_bucket *bucket = hc_slab_alloc_plain(sizeof(*bucket));
 		if (bucket == NULL)
 			return false;
 		link_more(bucket, table->spare);
@@ -66,7 +67,7 @@ give_spare(struct hc_table *table, struct hc_bucket *bucket)
 {
 	table->nmore--;
 	if (table->nspare >= SPARE_MAX) {
-		hc_free(bucket);
+		hc_slab_free_plain(bucket);
 		return;
 	}
 	link_more(bucket, table->spare);
@@ -511,5 +512,5 @@ hc_table_bytes(const struct hc_table *table)
 
 	bytes = (bytes + page - 1) & ~(page - 1);
 	return table->segments_cap * sizeof(*table->segments) + bytes +
-	       (table->nspare + table->nmore) * (sizeof(struct hc_bucket) + 2 * sizeof(void *));
+	       (table->nspare + table->nmore) * sizeof(struct hc_bucket);
 }

@@ -475,15 +475,16 @@ END_TEST
 START_TEST(slab_plain_blocks_are_nobodys_to_visit_and_give_their_memory_back)
 {
 	enum { N = 100000 };
+	size_t size = ((size_t)_i + 1) * HC_SLAB_PLAIN;
 	char **all = calloc(N, sizeof(*all));
 	struct hc_slab_visit visit = {0};
 
 	memset(met, 0, sizeof(met));
 	size_t before = hc_mem_resident();
 	for (unsigned i = 0; i < N; i++) {
-		all[i] = hc_slab_alloc_plain();
-		must(all[i] != NULL && (uintptr_t)all[i] % HC_SLAB_ALIGN == 0);
-		memset(all[i], 1, HC_SLAB_PLAIN);
+		all[i] = hc_slab_alloc_plain(size);
+		must(all[i] != NULL && (uintptr_t)all[i] % (SANITIZED ? HC_SLAB_ALIGN : HC_SLAB_PLAIN) == 0);
+		memset(all[i], 1, size);
 	}
 	must(live() == 0);
 	while (hc_slab_visit(&visit, 1000, meet, NULL))
@@ -492,7 +493,7 @@ START_TEST(slab_plain_blocks_are_nobodys_to_visit_and_give_their_memory_back)
 	for (unsigned i = 0; i < BLOCKS; i++)
 		must(met[i] == 0);
 	for (unsigned i = 0; i < N; i++) {
-		must(all[i][0] == 1 && memcmp(all[i], all[i] + 1, HC_SLAB_PLAIN - 1) == 0);
+		must(all[i][0] == 1 && memcmp(all[i], all[i] + 1, size - 1) == 0);
 		hc_slab_free_plain(all[i]);
 	}
 	must(SANITIZED || hc_mem_resident() - before < 2 << 20);
@@ -510,7 +511,7 @@ START_TEST(slab_alloc_fails_when_told_to)
 	hc_mem_fail_after(1);
 	ck_assert_ptr_null(hc_slab_alloc(HC_SLAB_BLOCK_MAX + 1));
 	hc_mem_fail_after(1);
-	ck_assert_ptr_null(hc_slab_alloc_plain());
+	ck_assert_ptr_null(hc_slab_alloc_plain(HC_SLAB_PLAIN));
 	hc_mem_fail_after(0);
 }
 END_TEST
@@ -651,7 +652,8 @@ main(void)
 	tcase_add_test(tcase, slab_compaction_leaves_alone_what_it_may_not_move);
 	tcase_add_test(tcase, slab_visit_meets_each_block_in_use_once);
 	tcase_add_test(tcase, slab_visit_goes_on_when_its_slab_has_gone);
-	tcase_add_test(tcase, slab_plain_blocks_are_nobodys_to_visit_and_give_their_memory_back);
+	tcase_add_loop_test(
+	    tcase, slab_plain_blocks_are_nobodys_to_visit_and_give_their_memory_back, 0, HC_SLAB_PLAINS);
 	tcase_add_test(tcase, slab_alloc_fails_when_told_to);
 	tcase_add_test(tcase, slab_alloc_without_address_space_fails_softly);
 #ifdef __SANITIZE_ADDRESS__

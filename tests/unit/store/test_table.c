@@ -2,6 +2,7 @@
  * The look-up table alone: random histories against a model while it grows and shrinks, what a walk
  * promises, allocations that fail, and keys chosen to fall together.
  */
+#include <malloc.h>
 #include <sys/mman.h>
 #include "support.h"
 #include "store/shard.h"
@@ -392,6 +393,7 @@ START_TEST(table_takes_the_memory_it_says_and_gives_it_back)
 	struct hc_table beside;
 	struct hc_place place;
 	char name[NAME_LEN + 1];
+	size_t listed = mallinfo2().fsmblks;
 
 	for (unsigned i = 0; i < MANY; i++) {
 		must(put_in(i) == HC_OK);
@@ -421,6 +423,7 @@ START_TEST(table_takes_the_memory_it_says_and_gives_it_back)
 	must(found != NULL);
 	hc_entry_unref(found);
 	hc_table_fini(&beside);
+	must(mallinfo2().fsmblks <= listed + 4096); /* nothing that malloc_trim() would have to walk */
 }
 END_TEST
 
