@@ -52,13 +52,10 @@ hc_ghost_fini(struct hc_ghost *ghost)
 void
 hc_ghost_set_capacity(struct hc_ghost *ghost, uint64_t bytes)
 {
-	uint64_t unit = bytes / CAPACITY_TICKS + 1;
+	uint64_t tick = ghost->unit == 0 ? 0 : ghost->bytes / ghost->unit;
 
-	if (unit == ghost->unit)
-		return;
-	hc_ghost_fini(ghost);
-	ghost->unit = unit;
-	ghost->bytes = 0;
+	ghost->unit = bytes / CAPACITY_TICKS + 1;
+	ghost->bytes = tick * ghost->unit;
 }
 
 static bool

@@ -22,7 +22,10 @@ struct hc_ghost {
 };
 
 void hc_ghost_fini(struct hc_ghost *ghost);
-/* Forgets everything when that changes something. */
+/*
+ * What is remembered stays, as old as it was in parts of the capacity: to forget it would be to touch all its pages
+ * anew, in the midst of the evictions that a lowered budget brings.
+ */
 void hc_ghost_set_capacity(struct hc_ghost *ghost, uint64_t bytes);
 /* An entry of that hash and size went, of `entries` the shard has: as many it remembers at most.
  * Without memory it remembers fewer, or nothing. */

@@ -340,8 +340,32 @@ START_TEST(ghost_remembers_about_the_capacity)
 	}
 	ck_assert_uint_gt(recent, 850);
 	ck_assert_uint_lt(old, 20);
-	hc_ghost_set_capacity(&ghost, 2000 * 1000);
-	ck_assert_uint_eq(hc_ghost_bytes(&ghost), 0);
+	hc_ghost_fini(&ghost);
+}
+END_TEST
+
+/* As old as it was in parts of the capacity, and no page is new. */
+START_TEST(ghost_outlives_a_new_capacity)
+{
+	static const size_t capacities[] = {100 * 1000, 1000 * 1000, 10 * 1000 * 1000};
+	struct hc_ghost ghost = {0};
+	unsigned recent = 0, old = 0;
+
+	hc_ghost_set_capacity(&ghost, 1000 * 1000);
+	for (uint64_t i = 0; i < 2000; i++)
+		hc_ghost_add(&ghost, hc_hash(&i, sizeof(i)), 1000, 4000);
+	const uint32_t *slots = ghost.slots;
+	hc_ghost_set_capacity(&ghost, capacities[_i]);
+	ck_assert_ptr_eq(ghost.slots, slots);
+	for (uint64_t i = 0; i < 2000; i++) {
+		bool taken = hc_ghost_take(&ghost, hc_hash(&i, sizeof(i)));
+		if (i >= 2000 - 900)
+			recent += taken;
+		if (i < 2000 - 1500)
+			old += taken;
+	}
+	ck_assert_uint_gt(recent, 850);
+	ck_assert_uint_lt(old, 20);
 	hc_ghost_fini(&ghost);
 }
 END_TEST
@@ -527,6 +551,7 @@ main(void)
 	tcase_add_test(tcase, ghost_hit_goes_to_main);
 	tcase_add_test(tcase, removed_otherwise_is_no_ghost);
 	tcase_add_test(tcase, ghost_remembers_about_the_capacity);
+	tcase_add_loop_test(tcase, ghost_outlives_a_new_capacity, 0, 3);
 	tcase_add_test(tcase, overwrite_of_same_class_keeps_its_place);
 	tcase_add_test(tcase, overwrite_of_another_class_keeps_what_it_earned);
 	tcase_add_test(tcase, items_of_removed_entries_are_bounded);
