@@ -414,8 +414,8 @@ hc_index_trim(struct hc_index *index)
 static uint64_t
 part_bytes(const struct hc_index_part *part)
 {
-	uint64_t arrays = hc_mem_footprint(part->pool) + (part->heads == part->one ? 0 : hc_mem_footprint(part->heads));
-
+	uint64_t arrays = part->item_room * sizeof(*part->pool) +
+			  (part->heads == part->one ? 0 : part->bucket_room * sizeof(*part->heads));
 	uint64_t items = (uint64_t)part->touched * sizeof(struct packed);
 
 	return arrays + part->bucket_chunks * HEADS_BYTES + (items + PAGE - 1) / PAGE * PAGE;

@@ -170,9 +170,16 @@ drop_head(struct hc_evict *evict, struct hc_evict_queue *queue)
 	put_spare(evict, chunk);
 }
 
+static void
+lose_items(struct hc_evict *evict, struct hc_evict_queue *queue, unsigned n)
+{
+	queue->items -= n;
+	evict->items -= n;
+}
+
 /* Its items that are stale go. */
 static void
-clean_chunk(const struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_evict_chunk *chunk)
+clean_chunk(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_evict_chunk *chunk)
 {
 	uint8_t end = 0;
 	uint64_t hash;
@@ -183,7 +190,7 @@ clean_chunk(const struct hc_evict *evict, struct hc_evict_queue *queue, struct h
 		chunk->hashes[end] = chunk->hashes[i];
 		chunk->stamps[end++] = chunk->stamps[i];
 	}
-	queue->items -= (uint32_t)(chunk->end - chunk->first - end);
+	lose_items(evict, queue, (unsigned)(chunk->end - chunk->first - end));
 	chunk->first = 0;
 	chunk->end = end;
 }
@@ -242,7 +249,7 @@ tidy_queue(struct hc_evict *evict, struct hc_evict_queue *queue, unsigned chunks
 		if (queue->entries > 0) {
 			clean_some(evict, queue);
 		} else {
-			queue->items -= (uint32_t)(queue->head->end - queue->head->first);
+			lose_items(evict, queue, (unsigned)(queue->head->end - queue->head->first));
 			drop_head(evict, queue);
 		}
 		chunks--;
@@ -286,6 +293,7 @@ push(struct hc_evict *evict, struct hc_evict_queue *queue, struct hc_entry *entr
 		chunk->hashes[chunk->end] = (uint32_t)hash;
 		chunk->stamps[chunk->end++] = entry->stamp;
 		queue->items++;
+		evict->items++;
 	}
 	clean_some(evict, queue);
 }
@@ -454,7 +462,7 @@ oldest(struct hc_evict *evict, struct hc_evict_queue *queue)
 			continue;
 		}
 		unsigned at = chunk->first++;
-		queue->items--;
+		lose_items(evict, queue, 1);
 		look_ahead(evict, chunk);
 		uint64_t hash;
 		struct hc_entry *entry = find_entry(evict, queue, chunk->hashes[at], chunk->stamps[at], &hash);
@@ -610,11 +618,6 @@ hc_evict_set_capacity(struct hc_evict *evict, uint64_t bytes)
 size_t
 hc_evict_bytes(const struct hc_evict *evict)
 {
-	size_t bytes = (size_t)2 * HC_EVICT_CLASSES * sizeof(evict->classes[0][0]) + hc_ghost_bytes(&evict->ghost);
-
-	for (unsigned class = 0; class < HC_EVICT_CLASSES; class ++) {
-		for (int which = 0; which < 2; which++)
-			bytes += evict->classes[class][which].items * sizeof(struct hc_evict_chunk) / CHUNK_ITEMS;
-	}
-	return bytes;
+	return (size_t)2 * HC_EVICT_CLASSES * sizeof(evict->classes[0][0]) + hc_ghost_bytes(&evict->ghost) +
+	       evict->items * sizeof(struct hc_evict_chunk) / CHUNK_ITEMS;
 }

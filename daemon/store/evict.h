@@ -63,6 +63,7 @@ struct hc_evict {
 	struct hc_ghost ghost;
 	uint64_t used; /* bits of the classes that have entries */
 	uint64_t entries;
+	uint64_t items;               /* of all queues */
 	struct hc_evict_chunk *spare; /* chunks that no queue needs at present, linked */
 	unsigned nspare;
 	uint64_t search; /* where to look next for an entry without an item */
