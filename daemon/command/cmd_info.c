@@ -2,7 +2,6 @@
  * INFO: which sections are asked for, in the order of the table whatever the order they were named
  * in. Worker threads, each for its own requests.
  */
-#include "base/clock.h"
 #include "command/handlers.h"
 #include "command/info.h"
 #include "command/req.h"
@@ -11,22 +10,23 @@
 static const struct section {
 	const char *title;
 	hc_info_fn *write;
-	bool long_one; /* not without being asked for */
+	bool long_one;     /* not without being asked for */
+	bool counts_store; /* reads what hc_store_stats() tells, or the models' counters */
 } sections[] = {
-    {"Server", hc_info_server, false},
-    {"Clients", hc_info_clients, false},
-    {"Memory", hc_info_memory, false},
-    {"Persistence", hc_info_persistence, false},
-    {"Stats", hc_info_stats, false},
-    {"Replication", hc_info_replication, false},
-    {"CPU", hc_info_cpu, false},
-    {"Commandstats", hc_info_commandstats, true},
-    {"Tiers", hc_info_tiers, false},
-    {"Upstream", hc_info_upstream, false},
-    {"Fleet", hc_info_fleet, false},
-    {"Models", hc_info_models, false},
-    {"Cluster", hc_info_cluster, false},
-    {"Keyspace", hc_info_keyspace, false},
+    {"Server", hc_info_server, false, false},
+    {"Clients", hc_info_clients, false, false},
+    {"Memory", hc_info_memory, false, true},
+    {"Persistence", hc_info_persistence, false, false},
+    {"Stats", hc_info_stats, false, true},
+    {"Replication", hc_info_replication, false, false},
+    {"CPU", hc_info_cpu, false, false},
+    {"Commandstats", hc_info_commandstats, true, false},
+    {"Tiers", hc_info_tiers, false, true},
+    {"Upstream", hc_info_upstream, false, false},
+    {"Fleet", hc_info_fleet, false, false},
+    {"Models", hc_info_models, false, true},
+    {"Cluster", hc_info_cluster, false, false},
+    {"Keyspace", hc_info_keyspace, false, true},
 };
 
 #define N_SECTIONS (sizeof(sections) / sizeof(sections[0]))
@@ -46,6 +46,16 @@ is_asked(const struct hc_req *req, const struct section *section)
 	return false;
 }
 
+static bool
+counts_store(const struct hc_req *req)
+{
+	for (size_t i = 0; i < N_SECTIONS; i++) {
+		if (sections[i].counts_store && is_asked(req, &sections[i]))
+			return true;
+	}
+	return false;
+}
+
 void
 hc_cmd_info(struct hc_req *req)
 {
@@ -54,12 +64,13 @@ hc_cmd_info(struct hc_req *req)
 	    .to = hc_text_begin(req, &text),
 	    .shared = req->worker->shared,
 	    .session = req->session,
-	    .now_ms = hc_clock_wall_ms(),
 	};
 	bool first = true;
 
 	if (info.to == NULL)
 		return;
+	if (counts_store(req))
+		hc_store_stats(hc_core_store(info.shared->core), &info.store);
 	for (size_t i = 0; i < N_SECTIONS; i++) {
 		if (!is_asked(req, &sections[i]))
 			continue;

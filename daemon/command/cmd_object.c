@@ -7,7 +7,6 @@
  */
 #include <malloc.h>
 #include <stdio.h>
-#include <unistd.h>
 #include "base/mem.h"
 #include "base/num.h"
 #include "command/handlers.h"
@@ -195,20 +194,6 @@ hc_cmd_memory_usage(struct hc_req *req)
 	look(req, usage_done);
 }
 
-static int64_t
-resident_bytes(void)
-{
-	long long total, resident = 0;
-	FILE *statm = fopen("/proc/self/statm", "re");
-
-	if (statm == NULL)
-		return 0;
-	if (fscanf(statm, "%lld %lld", &total, &resident) != 2)
-		resident = 0;
-	fclose(statm);
-	return resident * sysconf(_SC_PAGESIZE);
-}
-
 /* Those of Redis's fields that mean something here. */
 void
 hc_cmd_memory_stats(struct hc_req *req)
@@ -228,7 +213,7 @@ hc_cmd_memory_stats(struct hc_req *req)
 	hc_pair_int(req, "dataset.bytes", (int64_t)store.bytes);
 	hc_reply_str(req, "dataset.percentage");
 	hc_reply_double(req, percentage);
-	hc_pair_int(req, "allocator.resident", resident_bytes());
+	hc_pair_int(req, "allocator.resident", (int64_t)hc_mem_resident());
 	hc_pair_int(req, "maxmemory", (int64_t)store.max_bytes);
 }
 

@@ -14,7 +14,9 @@ struct hc_info {
 	FILE *to;
 	struct hc_command_shared *shared;
 	const struct hc_session *session; /* of who asks */
-	int64_t now_ms;                   /* wall clock */
+	/* taken once, if a section that is asked for counts what is in memory: it is a walk over all shards, after
+	 * which the models' counters are exact too */
+	struct hc_store_stats store;
 };
 
 typedef void hc_info_fn(const struct hc_info *info);

@@ -96,17 +96,16 @@ write_warmup(const struct hc_info *info)
 void
 hc_info_tiers(const struct hc_info *info)
 {
-	struct hc_store_stats store;
+	const struct hc_store_stats *store = &info->store;
 
-	hc_store_stats(hc_core_store(info->shared->core), &store);
 	write_yes_no(info->to, "memory_enabled", info->shared->settings->memory_enabled);
-	fprintf(info->to, "memory_entries:%" PRIu64 "\r\n", store.entries);
-	fprintf(info->to, "memory_bytes:%" PRIu64 "\r\n", store.bytes);
-	fprintf(info->to, "memory_table_bytes:%" PRIu64 "\r\n", store.table_bytes);
-	fprintf(info->to, "memory_max_bytes:%" PRIu64 "\r\n", store.max_bytes);
-	fprintf(info->to, "memory_evicted:%" PRIu64 "\r\n", store.evicted);
-	fprintf(info->to, "memory_expired:%" PRIu64 "\r\n", store.expired);
-	fprintf(info->to, "memory_reclaimed:%" PRIu64 "\r\n", store.reclaimed);
+	fprintf(info->to, "memory_entries:%" PRIu64 "\r\n", store->entries);
+	fprintf(info->to, "memory_bytes:%" PRIu64 "\r\n", store->bytes);
+	fprintf(info->to, "memory_table_bytes:%" PRIu64 "\r\n", store->table_bytes);
+	fprintf(info->to, "memory_max_bytes:%" PRIu64 "\r\n", store->max_bytes);
+	fprintf(info->to, "memory_evicted:%" PRIu64 "\r\n", store->evicted);
+	fprintf(info->to, "memory_expired:%" PRIu64 "\r\n", store->expired);
+	fprintf(info->to, "memory_reclaimed:%" PRIu64 "\r\n", store->reclaimed);
 	write_file(info);
 	write_warmup(info);
 }
@@ -227,7 +226,6 @@ hc_info_models(const struct hc_info *info)
 	struct hc_model_info model;
 	struct largest largest = {.n = 0};
 
-	hc_store_tell_models(hc_core_store(info->shared->core));
 	for (uint32_t id = 0; id < count; id++) {
 		hc_models_info(models, id, &model);
 		largest_add(&largest, id, model.bytes);
@@ -248,9 +246,6 @@ hc_info_models(const struct hc_info *info)
 void
 hc_info_keyspace(const struct hc_info *info)
 {
-	struct hc_store_stats store;
-
-	hc_store_stats(hc_core_store(info->shared->core), &store);
-	if (store.entries > 0)
-		fprintf(info->to, "db0:keys=%" PRIu64 ",expires=0,avg_ttl=0\r\n", store.entries);
+	if (info->store.entries > 0)
+		fprintf(info->to, "db0:keys=%" PRIu64 ",expires=0,avg_ttl=0\r\n", info->store.entries);
 }

@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/version.h"
 #include "command/info.h"
 
@@ -63,20 +64,6 @@ hc_info_clients(const struct hc_info *info)
 /* ---- Memory ---- */
 
 static uint64_t
-rss_bytes(void)
-{
-	unsigned long long total, resident = 0;
-	FILE *statm = fopen("/proc/self/statm", "re");
-
-	if (statm == NULL)
-		return 0;
-	if (fscanf(statm, "%llu %llu", &total, &resident) != 2)
-		resident = 0;
-	fclose(statm);
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static uint64_t
 system_bytes(void)
 {
 	long pages = sysconf(_SC_PHYS_PAGES);
@@ -100,20 +87,18 @@ write_human(FILE *to, const char *name, uint64_t bytes)
 void
 hc_info_memory(const struct hc_info *info)
 {
-	struct hc_store_stats store;
-	uint64_t rss = rss_bytes();
+	const struct hc_store_stats *store = &info->store;
+	uint64_t rss = hc_mem_resident(), used = store->bytes + store->table_bytes;
 
-	hc_store_stats(hc_core_store(info->shared->core), &store);
-	uint64_t used = store.bytes + store.table_bytes;
 	fprintf(info->to, "used_memory:%" PRIu64 "\r\n", used);
 	write_human(info->to, "used_memory_human", used);
 	fprintf(info->to, "used_memory_rss:%" PRIu64 "\r\n", rss);
 	write_human(info->to, "used_memory_rss_human", rss);
-	fprintf(info->to, "maxmemory:%" PRIu64 "\r\n", store.max_bytes);
-	write_human(info->to, "maxmemory_human", store.max_bytes);
+	fprintf(info->to, "maxmemory:%" PRIu64 "\r\n", store->max_bytes);
+	write_human(info->to, "maxmemory_human", store->max_bytes);
 	fprintf(info->to, "maxmemory_policy:allkeys-lru\r\n");
-	fprintf(info->to, "used_memory_overhead:%" PRIu64 "\r\n", store.table_bytes);
-	fprintf(info->to, "used_memory_dataset:%" PRIu64 "\r\n", store.bytes);
+	fprintf(info->to, "used_memory_overhead:%" PRIu64 "\r\n", store->table_bytes);
+	fprintf(info->to, "used_memory_dataset:%" PRIu64 "\r\n", store->bytes);
 	fprintf(info->to, "mem_fragmentation_ratio:%.2f\r\n", used > 0 ? (double)rss / (double)used : 1.0);
 	fprintf(info->to, "mem_clients_normal:%" PRIu64 "\r\n", hc_sessions_held(info->shared->sessions));
 	fprintf(info->to, "total_system_memory:%" PRIu64 "\r\n", system_bytes());
@@ -125,9 +110,6 @@ hc_info_memory(const struct hc_info *info)
 void
 hc_info_stats(const struct hc_info *info)
 {
-	struct hc_store_stats store;
-
-	hc_store_stats(hc_core_store(info->shared->core), &store);
 	const struct {
 		const char *name;
 		uint64_t value;
@@ -138,8 +120,8 @@ hc_info_stats(const struct hc_info *info)
 	    {"total_net_output_bytes", hc_stats_sum(HC_STAT_net_output_bytes)},
 	    {"total_error_replies", hc_stats_sum(HC_STAT_errors_replied)},
 	    {"rejected_connections", hc_stats_sum(HC_STAT_connections_rejected)},
-	    {"expired_keys", store.expired},
-	    {"evicted_keys", store.evicted},
+	    {"expired_keys", info->store.expired},
+	    {"evicted_keys", info->store.evicted},
 	    {"keyspace_hits", hc_stats_sum(HC_STAT_memory_hits) + hc_stats_sum(HC_STAT_upstream_hits)},
 	    {"keyspace_misses", hc_stats_sum(HC_STAT_misses)},
 	};
