@@ -75,10 +75,10 @@ class Client:
     def get_all(self, keys):
         return self.pipeline([("GET", key) for key in keys])
 
-    def info(self):
-        """INFO's fields; whole numbers as int, all else as str."""
+    def info(self, *sections):
+        """INFO's fields, of all sections or of these; whole numbers as int, all else as str."""
         fields = {}
-        for line in self.call("INFO").decode().splitlines():
+        for line in self.call("INFO", *sections).decode().splitlines():
             name, colon, value = line.partition(":")
             if colon:
                 fields[name] = int(value) if value.isdigit() else value

@@ -6,7 +6,7 @@ import time
 from kit.processes import wait_until
 
 from . import account
-from .lab import need_memory, settle
+from .lab import need_memory, settle, stored_bytes
 from .row import HARCAD, REDIS, Reading, Section
 
 ENTRIES = 1_000_000
@@ -32,10 +32,6 @@ class Expired:
     resident_s: float | None
     resident_back: float  # part of what the entries had taken, at the end
     cpu_s: float  # in the first WINDOW_S
-
-
-def own_count(kind, client):
-    return client.info()["memory_bytes" if kind == HARCAD else "used_memory"]
 
 
 @dataclasses.dataclass
@@ -85,12 +81,12 @@ def observe(lab, kind):
     server = lab.start_unlimited(kind, "expiry")
     client = server.client()
     settle(server.pid)
-    empty = own_count(kind, client), account.rss_bytes(server.pid)
+    empty = stored_bytes(kind, client), account.rss_bytes(server.pid)
     expires_at = lab.fill_expiring(kind, server, entries, "-d", VALUE_BYTES)
-    full = own_count(kind, client), account.rss_bytes(server.pid)
+    full = stored_bytes(kind, client), account.rss_bytes(server.pid)
     time.sleep(expires_at - time.time())
     count, resident = Watch(empty[0], full[0]), Watch(empty[1], full[1])
-    cpu_s = watch_return(server, count, resident, lambda: own_count(kind, client), expires_at)
+    cpu_s = watch_return(server, count, resident, lambda: stored_bytes(kind, client), expires_at)
     back = (full[1] - account.rss_bytes(server.pid)) / (full[1] - empty[1])
     server.stop()
     return Expired(entries, count.at_s, resident.at_s, back, cpu_s)
@@ -102,7 +98,7 @@ def observe_all(lab):
 
 def method(lab):
     return (f"`build/load -o fill -n {lab.scaled(ENTRIES)} -c 4 -P 16 -d {VALUE_BYTES} -x PXAT -x MS`, all with the "
-            f"same MS; then `/proc/PID/smaps_rollup` every {1e3 * POLL_S:.0f} ms, and INFO every {1e3 * POLL_S * POLLS_A_COUNT:.0f}.")
+            f"same MS; then `/proc/PID/smaps_rollup` every {1e3 * POLL_S:.0f} ms, and one section of INFO every {1e3 * POLL_S * POLLS_A_COUNT:.0f}.")
 
 
 def seconds(number):

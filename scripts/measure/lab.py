@@ -107,6 +107,13 @@ class Lab:
         raise RuntimeError(f"{kind}: filling took longer than the entries were to live")
 
 
+def stored_bytes(kind, client):
+    """By the server's own count, asked for no more of INFO than has it: on a machine whose processors were idle each page
+    that the answer touches costs microseconds."""
+    section, field = ("tiers", "memory_bytes") if kind == HARCAD else ("memory", "used_memory")
+    return client.info(section)[field]
+
+
 def settle(pid, seconds=10.0, quiet=5):
     """Returns once the process has used next to no CPU time for a while, or the time is over."""
     seen = [account.cpu_ns(pid)]

@@ -14,7 +14,7 @@ import time
 
 from kit.processes import wait_until
 
-from .lab import loop_thread, need_memory, settle
+from .lab import loop_thread, need_memory, settle, stored_bytes
 from .processors import pinned
 from .programs import Background
 from .row import HARCAD, REDIS, Reading, Section
@@ -65,7 +65,7 @@ class Run:
         wait_until(condition, PATIENCE_S, what, pause=0.2)
 
     def memory(self):
-        return self.client.info()["memory_bytes" if self.kind == HARCAD else "used_memory"]
+        return stored_bytes(self.kind, self.client)
 
 
 def nothing(_run):
