@@ -87,6 +87,18 @@ def test_client_info_flags_are_redis_s(make_redis, harcad, unix):
     assert "e" in seen[1][0] and "e" not in seen[1][-1]
 
 
+def test_client_info_within_exec_is_redis_s(redis_server, harcad_of_each_mode):
+    seen = []
+    for server in (redis_server, harcad_of_each_mode):
+        with WireConn(server.address) as conn:
+            for command in (["MULTI"], ["CLIENT", "INFO"], ["GET", "a"], ["CLIENT", "INFO"]):
+                conn.command(*command)
+            first, _, second = conn.command("EXEC")
+            after = conn.command("CLIENT", "INFO")
+        seen.append([(fields["flags"], fields["multi"]) for text in (first, second, after) for fields in lines(text)])
+    assert seen[1] == seen[0] == [("x", "3"), ("x", "3"), ("N", "-1")]
+
+
 def test_client_list_by_id_shows_those_only(harcad):
     with harcad.raw() as first, harcad.raw() as second, harcad.raw():
         ids = [conn.command("CLIENT", "ID") for conn in (first, second)]
