@@ -123,17 +123,6 @@ hc_evict_take_spares(struct hc_evict *evict)
 	return chunks;
 }
 
-void
-hc_evict_free_spares(void *spares)
-{
-	struct hc_evict_chunk *next, *chunk = spares;
-
-	for (; chunk != NULL; chunk = next) {
-		next = chunk->next;
-		hc_slab_free_plain(chunk);
-	}
-}
-
 /* A chunk that has room for an item queued now; NULL: no memory. */
 static struct hc_evict_chunk *
 tail_with_room(struct hc_evict *evict, struct hc_evict_queue *queue, double clock, double weight_of_one)
@@ -604,7 +593,7 @@ hc_evict_fini(struct hc_evict *evict)
 		queue_fini(evict, &evict->classes[class][HC_EVICT_SMALL]);
 		queue_fini(evict, &evict->classes[class][HC_EVICT_MAIN]);
 	}
-	hc_evict_free_spares(hc_evict_take_spares(evict));
+	hc_slab_free_plain_list(hc_evict_take_spares(evict));
 	hc_free(evict->classes);
 	hc_ghost_fini(&evict->ghost);
 }

@@ -93,12 +93,8 @@ void hc_evict_remove_sized(struct hc_evict *evict, const struct hc_entry *entry,
  */
 bool hc_evict_tidy(struct hc_evict *evict, unsigned chunks);
 
-/*
- * Takes those chunks that are not needed at present, linked by their first words; they are freed outside of the shard's
- * lock, since that may give pages back. Any thread frees.
- */
+/* Takes those chunks that are not needed at present, for hc_slab_free_plain_list() outside of the shard's lock. */
 void *hc_evict_take_spares(struct hc_evict *evict);
-void hc_evict_free_spares(void *spares);
 
 /*
  * The entry that should go next, and its hash, left in place for the caller to remove at once; NULL

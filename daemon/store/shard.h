@@ -69,7 +69,7 @@ struct hc_shard {
 struct hc_garbage {
 	struct hc_entry *entries; /* linked, as shard.c knows */
 	void *segments;           /* by their first word */
-	void *chunks;             /* of eviction's queues, the same */
+	void *plain;              /* buckets and chunks of eviction's queues, the same */
 };
 
 /* What a sweep has met. */
@@ -418,7 +418,7 @@ void hc_shard_tell(struct hc_store *store, struct hc_shard *shard);
 /* Lets the table follow the number of entries, by `steps` at most. After changes, before the lock
  * goes. */
 void hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garbage);
-/* Gives up what eviction's queues have to spare. */
+/* Gives up what eviction's queues and the table have to spare. */
 void hc_shard_spare(struct hc_shard *shard, struct hc_garbage *garbage);
 
 /* Gives a reference back. When it was the last one the entry is garbage, in front of what there is. */
@@ -431,7 +431,7 @@ void hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage);
 static inline void
 hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage)
 {
-	if (garbage->entries != NULL || garbage->segments != NULL || garbage->chunks != NULL)
+	if (garbage->entries != NULL || garbage->segments != NULL || garbage->plain != NULL)
 		hc_garbage_free_all(store, garbage);
 }
 

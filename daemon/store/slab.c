@@ -305,6 +305,16 @@ hc_slab_free_plain(void *ptr)
 }
 
 void
+hc_slab_free_plain_list(void *first)
+{
+	while (first != NULL) {
+		void *next = *(void **)first;
+		hc_slab_free_plain(first);
+		first = next;
+	}
+}
+
+void
 hc_slab_usage(struct hc_slab_usage *out)
 {
 	struct hc_slab_usage usage = {0};

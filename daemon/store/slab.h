@@ -48,14 +48,16 @@ void hc_slab_free_in_order(const struct hc_slab_block blocks[], unsigned n);
 size_t hc_slab_footprint(const void *ptr, size_t size);
 
 /*
- * Blocks that are no entries, of one cache line or two: classes by themselves, which are neither moved, nor visited,
- * nor part of the usage. There are many of them and they come and go with the entries: with malloc() what is free of
- * them lies in lists that malloc_trim() walks, for milliseconds. NULL: no memory.
+ * Blocks that are no entries, of up to two cache lines: classes by themselves, which are neither moved, nor visited,
+ * nor part of the usage. There are many of them and they come and go with the entries: with malloc() those that are
+ * free lie in its fast bins, which malloc_trim() walks, for milliseconds. NULL: no memory.
  */
 #define HC_SLAB_PLAIN ((size_t)64)
-#define HC_SLAB_PLAINS 2u /* sizes: so many times that at most */
+#define HC_SLAB_PLAINS 2u /* the largest is so many times that */
 void *hc_slab_alloc_plain(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
 void hc_slab_free_plain(void *ptr);
+/* The same of several, linked by their first words. May give pages back: outside of locks. */
+void hc_slab_free_plain_list(void *first);
 
 /* Of blocks up to HC_SLAB_BLOCK_MAX, all over the process. */
 struct hc_slab_usage {

@@ -180,7 +180,7 @@ init_class(struct hc_slab_class *class, size_t len)
 	class->blocks = (uint32_t)(HC_REGION_SLOT / len);
 	class->per_len = (uint32_t)((((uint64_t)1 << 32) + len - 1) / len);
 	class->per_block = (HC_SLAB_FULLNESSES << 16) / class->blocks;
-	if (class >= hc_slab_plain && class < hc_slab_plain + HC_SLAB_PLAINS)
+	if ((uintptr_t) class - (uintptr_t)hc_slab_plain < sizeof(hc_slab_plain))
 		return;
 	unsigned at = (unsigned)(class - hc_slab_classes);
 	atomic_fetch_or_explicit(&hc_slab_known[at / 64], (uint64_t)1 << at % 64, memory_order_release);

@@ -8,7 +8,6 @@
 
 #define MAX_BUCKETS (1u << 29)
 #define DIRECTORY_MIN 4u
-#define SPARE_MAX 4u
 
 /* Entries a bucket, on average: above that the table grows, below that it shrinks. */
 #define FULL(buckets) ((size_t)(buckets)*6)
@@ -66,13 +65,24 @@ static void
 give_spare(struct hc_table *table, struct hc_bucket *bucket)
 {
 	table->nmore--;
-	if (table->nspare >= SPARE_MAX) {
-		hc_slab_free_plain(bucket);
-		return;
-	}
 	link_more(bucket, table->spare);
 	table->spare = bucket;
 	table->nspare++;
+}
+
+void *
+hc_table_take_spares(struct hc_table *table)
+{
+	void *taken = NULL;
+
+	while (table->nspare > HC_TABLE_SPARES) {
+		struct hc_bucket *bucket = table->spare;
+		table->spare = hc_bucket_more(bucket);
+		table->nspare--;
+		memcpy(bucket, &taken, sizeof(taken));
+		taken = bucket;
+	}
+	return taken;
 }
 
 /* Behind `bucket`, which is full: its last entry moves to the new one. There must be a spare one. */

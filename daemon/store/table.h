@@ -38,6 +38,7 @@
 #define HC_TABLE_SEGMENT_BITS 12
 #define HC_TABLE_SEGMENT (1u << HC_TABLE_SEGMENT_BITS)
 #define HC_TABLE_MIN_GROUPS 4u
+#define HC_TABLE_SPARES 4u
 static_assert(HC_TABLE_SEGMENT * sizeof(struct hc_bucket) == HC_REGION_SLOT, "that is where they are");
 #define HC_TABLE_GROUP_MAX 4u /* buckets */
 
@@ -57,8 +58,8 @@ struct hc_table {
 	uint32_t nsegments;
 	uint32_t segments_cap;
 	struct hc_bucket *spare; /* for what does not fit, linked by their last place */
-	uint32_t nspare;
-	uint32_t nmore; /* buckets behind others */
+	uint32_t nspare;         /* more than HC_TABLE_SPARES are for the caller to take */
+	uint32_t nmore;          /* buckets behind others */
 };
 
 /* Where an entry is, or is not yet. Good until the table changes. */
@@ -211,6 +212,8 @@ void hc_table_remove(struct hc_table *table, const struct hc_place *place);
 void *hc_table_adapt(struct hc_table *table, unsigned steps);
 /* Segments linked by their first words. Any thread, outside of the shard's lock. */
 void hc_table_free(void *segments);
+/* Takes the spare buckets that are too many, for hc_slab_free_plain_list() outside of the shard's lock. */
+void *hc_table_take_spares(struct hc_table *table);
 
 static inline bool
 hc_table_fits(const struct hc_table *table)

@@ -40,6 +40,8 @@ static void
 adapt(unsigned steps)
 {
 	hc_table_free(hc_table_adapt(&table, steps));
+	hc_slab_free_plain_list(hc_table_take_spares(&table));
+	must(table.nspare <= HC_TABLE_SPARES);
 }
 
 static void
