@@ -530,6 +530,8 @@ depart(struct hc_evict *evict, struct hc_evict_queue *queue, double *clock, uint
 	*hash = queue->oldest_hash;
 	if (which_of(entry) == HC_EVICT_SMALL)
 		hc_ghost_add(&evict->ghost, *hash, hc_evict_size(entry), evict->entries);
+	else
+		hc_ghost_shrink(&evict->ghost, evict->entries);
 	if (queue->oldest_priority > *clock)
 		*clock = queue->oldest_priority;
 	return entry;

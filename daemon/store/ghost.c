@@ -52,10 +52,12 @@ hc_ghost_fini(struct hc_ghost *ghost)
 void
 hc_ghost_set_capacity(struct hc_ghost *ghost, uint64_t bytes)
 {
-	uint64_t tick = ghost->unit == 0 ? 0 : ghost->bytes / ghost->unit;
+	uint64_t unit = bytes / CAPACITY_TICKS + 1;
 
-	ghost->unit = bytes / CAPACITY_TICKS + 1;
-	ghost->bytes = tick * ghost->unit;
+	if (unit == ghost->unit) /* as at each setting that is changed: a part of a tick is not to get lost */
+		return;
+	ghost->bytes = ghost->unit == 0 ? 0 : now(ghost) * unit;
+	ghost->unit = unit;
 }
 
 static bool
@@ -89,6 +91,13 @@ halve(struct hc_ghost *ghost)
 	ghost->mask = sets - 1;
 }
 
+void
+hc_ghost_shrink(struct hc_ghost *ghost, uint64_t entries)
+{
+	if (ghost->slots != NULL && ghost->mask + 1 > MIN_SETS && ((uint64_t)ghost->mask + 1) * WAYS > entries * 4)
+		halve(ghost);
+}
+
 static bool
 fit(struct hc_ghost *ghost, uint64_t entries)
 {
@@ -103,8 +112,7 @@ fit(struct hc_ghost *ghost, uint64_t entries)
 	slots = ((uint64_t)ghost->mask + 1) * WAYS;
 	if (slots < entries && ghost->mask < 1u << 26)
 		return grow(ghost, (ghost->mask + 1) * 2);
-	if (slots > entries * 4 && ghost->mask + 1 > MIN_SETS)
-		halve(ghost);
+	hc_ghost_shrink(ghost, entries);
 	return true;
 }
 

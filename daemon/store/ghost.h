@@ -17,19 +17,21 @@
 struct hc_ghost {
 	uint32_t *slots; /* NULL until the first is remembered */
 	uint32_t mask;   /* sets - 1 */
-	uint64_t bytes;  /* that went so far: the clock */
+	uint64_t bytes;  /* that went, in the present unit: the clock */
 	uint64_t unit;   /* bytes of one tick */
 };
 
 void hc_ghost_fini(struct hc_ghost *ghost);
 /*
  * What is remembered stays, as old as it was in parts of the capacity: to forget it would be to touch all its pages
- * anew, in the midst of the evictions that a lowered budget brings.
+ * anew, in the midst of the evictions that a lowered budget brings. They make it smaller, one by one.
  */
 void hc_ghost_set_capacity(struct hc_ghost *ghost, uint64_t bytes);
 /* An entry of that hash and size went, of `entries` the shard has: as many it remembers at most.
  * Without memory it remembers fewer, or nothing. */
 void hc_ghost_add(struct hc_ghost *ghost, uint64_t hash, size_t size, uint64_t entries);
+/* One of so many went that is not to be remembered. */
+void hc_ghost_shrink(struct hc_ghost *ghost, uint64_t entries);
 /* Whether it is remembered; from then on no more. */
 bool hc_ghost_take(struct hc_ghost *ghost, uint64_t hash);
 

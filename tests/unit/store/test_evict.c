@@ -370,6 +370,41 @@ START_TEST(ghost_outlives_a_new_capacity)
 }
 END_TEST
 
+/* Also when what goes is not to be remembered. */
+START_TEST(ghost_follows_the_entries_down)
+{
+	struct hc_ghost ghost = {0};
+
+	hc_ghost_set_capacity(&ghost, 1000 * 1000);
+	for (uint64_t i = 0; i < 2000; i++)
+		hc_ghost_add(&ghost, hc_hash(&i, sizeof(i)), 1000, 4000);
+	size_t full = hc_ghost_bytes(&ghost);
+	hc_ghost_set_capacity(&ghost, 10 * 1000);
+	for (unsigned n = 4000; n > 40; n--)
+		hc_ghost_shrink(&ghost, n);
+	ck_assert_uint_le(hc_ghost_bytes(&ghost), full / 16);
+	hc_ghost_fini(&ghost);
+}
+END_TEST
+
+/* A part of a tick is not lost with each setting that is applied. */
+START_TEST(ghost_grows_old_between_settings)
+{
+	struct hc_ghost ghost = {0};
+	unsigned kept = 0;
+
+	hc_ghost_set_capacity(&ghost, 10 * 1000 * 1000);
+	for (uint64_t i = 0; i < 20000; i++) {
+		hc_ghost_add(&ghost, hc_hash(&i, sizeof(i)), 1000, 40000);
+		hc_ghost_set_capacity(&ghost, 10 * 1000 * 1000);
+	}
+	for (uint64_t i = 0; i < 7000; i++)
+		kept += hc_ghost_take(&ghost, hc_hash(&i, sizeof(i)));
+	ck_assert_uint_lt(kept, 20);
+	hc_ghost_fini(&ghost);
+}
+END_TEST
+
 static struct hc_entry *
 overwrite(struct hc_entry *old, size_t value_len)
 {
@@ -552,6 +587,8 @@ main(void)
 	tcase_add_test(tcase, removed_otherwise_is_no_ghost);
 	tcase_add_test(tcase, ghost_remembers_about_the_capacity);
 	tcase_add_loop_test(tcase, ghost_outlives_a_new_capacity, 0, 3);
+	tcase_add_test(tcase, ghost_follows_the_entries_down);
+	tcase_add_test(tcase, ghost_grows_old_between_settings);
 	tcase_add_test(tcase, overwrite_of_same_class_keeps_its_place);
 	tcase_add_test(tcase, overwrite_of_another_class_keeps_what_it_earned);
 	tcase_add_test(tcase, items_of_removed_entries_are_bounded);
