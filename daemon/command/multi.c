@@ -158,7 +158,7 @@ static void
 exec_fini(struct hc_req *req)
 {
 	free_queue(((struct exec *)req->data)->queue);
-	if (req->session != NULL && !req->session->multi.active)
+	if (req->session != NULL)
 		atomic_store(&req->session->shown_multi, -1);
 }
 
@@ -258,7 +258,7 @@ hc_cmd_exec(struct hc_req *req)
 	req->data = exec;
 	req->data_fini = exec_fini;
 	exec->n = n;
-	atomic_store(&session->shown_multi, (int32_t)n); /* until it is through, to the commands in it as well */
+	atomic_store(&session->shown_multi, (int32_t)n); /* to CLIENT INFO, in it too, until it is through */
 	if (!load_keys(req))
 		exec_begin(req);
 }

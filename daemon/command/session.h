@@ -73,7 +73,7 @@ struct hc_session {
 	_Atomic(const struct hc_command *) last_command;
 	_Atomic uint64_t commands;
 	_Atomic uint64_t bytes_in, bytes_out;
-	_Atomic uint32_t shown_resp; /* of resp, multi.n and the buffers, for CLIENT LIST */
+	_Atomic uint32_t shown_resp; /* of resp, multi.n (of EXEC while it runs) and the buffers, for CLIENT LIST */
 	_Atomic int32_t shown_multi;
 	_Atomic uint64_t shown_in_buffer, shown_out_buffer;
 	_Atomic uint64_t held; /* hc_session_holds() */
