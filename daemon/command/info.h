@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include "command/command.h"
+#include "store/store.h"
 
 struct hc_info {
 	FILE *to;

@@ -112,8 +112,8 @@ struct hc_slab_class {
 
 /* slab_class.c owns them, and the slabs in them. */
 extern struct hc_slab_class hc_slab_classes[HC_SLAB_CLASSES];
-extern struct hc_slab_class
-    hc_slab_plain[HC_SLAB_PLAINS]; /* not among the known ones, which are visited and compacted */
+/* Not among the known ones, which are visited and compacted. */
+extern struct hc_slab_class hc_slab_plain[HC_SLAB_PLAINS];
 /* Of those that ever had a slab, a bit each. */
 #define HC_SLAB_KNOWN ((HC_SLAB_CLASSES + 63) / 64)
 extern _Atomic uint64_t hc_slab_known[HC_SLAB_KNOWN];
