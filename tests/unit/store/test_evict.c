@@ -322,24 +322,32 @@ START_TEST(removed_otherwise_is_no_ghost)
 }
 END_TEST
 
+/* So many went, of which a thousand are the capacity. */
+static void
+check_remembered(struct hc_ghost *ghost, unsigned n)
+{
+	unsigned recent = 0, old = 0;
+
+	for (uint64_t i = 0; i < n; i++) {
+		bool taken = hc_ghost_take(ghost, hc_hash(&i, sizeof(i)));
+		if (i >= n - 900)
+			recent += taken;
+		if (i < n - 1500)
+			old += taken;
+	}
+	ck_assert_uint_gt(recent, 850);
+	ck_assert_uint_lt(old, 20);
+}
+
 START_TEST(ghost_remembers_about_the_capacity)
 {
 	struct hc_ghost ghost = {0};
-	unsigned recent = 0, old = 0;
 
 	hc_ghost_set_capacity(&ghost, 1000 * 1000);
 	for (uint64_t i = 0; i < 20000; i++)
 		hc_ghost_add(&ghost, hc_hash(&i, sizeof(i)), 1000, 4000);
 	must(hc_ghost_bytes(&ghost) <= 4000 * 4 * 2 + 64); /* bounded by the entries, not by what went */
-	for (uint64_t i = 0; i < 20000; i++) {
-		bool taken = hc_ghost_take(&ghost, hc_hash(&i, sizeof(i)));
-		if (i >= 20000 - 900)
-			recent += taken;
-		if (i < 20000 - 1500)
-			old += taken;
-	}
-	ck_assert_uint_gt(recent, 850);
-	ck_assert_uint_lt(old, 20);
+	check_remembered(&ghost, 20000);
 	hc_ghost_fini(&ghost);
 }
 END_TEST
@@ -349,7 +357,6 @@ START_TEST(ghost_outlives_a_new_capacity)
 {
 	static const size_t capacities[] = {100 * 1000, 1000 * 1000, 10 * 1000 * 1000};
 	struct hc_ghost ghost = {0};
-	unsigned recent = 0, old = 0;
 
 	hc_ghost_set_capacity(&ghost, 1000 * 1000);
 	for (uint64_t i = 0; i < 2000; i++)
@@ -357,15 +364,7 @@ START_TEST(ghost_outlives_a_new_capacity)
 	const uint32_t *slots = ghost.slots;
 	hc_ghost_set_capacity(&ghost, capacities[_i]);
 	ck_assert_ptr_eq(ghost.slots, slots);
-	for (uint64_t i = 0; i < 2000; i++) {
-		bool taken = hc_ghost_take(&ghost, hc_hash(&i, sizeof(i)));
-		if (i >= 2000 - 900)
-			recent += taken;
-		if (i < 2000 - 1500)
-			old += taken;
-	}
-	ck_assert_uint_gt(recent, 850);
-	ck_assert_uint_lt(old, 20);
+	check_remembered(&ghost, 2000);
 	hc_ghost_fini(&ghost);
 }
 END_TEST
@@ -373,17 +372,27 @@ END_TEST
 /* Also when what goes is not to be remembered. */
 START_TEST(ghost_follows_the_entries_down)
 {
-	struct hc_ghost ghost = {0};
+	enum { N = 3000 };
+	char name[16];
 
-	hc_ghost_set_capacity(&ghost, 1000 * 1000);
-	for (uint64_t i = 0; i < 2000; i++)
-		hc_ghost_add(&ghost, hc_hash(&i, sizeof(i)), 1000, 4000);
-	size_t full = hc_ghost_bytes(&ghost);
-	hc_ghost_set_capacity(&ghost, 10 * 1000);
-	for (unsigned n = 4000; n > 40; n--)
-		hc_ghost_shrink(&ghost, n);
-	ck_assert_uint_le(hc_ghost_bytes(&ghost), full / 16);
-	hc_ghost_fini(&ghost);
+	for (unsigned i = 0; i < N; i++)
+		add_n("k", i, 100);
+	for (unsigned i = 0; i < N; i++) {
+		const char *out = evict_one();
+		must(out != NULL);
+		add_n("k", (unsigned)strtoul(out + 1, NULL, 10), 100);
+	}
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(name, sizeof(name), "k%05u", i);
+		if (!in_main(find(name)))
+			drop(find(name));
+	}
+	uint64_t mains = evict.entries;
+	ck_assert_uint_gt(mains, N / 2);
+	size_t full = hc_ghost_bytes(&evict.ghost);
+	for (uint64_t i = 10; i < mains; i++)
+		must(evict_one() != NULL);
+	ck_assert_uint_lt(hc_ghost_bytes(&evict.ghost), full / 8);
 }
 END_TEST
 
