@@ -493,6 +493,26 @@ START_TEST(store_evicts_from_the_bucket_when_memory_fails)
 }
 END_TEST
 
+/* They are freed when its lock is given back, not kept. */
+START_TEST(store_keeps_few_spare_buckets)
+{
+	struct hc_store *large = store_of((uint64_t)1 << 30, 1);
+	char name[NAME_LEN + 1];
+
+	for (unsigned i = 0; i < MANY; i++) {
+		struct hc_key key = key_n(i, name);
+		struct hc_entry *entry = hc_entry_create(large, key, 0, HC_MODEL_DEFAULT);
+		must(hc_store_put(large, key, entry, NULL, 1000, NULL) == HC_OK);
+		hc_entry_unref(entry);
+	}
+	must(large->shards[0].table.nmore > 20 * HC_TABLE_SPARES);
+	for (unsigned i = 0; i < MANY; i++)
+		must(hc_store_del(large, key_n(i, name), 1000, NULL) == HC_OK);
+	must(large->shards[0].table.nmore == 0 && large->shards[0].table.nspare <= HC_TABLE_SPARES);
+	hc_store_destroy(large);
+}
+END_TEST
+
 /* ---- keys chosen to fall together ---- */
 
 #define FLOOD 4096
@@ -618,6 +638,7 @@ main(void)
 	tcase_add_loop_test(tcase, table_takes_the_memory_it_says_and_gives_it_back, 0, 2);
 	tcase_add_test(tcase, table_survives_failing_allocations);
 	tcase_add_test(tcase, store_evicts_from_the_bucket_when_memory_fails);
+	tcase_add_test(tcase, store_keeps_few_spare_buckets);
 	tcase_add_loop_test(tcase, chosen_keys_flood_neither_shard_nor_bucket, 0, sizeof(floods) / sizeof(floods[0]));
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
