@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harcad_harness import ROOT
+from harcad_harness import ROOT, wait_until
 from wire import WireConn
 
 SECTIONS = ["Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Tiers", "Upstream", "Fleet", "Models", "Cluster", "Keyspace"]
@@ -35,6 +35,24 @@ def test_info_gives_the_sections_asked_for_once(harcad):
     assert titles(text(harcad, "memory", "SERVER", "memory")) == ["Server", "Memory"]
     assert text(harcad, "nope") == ""
     assert titles(text(harcad, "nope", "fleet")) == ["Fleet"]
+
+
+COUNTED = {"Memory": "used_memory_dataset", "Stats": "expired_keys", "Tiers": "memory_entries", "Models": "model_0", "Keyspace": "db0"}
+
+
+@pytest.mark.parametrize("section", COUNTED)
+def test_info_counts_for_a_section_alone_as_for_all(harcad, section):
+    with harcad.raw() as conn:
+        conn.command("SET", "gone", "v", "PX", "1")
+        for n in range(100):
+            conn.command("SET", f"k{n}", "v", "MODEL", "m")
+        wait_until(lambda: conn.command("GET", "gone") is None)
+
+    def counted(info):
+        return re.search(rf"^{COUNTED[section]}:.*", info, re.M)[0]
+
+    assert counted(text(harcad, section)) == counted(text(harcad))
+    assert "0" not in counted(text(harcad)).split(":")[1:]
 
 
 @pytest.mark.parametrize("resp", [2, 3])
