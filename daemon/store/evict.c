@@ -100,7 +100,7 @@ take_spare(struct hc_evict *evict)
 
 	if (chunk != NULL) {
 		evict->spare = chunk->next;
-		evict->nspare--;
+		evict->nspare -= evict->nspare > 0;
 	}
 	return chunk;
 }
@@ -157,6 +157,18 @@ drop_head(struct hc_evict *evict, struct hc_evict_queue *queue)
 	if (queue->cleaned == chunk)
 		queue->cleaned = NULL;
 	put_spare(evict, chunk);
+}
+
+/* All of them, untouched, and so whatever they hold. */
+static void
+drop_all(struct hc_evict *evict, struct hc_evict_queue *queue)
+{
+	queue->tail->next = evict->spare;
+	evict->spare = queue->head;
+	evict->nspare++;
+	queue->head = queue->tail = queue->cleaned = NULL;
+	evict->items -= queue->items;
+	queue->items = 0;
 }
 
 static void
@@ -222,33 +234,36 @@ clean_some(struct hc_evict *evict, struct hc_evict_queue *queue)
 		queue->cleaned = next;
 }
 
-/* Without entries all of it: some chunks here and there would keep whole slabs. */
 static bool
 mostly_stale(const struct hc_evict_queue *queue)
 {
-	if (queue->entries == 0)
-		return queue->head != NULL;
 	return queue->items >= 2 * queue->entries + STALE_MIN && queue->head != queue->tail;
 }
 
 static unsigned
 tidy_queue(struct hc_evict *evict, struct hc_evict_queue *queue, unsigned chunks)
 {
-	while (chunks > 0 && mostly_stale(queue)) {
-		if (queue->entries > 0) {
-			clean_some(evict, queue);
-		} else {
-			lose_items(evict, queue, (unsigned)(queue->head->end - queue->head->first));
-			drop_head(evict, queue);
-		}
-		chunks--;
-	}
+	for (; chunks > 0 && mostly_stale(queue); chunks--)
+		clean_some(evict, queue);
 	return chunks;
+}
+
+void
+hc_evict_give_up(struct hc_evict *evict)
+{
+	for (unsigned class = 0; class < HC_EVICT_CLASSES; class ++) {
+		for (int which = 0; which < 2; which++) {
+			struct hc_evict_queue *queue = &evict->classes[class][which];
+			if (queue->entries == 0 && queue->head != NULL)
+				drop_all(evict, queue);
+		}
+	}
 }
 
 bool
 hc_evict_tidy(struct hc_evict *evict, unsigned chunks)
 {
+	hc_evict_give_up(evict);
 	for (unsigned class = 0; class < HC_EVICT_CLASSES && chunks > 0; class ++) {
 		for (int which = 0; which < 2; which++)
 			chunks = tidy_queue(evict, &evict->classes[class][which], chunks);
@@ -584,8 +599,8 @@ hc_evict_init(struct hc_evict *evict, struct hc_table *table)
 static void
 queue_fini(struct hc_evict *evict, struct hc_evict_queue *queue)
 {
-	while (queue->head != NULL)
-		drop_head(evict, queue);
+	if (queue->head != NULL)
+		drop_all(evict, queue);
 }
 
 void

@@ -65,8 +65,8 @@ struct hc_evict {
 	uint64_t entries;
 	uint64_t items;               /* of all queues */
 	struct hc_evict_chunk *spare; /* chunks that no queue needs at present, linked */
-	unsigned nspare;
-	uint64_t search; /* where to look next for an entry without an item */
+	unsigned nspare;              /* or more: those of a queue that was given up as a whole count as one */
+	uint64_t search;              /* where to look next for an entry without an item */
 	bool weigh_bytes;
 };
 
@@ -87,9 +87,11 @@ void hc_evict_remove(struct hc_evict *evict, struct hc_entry *entry);
 /* The same of one whose hc_evict_size() and hc_evict_class() are known. */
 void hc_evict_remove_sized(struct hc_evict *evict, const struct hc_entry *entry, size_t size, unsigned class);
 
+/* Queues without entries lose all that is left in them: some chunks here and there would keep whole slabs. */
+void hc_evict_give_up(struct hc_evict *evict);
 /*
- * Many have gone: gives back the memory of what was left of them in the queues, some chunks at a time.
- * Returns whether there is more.
+ * Many have gone: does that, and throws out what is left of them in other queues, some chunks at a time. Returns
+ * whether there is more.
  */
 bool hc_evict_tidy(struct hc_evict *evict, unsigned chunks);
 

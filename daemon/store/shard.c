@@ -151,6 +151,10 @@ append(void **all, void *some)
 
 	if (some == NULL)
 		return;
+	if (*all == NULL) { /* whatever its length */
+		*all = some;
+		return;
+	}
 	while (*last != NULL)
 		last = *last;
 	*last = *all;
@@ -164,14 +168,14 @@ hc_shard_settle(struct hc_shard *shard, unsigned steps, struct hc_garbage *garba
 		return;
 	void *segments = hc_table_adapt(&shard->table, steps);
 	append(&garbage->segments, segments);
-	append(&garbage->plain, hc_table_take_spares(&shard->table));
+	append(&garbage->buckets, hc_table_take_spares(&shard->table));
 }
 
 void
 hc_shard_spare(struct hc_shard *shard, struct hc_garbage *garbage)
 {
-	append(&garbage->plain, hc_evict_take_spares(&shard->evict));
-	append(&garbage->plain, hc_table_take_spares(&shard->table));
+	append(&garbage->chunks, hc_evict_take_spares(&shard->evict));
+	append(&garbage->buckets, hc_table_take_spares(&shard->table));
 }
 
 __attribute__((noinline, cold)) void
@@ -337,8 +341,9 @@ defer(struct hc_store *store, struct hc_garbage *garbage)
 		*entry = next;
 	}
 	append(&store->deferred.segments, garbage->segments);
-	append(&store->deferred.plain, garbage->plain);
-	garbage->segments = garbage->plain = NULL;
+	append(&store->deferred.buckets, garbage->buckets);
+	append(&store->deferred.chunks, garbage->chunks);
+	garbage->segments = garbage->buckets = garbage->chunks = NULL;
 }
 
 /* Out of line: who frees a single one is to pay for no array. */
@@ -370,6 +375,7 @@ hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage)
 	else if (first != NULL)
 		free_entries(first);
 	hc_table_free(garbage->segments);
-	hc_slab_free_plain_list(garbage->plain);
+	hc_slab_free_plain_list(garbage->buckets);
+	hc_slab_free_plain_list(garbage->chunks);
 	*garbage = (struct hc_garbage){0};
 }

@@ -69,7 +69,8 @@ struct hc_shard {
 struct hc_garbage {
 	struct hc_entry *entries; /* linked, as shard.c knows */
 	void *segments;           /* by their first word */
-	void *plain;              /* buckets and chunks of eviction's queues, the same */
+	void *buckets;            /* behind others, the same */
+	void *chunks;             /* of eviction's queues, the same */
 };
 
 /* What a sweep has met. */
@@ -115,12 +116,15 @@ struct hc_store {
 	/* in the order of memory: when the walk has found much, and then all tables and queues catch up; not again
 	 * before the walk has seen as many entries as that has left, or it might never end; nor in this walk, if it
 	 * found little */
-	enum { HC_BLOCKS_LATER, HC_BLOCKS_NOW, HC_BLOCKS_CATCH_UP } sweep_blocks;
+	enum { HC_BLOCKS_LATER, HC_BLOCKS_NOW, HC_BLOCKS_GIVE_UP, HC_BLOCKS_CATCH_UP } sweep_blocks;
 	struct hc_slab_visit sweep_visit;
 	struct hc_sweep_tally sweep_met;
 	size_t sweep_rest;       /* entries for the walk to see first */
 	size_t swept;            /* entries reclaimed since it was asked how many */
 	uint32_t sweep_catch_up; /* the shard that does */
+	/* what shards have given up, to be freed: lists for hc_slab_free_plain_lists() */
+	void *sweep_given_up[2 * HC_SHARDS_MAX];
+	unsigned sweep_ngiven_up;
 	/* the thread's that calls hc_store_fit_process(): how often since it gave back free pages */
 	unsigned untrimmed;
 	/* the thread's that has the store to itself */
@@ -431,7 +435,8 @@ void hc_garbage_free_all(struct hc_store *store, struct hc_garbage *garbage);
 static inline void
 hc_garbage_free(struct hc_store *store, struct hc_garbage *garbage)
 {
-	if (garbage->entries != NULL || garbage->segments != NULL || garbage->plain != NULL)
+	if (garbage->entries != NULL || garbage->segments != NULL || garbage->buckets != NULL ||
+	    garbage->chunks != NULL)
 		hc_garbage_free_all(store, garbage);
 }
 

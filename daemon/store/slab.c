@@ -314,6 +314,26 @@ hc_slab_free_plain_list(void *first)
 	}
 }
 
+bool
+hc_slab_free_plain_lists(void *lists[], unsigned n, unsigned rounds)
+{
+	bool more = true;
+
+	for (; more && rounds > 0; rounds--) {
+		more = false;
+		for (unsigned i = 0; i < n; i++) {
+			void *block = lists[i];
+			if (block == NULL)
+				continue;
+			lists[i] = *(void **)block;
+			__builtin_prefetch(lists[i]);
+			more = more || lists[i] != NULL;
+			hc_slab_free_plain(block);
+		}
+	}
+	return more;
+}
+
 void
 hc_slab_usage(struct hc_slab_usage *out)
 {

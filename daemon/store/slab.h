@@ -58,6 +58,11 @@ void *hc_slab_alloc_plain(size_t size) __attribute__((malloc, alloc_size(1), war
 void hc_slab_free_plain(void *ptr);
 /* The same of several, linked by their first words. May give pages back: outside of locks. */
 void hc_slab_free_plain_list(void *first);
+/*
+ * The same of `n` such lists, `rounds` blocks of each at most. They are freed in turn: while one list's next block
+ * comes out of memory there is something to do. Returns whether there are more.
+ */
+bool hc_slab_free_plain_lists(void *lists[], unsigned n, unsigned rounds);
 
 /* Of blocks up to HC_SLAB_BLOCK_MAX, all over the process. */
 struct hc_slab_usage {

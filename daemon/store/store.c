@@ -3,6 +3,7 @@
  * thread; owns the shards, and through their tables one reference to each entry.
  */
 #include <assert.h>
+#include <limits.h>
 #include "base/mem.h"
 #include "store/shard.h"
 
@@ -139,6 +140,7 @@ hc_store_destroy(struct hc_store *store)
 	assert(hc_store_exclusive != store);
 	for (uint32_t i = 0; i < store->nshards; i++)
 		shard_fini(&store->shards[i]);
+	(void)hc_slab_free_plain_lists(store->sweep_given_up, store->sweep_ngiven_up, UINT_MAX);
 	hc_models_destroy(store->models);
 	hc_free(store->shards);
 	hc_free(store);

@@ -47,16 +47,22 @@ link_more(struct hc_bucket *bucket, struct hc_bucket *next)
 		hc_bucket_set_address(bucket, HC_BUCKET_LINK, next);
 }
 
+static void
+put_spare(struct hc_table *table, void *bucket)
+{
+	*(void **)bucket = table->spare;
+	table->spare = bucket;
+	table->nspare++;
+}
+
 static bool
 reserve_spare(struct hc_table *table, size_t n)
 {
 	while (table->nspare < n) {
-		struct hc_bucket *bucket = hc_slab_alloc_plain(sizeof(*bucket));
+		void *bucket = hc_slab_alloc_plain(sizeof(struct hc_bucket));
 		if (bucket == NULL)
 			return false;
-		link_more(bucket, table->spare);
-		table->spare = bucket;
-		table->nspare++;
+		put_spare(table, bucket);
 	}
 	return true;
 }
@@ -65,23 +71,21 @@ static void
 give_spare(struct hc_table *table, struct hc_bucket *bucket)
 {
 	table->nmore--;
-	link_more(bucket, table->spare);
-	table->spare = bucket;
-	table->nspare++;
+	put_spare(table, bucket);
 }
 
 void *
 hc_table_take_spares(struct hc_table *table)
 {
-	void *taken = NULL;
+	void **last = &table->spare;
 
-	while (table->nspare > HC_TABLE_SPARES) {
-		struct hc_bucket *bucket = table->spare;
-		table->spare = hc_bucket_more(bucket);
-		table->nspare--;
-		memcpy(bucket, &taken, sizeof(taken));
-		taken = bucket;
-	}
+	if (table->nspare <= HC_TABLE_SPARES)
+		return NULL;
+	for (unsigned i = 0; i < HC_TABLE_SPARES; i++)
+		last = *last;
+	void *taken = *last;
+	*last = NULL;
+	table->nspare = HC_TABLE_SPARES;
 	return taken;
 }
 
@@ -91,7 +95,7 @@ go_on(struct hc_table *table, struct hc_bucket *bucket)
 {
 	struct hc_bucket *next = table->spare;
 
-	table->spare = hc_bucket_more(next);
+	table->spare = *(void **)table->spare;
 	table->nspare--;
 	table->nmore++;
 	memset(next, 0, sizeof(*next));
@@ -152,7 +156,7 @@ hc_table_fini(struct hc_table *table)
 {
 	for (uint32_t i = 0; i < table->buckets; i++)
 		free_more(hc_bucket_more(hc_table_bucket(table, i)));
-	free_more(table->spare);
+	hc_slab_free_plain_list(table->spare);
 	for (uint32_t i = 0; i < table->nsegments; i++)
 		free_segment(table->segments[i]);
 	hc_free(table->segments);

@@ -57,9 +57,9 @@ struct hc_table {
 	size_t shrink_below;
 	uint32_t nsegments;
 	uint32_t segments_cap;
-	struct hc_bucket *spare; /* for what does not fit, linked by their last place */
-	uint32_t nspare;         /* more than HC_TABLE_SPARES are for the caller to take */
-	uint32_t nmore;          /* buckets behind others */
+	void *spare;     /* buckets for what does not fit, linked by their first word */
+	uint32_t nspare; /* more than HC_TABLE_SPARES are for the caller to take */
+	uint32_t nmore;  /* buckets behind others */
 };
 
 /* Where an entry is, or is not yet. Good until the table changes. */

@@ -15,6 +15,7 @@
 #define WORTHWHILE 10 /* the sweep is to go on when more than one in so many entries was reclaimed */
 #define OVER_PART 4   /* of its time, evicting down to the budget: others insert meanwhile */
 #define COUNTED 4096  /* places looked at in one step of a count: some tenths of a millisecond */
+#define FREED 512     /* blocks that are freed in one step, of those that shards have given up */
 #define ADAPT 64      /* buckets added or removed in one hold, and chunks of queues, when a shard's walk is over */
 
 /* What is seen of one shard in one hold of its lock. */
@@ -137,18 +138,15 @@ see_some(struct view *view, uint64_t *cursor, size_t places)
  * before, since what is about to be reclaimed is not worth moving. Returns whether there is more to do.
  */
 static bool
-settle_some(struct hc_store *store, struct hc_shard *shard)
+settle_some(struct hc_store *store, struct hc_shard *shard, struct hc_garbage *garbage)
 {
-	struct hc_garbage garbage = {0};
-
 	hc_shard_lock(store, shard);
 	uint32_t buckets = shard->table.buckets;
-	hc_shard_settle(shard, ADAPT, &garbage);
+	hc_shard_settle(shard, ADAPT, garbage);
 	bool stale = hc_evict_tidy(&shard->evict, ADAPT);
-	hc_shard_spare(shard, &garbage);
+	hc_shard_spare(shard, garbage);
 	bool more = stale || (shard->table.buckets != buckets && !hc_table_fits(&shard->table));
 	hc_shard_unlock(store, shard);
-	hc_garbage_free(store, &garbage);
 	return more;
 }
 
@@ -268,6 +266,7 @@ void
 hc_store_purge(struct hc_store *store)
 {
 	uint32_t floor = hc_store_floor(store);
+	struct hc_garbage garbage = {0};
 
 	for (uint32_t i = 0; i < store->nshards; i++) {
 		struct hc_shard *shard = &store->shards[i];
@@ -279,8 +278,9 @@ hc_store_purge(struct hc_store *store)
 			hc_shard_unlock(store, shard);
 			hc_garbage_free(store, &view.garbage);
 		} while (place != 0);
-		while (settle_some(store, shard))
-			continue;
+		while (settle_some(store, shard, &garbage))
+			hc_garbage_free(store, &garbage);
+		hc_garbage_free(store, &garbage);
 	}
 	atomic_store_explicit(&store->clean_floor, floor, memory_order_release);
 }
@@ -317,11 +317,50 @@ sweep_next_shard(struct hc_store *store, struct tally *tally)
 		atomic_store_explicit(&store->clean_floor, store->sweep_floor, memory_order_release);
 }
 
+static void
+give_up(struct hc_store *store, void **list)
+{
+	if (*list != NULL)
+		store->sweep_given_up[store->sweep_ngiven_up++] = *list;
+	*list = NULL;
+}
+
+/* What there may be much of is freed by and by: as long as the queues were, and each block is somewhere else. */
+static void
+give_up_garbage(struct hc_store *store, struct hc_garbage *garbage)
+{
+	give_up(store, &garbage->buckets);
+	give_up(store, &garbage->chunks);
+	hc_garbage_free(store, garbage);
+}
+
+/* One step. */
+static void
+free_given_up(struct hc_store *store, struct tally *tally)
+{
+	unsigned n = store->sweep_ngiven_up;
+
+	tally->settling = true;
+	if (!hc_slab_free_plain_lists(store->sweep_given_up, n, (FREED + n - 1) / n))
+		store->sweep_ngiven_up = 0;
+}
+
+/* What one hold of a lock of a shard has to settle. Returns whether there is more. */
+static bool
+settle_and_give_up(struct hc_store *store, struct hc_shard *shard)
+{
+	struct hc_garbage garbage = {0};
+	bool more = settle_some(store, shard, &garbage);
+
+	give_up_garbage(store, &garbage);
+	return more;
+}
+
 /* One hold of a lock. Returns true when it is done. */
 static bool
 sweep_settle(struct hc_store *store, struct tally *tally)
 {
-	store->sweep_settles = tally->settling = settle_some(store, &store->shards[store->sweep_shard]);
+	store->sweep_settles = tally->settling = settle_and_give_up(store, &store->shards[store->sweep_shard]);
 	if (store->sweep_settles)
 		return false;
 	sweep_next_shard(store, tally);
@@ -382,12 +421,31 @@ sweep_some(struct hc_store *store, int64_t now_ms, struct tally *tally)
 	}
 }
 
-/* One hold of a lock. What was taken out in the order of memory has come out of all tables. */
+/* What was taken out in the order of memory has come out of all tables. Their lists are freed together. */
+static void
+give_up_all(struct hc_store *store, struct tally *tally)
+{
+	tally->settling = true;
+	for (uint32_t i = 0; i < store->nshards; i++) {
+		struct hc_shard *shard = &store->shards[i];
+		struct hc_garbage garbage = {0};
+		hc_shard_lock(store, shard);
+		hc_evict_give_up(&shard->evict);
+		hc_shard_spare(shard, &garbage);
+		hc_shard_unlock(store, shard);
+		give_up_garbage(store, &garbage);
+	}
+	store->sweep_blocks = HC_BLOCKS_CATCH_UP;
+	store->sweep_catch_up = 0;
+}
+
+/* One hold of a lock. */
 static void
 catch_up(struct hc_store *store, struct tally *tally)
 {
 	tally->settling = true;
-	if (!settle_some(store, &store->shards[store->sweep_catch_up]) && ++store->sweep_catch_up == store->nshards)
+	if (!settle_and_give_up(store, &store->shards[store->sweep_catch_up]) &&
+	    ++store->sweep_catch_up == store->nshards)
 		store->sweep_blocks = HC_BLOCKS_LATER;
 }
 
@@ -404,19 +462,25 @@ sweep_blocks(struct hc_store *store, int64_t now_ms, struct tally *tally)
 		return;
 	bool paid = is_much(&store->sweep_met);
 	store->sweep_rest = paid ? store->sweep_met.seen - store->sweep_met.reclaimed : SIZE_MAX;
-	store->sweep_blocks = HC_BLOCKS_CATCH_UP;
-	store->sweep_catch_up = 0;
+	store->sweep_blocks = HC_BLOCKS_GIVE_UP;
 }
 
 static void
 sweep_on(struct hc_store *store, int64_t now_ms, struct tally *tally)
 {
+	if (store->sweep_ngiven_up > 0) {
+		free_given_up(store, tally);
+		return;
+	}
 	switch (store->sweep_blocks) {
 	case HC_BLOCKS_LATER:
 		sweep_some(store, now_ms, tally);
 		break;
 	case HC_BLOCKS_NOW:
 		sweep_blocks(store, now_ms, tally);
+		break;
+	case HC_BLOCKS_GIVE_UP:
+		give_up_all(store, tally);
 		break;
 	case HC_BLOCKS_CATCH_UP:
 		catch_up(store, tally);
@@ -428,7 +492,8 @@ sweep_on(struct hc_store *store, int64_t now_ms, struct tally *tally)
 static bool
 is_worthwhile(const struct hc_store *store, const struct tally *tally)
 {
-	return store->sweep_blocks != HC_BLOCKS_LATER || tally->settling || is_much(&tally->met);
+	return store->sweep_blocks != HC_BLOCKS_LATER || store->sweep_ngiven_up > 0 || tally->settling ||
+	       is_much(&tally->met);
 }
 
 enum hc_sweep
@@ -444,7 +509,7 @@ hc_store_sweep(struct hc_store *store, int64_t now_ms, int64_t budget_us)
 	}
 	/* Once round, from where the last call stopped. */
 	uint32_t shards = store->nshards + (store->sweep_cursor != 0 || store->sweep_settles);
-	while (tally.shards < shards) {
+	while (tally.shards < shards || store->sweep_ngiven_up > 0) {
 		sweep_on(store, now_ms, &tally);
 		if (hc_clock_cpu_us() - begin_us >= budget_us) {
 			left = is_worthwhile(store, &tally) ? HC_SWEEP_MORE : HC_SWEEP_DONE;

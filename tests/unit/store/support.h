@@ -10,6 +10,12 @@
 #include "store/store.h"
 #include "tests/unit/support.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1 /* memory in use and address space are not ours alone */
+#else
+#define SANITIZED 0
+#endif
+
 static inline struct hc_key
 key_str(const char *str)
 {

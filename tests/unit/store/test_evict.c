@@ -4,6 +4,7 @@
  */
 #include "support.h"
 #include "store/evict.h"
+#include "store/slab.h"
 
 #define MAX_ENTRIES 4000
 
@@ -465,6 +466,38 @@ START_TEST(items_of_removed_entries_are_bounded)
 }
 END_TEST
 
+/* Its chunks are there for others, more of them than are counted, and then to be taken; those in use are neither. */
+START_TEST(queue_without_entries_gives_up_what_it_has)
+{
+	for (unsigned i = 0; i < 1000; i++)
+		add_n("stay", i, 100);
+	for (unsigned i = 0; i < 1000; i++)
+		add_n("go", i, 4000);
+	for (unsigned i = 0; i < 1000; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "go%05u", i);
+		drop(find(name));
+	}
+	hc_evict_give_up(&evict);
+	ck_assert_uint_eq(evict.classes[hc_evict_class(4040)][HC_EVICT_SMALL].items, 0);
+	ck_assert_uint_eq(evict.items, 1000);
+	for (unsigned i = 0; i < 500; i++)
+		add_n("back", i, 300);
+	ck_assert_uint_eq(evict.items, 1500);
+	ck_assert_uint_lt(evict.nspare, 1000);
+	unsigned spare = 0;
+	for (void *chunk = evict.spare; chunk != NULL; chunk = *(void **)chunk)
+		spare++;
+	ck_assert_uint_gt(spare, 1);
+	hc_slab_free_plain_list(hc_evict_take_spares(&evict));
+	unsigned left = 0;
+	while (evict_one() != NULL)
+		left++;
+	ck_assert_uint_eq(left, 1500);
+	ck_assert_uint_eq(evict.items, 0); /* each was found by its item */
+}
+END_TEST
+
 START_TEST(entries_queued_without_memory_go_too)
 {
 	char name[32];
@@ -498,7 +531,7 @@ static unsigned n_live;
 static void
 check_counts(void)
 {
-	uint64_t entries[HC_EVICT_CLASSES][2] = {0}, bytes[HC_EVICT_CLASSES][2] = {0};
+	uint64_t entries[HC_EVICT_CLASSES][2] = {0}, bytes[HC_EVICT_CLASSES][2] = {0}, items = 0;
 
 	for (unsigned i = 0; i < n_live; i++) {
 		unsigned class = hc_evict_class(hc_evict_size(live[i]));
@@ -516,10 +549,12 @@ check_counts(void)
 			/* Each entry has its item, unless it is the one known to be the oldest. */
 			must(queue->items + (queue->oldest != NULL) >= queue->entries);
 			must(queue->items <= 3 * queue->entries + 500);
+			items += queue->items;
 			any = any || queue->entries > 0;
 		}
 		must(any == ((evict.used >> class & 1) != 0));
 	}
+	must(evict.items == items);
 }
 
 static unsigned
@@ -560,6 +595,18 @@ random_op(struct rng *rng, unsigned n)
 	}
 }
 
+/* What upkeep does now and then, each as often with the others before it as not. */
+static void
+random_upkeep(struct rng *rng)
+{
+	if (rng_below(rng, 2) == 0)
+		hc_evict_give_up(&evict);
+	if (rng_below(rng, 2) == 0)
+		(void)hc_evict_tidy(&evict, rng_below(rng, 4));
+	if (rng_below(rng, 4) == 0)
+		hc_slab_free_plain_list(hc_evict_take_spares(&evict));
+}
+
 START_TEST(random_ops_keep_counts_and_find_all)
 {
 	struct rng rng = {test_seed()};
@@ -567,6 +614,8 @@ START_TEST(random_ops_keep_counts_and_find_all)
 	n_live = 0;
 	for (unsigned n = 0; n < 100000; n++) {
 		random_op(&rng, n);
+		if (rng_below(&rng, 100) == 0)
+			random_upkeep(&rng);
 		if (n % 500 == 0)
 			check_counts();
 	}
@@ -601,6 +650,7 @@ main(void)
 	tcase_add_test(tcase, overwrite_of_same_class_keeps_its_place);
 	tcase_add_test(tcase, overwrite_of_another_class_keeps_what_it_earned);
 	tcase_add_test(tcase, items_of_removed_entries_are_bounded);
+	tcase_add_test(tcase, queue_without_entries_gives_up_what_it_has);
 	tcase_add_test(tcase, entries_queued_without_memory_go_too);
 	tcase_add_test(tcase, random_ops_keep_counts_and_find_all);
 	suite_add_tcase(suite, tcase);

@@ -8,11 +8,6 @@
 #include "support.h"
 #include "store/slab.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1 /* memory in use and address space are not ours alone */
-#else
-#define SANITIZED 0
-#endif
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #endif
@@ -502,6 +497,33 @@ START_TEST(slab_plain_blocks_are_nobodys_to_visit_and_give_their_memory_back)
 }
 END_TEST
 
+/* Those of one length, some lists longer than others, a few at a time: each once, and no more than were asked for. */
+START_TEST(slab_lists_of_plain_blocks_are_freed_in_turn)
+{
+	enum { LISTS = 9, LONGEST = 8000 };
+	void *lists[LISTS] = {NULL};
+	unsigned lengths[LISTS], rounds = 0;
+	size_t before = hc_mem_resident();
+
+	for (unsigned i = 0; i < LISTS; i++) {
+		lengths[i] = i == 3 ? 0 : LONGEST / (i + 1);
+		for (unsigned n = 0; n < lengths[i]; n++) {
+			void **block = hc_slab_alloc_plain(2 * HC_SLAB_PLAIN);
+			*block = lists[i];
+			lists[i] = block;
+		}
+	}
+	for (bool more = true; more; rounds++) {
+		more = hc_slab_free_plain_lists(lists, LISTS, 7);
+		for (unsigned i = 0; i < LISTS; i++)
+			must((lists[i] == NULL) == (7 * (rounds + 1) >= lengths[i]));
+	}
+	ck_assert_uint_eq(rounds, (LONGEST + 6) / 7);
+	must(!hc_slab_free_plain_lists(lists, LISTS, 1) && !hc_slab_free_plain_lists(lists, 0, 1));
+	must(SANITIZED || hc_mem_resident() - before < 1 << 20);
+}
+END_TEST
+
 START_TEST(slab_alloc_fails_when_told_to)
 {
 	hc_mem_fail_after(1);
@@ -654,6 +676,7 @@ main(void)
 	tcase_add_test(tcase, slab_visit_goes_on_when_its_slab_has_gone);
 	tcase_add_loop_test(
 	    tcase, slab_plain_blocks_are_nobodys_to_visit_and_give_their_memory_back, 0, HC_SLAB_PLAINS);
+	tcase_add_test(tcase, slab_lists_of_plain_blocks_are_freed_in_turn);
 	tcase_add_test(tcase, slab_alloc_fails_when_told_to);
 	tcase_add_test(tcase, slab_alloc_without_address_space_fails_softly);
 #ifdef __SANITIZE_ADDRESS__

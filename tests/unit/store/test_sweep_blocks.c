@@ -292,7 +292,27 @@ START_TEST(sweep_gives_the_memory_back)
 		hc_slab_usage(&usage);
 		ck_assert_uint_eq(usage.live, 0);
 		ck_assert_uint_lt(usage.resident, 1 << 20);
+		ck_assert_uint_eq(store->sweep_ngiven_up, 0);
 	}
+}
+END_TEST
+
+/* What tables and queues have given up goes with the store, though the sweep has not come to freeing it. */
+START_TEST(store_goes_with_what_is_given_up)
+{
+	size_t before = 0;
+
+	for (unsigned round = 0; round < 10; round++) {
+		for (uint32_t i = 0; i < 20 * KEYS; i++)
+			put(i, 60, HC_MODEL_DEFAULT, NOW + 1000);
+		while (store->sweep_ngiven_up < 2) /* both lists of a shard */
+			must(hc_store_sweep(store, LATER, 0) == HC_SWEEP_MORE);
+		hc_store_destroy(store);
+		store = store_of(256 << 20, 8);
+		if (round == 0)
+			before = hc_mem_resident();
+	}
+	must(SANITIZED || hc_mem_resident() < before + (1 << 20));
 }
 END_TEST
 
@@ -407,6 +427,7 @@ main(void)
 	tcase_add_test(tcase, sweep_goes_on_where_blocks_have_nothing);
 	tcase_add_test(tcase, sweep_blocks_counts_for_each_model_what_of_it_has_gone);
 	tcase_add_test(tcase, sweep_gives_the_memory_back);
+	tcase_add_test(tcase, store_goes_with_what_is_given_up);
 	tcase_add_test(tcase, sweep_blocks_beside_threads_that_read_write_and_move_is_not_noticed);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);

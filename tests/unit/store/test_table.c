@@ -42,6 +42,10 @@ adapt(unsigned steps)
 	hc_table_free(hc_table_adapt(&table, steps));
 	hc_slab_free_plain_list(hc_table_take_spares(&table));
 	must(table.nspare <= HC_TABLE_SPARES);
+	unsigned spare = 0;
+	for (void *bucket = table.spare; bucket != NULL; bucket = *(void **)bucket)
+		spare++;
+	must(spare == table.nspare);
 }
 
 static void
