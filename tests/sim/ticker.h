@@ -10,35 +10,19 @@
 #ifndef HC_TESTS_SIM_TICKER_H
 #define HC_TESTS_SIM_TICKER_H
 
-#include <linux/perf_event.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 #include "tests/sim/gaps.h"
+#include "tests/sim/perf_ring.h"
 
-#define TICKER_NS 200000               /* from one to the next */
-#define TICKER_LATE_NS 100000          /* more than one is late when nobody takes time away */
-#define TICKER_RING ((size_t)64 << 10) /* bytes, 16 for each: for 0.8 s */
+#define TICKER_NS 200000      /* from one to the next */
+#define TICKER_LATE_NS 100000 /* more than one is late when nobody takes time away */
 
 struct ticker {
-	int fd;                            /* -1: there is none */
-	struct perf_event_mmap_page *page; /* the ring is behind it */
-	uint64_t seen;                     /* bytes of the ring, ever */
-	int64_t last_ns;                   /* the last one's; 0: there is none to compare with */
+	struct perf_ring ring;
+	int64_t last_ns; /* the last one's; 0: there is none to compare with */
 };
 
-static inline size_t
-ticker_map_len(void)
-{
-	return (size_t)sysconf(_SC_PAGESIZE) + TICKER_RING;
-}
-
-/* Whether there is one: it takes a privilege, or kernel.perf_event_paranoid below 1. The caller stops it. */
+/* Whether there is one, see perf_ring_open(). The caller stops it. */
 static inline bool
 ticker_start(struct ticker *ticker, int cpu)
 {
@@ -52,37 +36,14 @@ ticker_start(struct ticker *ticker, int cpu)
 	    .clockid = CLOCK_MONOTONIC,
 	};
 
-	*ticker = (struct ticker){.fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)};
-	if (ticker->fd < 0)
-		return false;
-	void *map = mmap(NULL, ticker_map_len(), PROT_READ | PROT_WRITE, MAP_SHARED, ticker->fd, 0);
-	if (map != MAP_FAILED) {
-		ticker->page = map;
-		return true;
-	}
-	(void)close(ticker->fd);
-	ticker->fd = -1;
-	return false;
+	ticker->last_ns = 0;
+	return perf_ring_open(&ticker->ring, &attr, cpu);
 }
 
 static inline void
 ticker_stop(struct ticker *ticker)
 {
-	if (ticker->fd < 0)
-		return;
-	(void)munmap(ticker->page, ticker_map_len());
-	(void)close(ticker->fd);
-}
-
-/* Records are of multiples of 8 bytes, and so is the ring: a word lies in it as a whole. */
-static inline uint64_t
-ticker_word(const struct ticker *ticker, uint64_t at)
-{
-	const char *ring = (const char *)ticker->page + ticker->page->data_offset;
-	uint64_t word;
-
-	memcpy(&word, ring + at % ticker->page->data_size, sizeof(word));
-	return word;
+	perf_ring_close(&ticker->ring);
 }
 
 /* One more; a gap before it is added as far as it lies between the two moments. */
@@ -104,23 +65,14 @@ ticker_take(struct ticker *ticker, int64_t ns, int64_t from_ns, int64_t to_ns, s
 static inline void
 ticker_look(struct ticker *ticker, int64_t from_ns, int64_t to_ns, struct gaps *gaps)
 {
-	if (ticker->fd < 0)
-		return;
-	uint64_t head = __atomic_load_n(&ticker->page->data_head, __ATOMIC_ACQUIRE);
+	struct perf_record record;
 
-	while (ticker->seen < head) {
-		struct perf_event_header header;
-		uint64_t word = ticker_word(ticker, ticker->seen);
-
-		memcpy(&header, &word, sizeof(header));
-		if (header.type == PERF_RECORD_SAMPLE)
-			ticker_take(
-			    ticker, (int64_t)ticker_word(ticker, ticker->seen + sizeof(header)), from_ns, to_ns, gaps);
+	while (perf_ring_next(&ticker->ring, &record)) {
+		if (record.type == PERF_RECORD_SAMPLE)
+			ticker_take(ticker, (int64_t)record.words[0], from_ns, to_ns, gaps);
 		else
 			ticker->last_ns = 0;
-		ticker->seen += header.size;
 	}
-	__atomic_store_n(&ticker->page->data_tail, ticker->seen, __ATOMIC_RELEASE);
 }
 
 #endif

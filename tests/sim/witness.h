@@ -6,8 +6,9 @@
  * Either the interrupt of its timer came late: from the time asked for until then the processor did nothing. That is a
  * gap. Or the kernel had made the witness ready in time, and counts how long it waited: the processor ran something
  * else first, or it stood still just then, which it often does, since setting a timer and waking another processor is
- * what a virtual machine asks its host for. These two a ticker tells apart, an interrupt each TICKER_NS while the
- * processor has work (see ticker.h): where none came, it stood still.
+ * what a virtual machine asks its host for. Had it nothing else to run (see switches.h), it stood still. Otherwise a
+ * ticker tells the two apart, an interrupt each TICKER_NS while the processor has work (see ticker.h): where none came,
+ * it stood still.
  *
  * What a witness cannot tell:
  *   - When within its sleep a gap began. Up to WITNESS_NS of each, and gaps of less than WITNESS_LATE_NS, are missed:
@@ -30,6 +31,7 @@
 #include <unistd.h>
 #include "tests/sim/gaps.h"
 #include "tests/sim/schedstat.h"
+#include "tests/sim/switches.h"
 #include "tests/sim/ticker.h"
 #include "tests/sim/times.h"
 
@@ -41,7 +43,7 @@
 struct witness {
 	pthread_t thread;
 	int cpu;
-	bool has_ticker; /* its thread's, as `gaps` */
+	bool has_ticker; /* and what tells of switches; its thread's, as `gaps` */
 	const atomic_bool *is_over;
 	struct gaps gaps; /* its thread's, until that is joined */
 };
@@ -60,10 +62,12 @@ witness_run(void *arg)
 	int fd = schedstat_open_own();
 	int64_t ran_ns, waited_ns, waited_before_ns;
 	struct ticker ticker;
+	struct switches switches;
 
 	if (fd < 0)
 		return NULL;
-	self->has_ticker = ticker_start(&ticker, self->cpu);
+	bool has_switches = switches_start(&switches, self->cpu);
+	self->has_ticker = ticker_start(&ticker, self->cpu) && has_switches;
 	schedstat_read(fd, &ran_ns, &waited_before_ns);
 	while (!atomic_load(self->is_over)) {
 		int64_t asked_ns = times_now() + WITNESS_NS;
@@ -74,9 +78,12 @@ witness_run(void *arg)
 		int64_t came_ns = woke_ns - (waited_ns - waited_before_ns);
 		if (came_ns - asked_ns > WITNESS_LATE_NS)
 			gaps_add(&self->gaps, asked_ns, came_ns);
+		if (switches_say_idle(&switches, came_ns, woke_ns) && woke_ns - came_ns > WITNESS_LATE_NS)
+			gaps_add(&self->gaps, came_ns, woke_ns);
 		ticker_look(&ticker, came_ns, woke_ns, &self->gaps);
 		waited_before_ns = waited_ns;
 	}
+	switches_stop(&switches);
 	ticker_stop(&ticker);
 	(void)close(fd);
 	return NULL;

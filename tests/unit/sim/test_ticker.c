@@ -3,25 +3,18 @@
  */
 #include "tests/sim/ticker.h"
 
+#include "tests/unit/sim/ring.h"
 #include "tests/unit/support.h"
 
-#define RING 64 /* bytes: four ticks */
 #define TICK TICKER_NS
 
-static struct {
-	struct perf_event_mmap_page page;
-	char ring[RING];
-} map;
 static struct ticker ticker;
 static struct gaps gaps;
 
 static void
 set_up(void)
 {
-	memset(&map, 0, sizeof(map));
-	map.page.data_offset = sizeof(map.page);
-	map.page.data_size = RING;
-	ticker = (struct ticker){.fd = 0, .page = &map.page};
+	ticker = (struct ticker){.ring = empty_ring()};
 	gaps = (struct gaps){0};
 }
 
@@ -32,27 +25,9 @@ tear_down(void)
 }
 
 static void
-push_word(uint64_t word)
-{
-	memcpy(map.ring + map.page.data_head % RING, &word, sizeof(word));
-	map.page.data_head += sizeof(word);
-}
-
-static void
-push(uint32_t type, int64_t ns)
-{
-	struct perf_event_header header = {.type = type, .size = 16};
-	uint64_t word;
-
-	memcpy(&word, &header, sizeof(word));
-	push_word(word);
-	push_word((uint64_t)ns);
-}
-
-static void
 tick(int64_t ns)
 {
-	push(PERF_RECORD_SAMPLE, ns);
+	push_record(PERF_RECORD_SAMPLE, 1, (const uint64_t[]){(uint64_t)ns});
 }
 
 static void
@@ -101,9 +76,9 @@ END_TEST
 START_TEST(ticker_what_was_left_out_is_no_gap)
 {
 	tick(TICK);
-	push(PERF_RECORD_LOST, 0);
+	push_record(PERF_RECORD_LOST, 0, NULL);
 	tick(10 * TICK);
-	push(PERF_RECORD_THROTTLE, 0);
+	push_record(PERF_RECORD_THROTTLE, 0, NULL);
 	ticker_look(&ticker, 0, 10 * TICK, &gaps);
 	tick(20 * TICK);
 	ticker_look(&ticker, 0, 20 * TICK, &gaps);
@@ -113,7 +88,7 @@ END_TEST
 
 START_TEST(ticker_that_is_none_has_no_gap)
 {
-	ticker.fd = -1;
+	ticker.ring.fd = -1;
 	tick(TICK);
 	tick(10 * TICK);
 	ticker_look(&ticker, 0, 10 * TICK, &gaps);
