@@ -501,16 +501,16 @@ def test_probe_does_not_take_the_servers_own_stalls_for_the_hosts(tmp_path, how)
 
 
 def test_probe_real_time_threads_of_others_are_not_the_hosts(make_redis):
-    """Who keeps a witness off for 20 ms at a time, and lets the interrupts through."""
+    """Who keeps a witness off half of the time, and lets the interrupts through. The host itself may take a tenth."""
     server = make_redis(unix=True)
     hog = ("import os, time\n"
            f"os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
            "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))\n"
            "while True:\n"
-           "    until = time.monotonic() + 0.02\n"
+           "    until = time.monotonic() + 0.04\n"
            "    while time.monotonic() < until:\n"
            "        pass\n"
-           "    time.sleep(0.08)\n")
+           "    time.sleep(0.04)\n")
     process = subprocess.Popen([sys.executable, "-c", hog], stderr=subprocess.DEVNULL)
     try:
         with start_probe(server, seconds=1.0) as probe:
@@ -520,7 +520,7 @@ def test_probe_real_time_threads_of_others_are_not_the_hosts(make_redis):
     finally:
         process.kill()
         process.wait()
-    assert values["gaps_total"] < 100_000, values
+    assert values["gaps_total"] < 300_000, values
 
 
 def test_probe_server_that_goes_away_ends_it_with_a_reason(make_redis):
