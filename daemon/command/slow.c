@@ -241,8 +241,10 @@ hc_slow_wants_each(const struct hc_command_worker *worker)
 int64_t
 hc_slow_turn_begin(struct hc_command_worker *worker)
 {
-	worker->watch = (struct hc_slow_watch){.looked_us = hc_clock_mono_us(), .patience = 1};
-	return worker->watch.looked_us;
+	int64_t now_us = hc_clock_mono_us();
+
+	worker->watch = (struct hc_slow_watch){.began_us = now_us, .looked_us = now_us, .patience = 1};
+	return now_us;
 }
 
 static void
@@ -290,20 +292,21 @@ hc_slow_look(struct hc_command_worker *worker, const struct hc_session *session,
 {
 	struct hc_slow_watch *watch = &worker->watch;
 	int64_t from_us = slow_from_us(worker);
+	int64_t now_us = hc_clock_mono_us(), took_us = now_us - watch->looked_us;
+	bool in_turn = watch->looked_us > 0;
 
-	watch->patience = from_us < 0 ? UINT_MAX : from_us == 0 ? 1 : HC_SLOW_RUN;
-	if (from_us < 0)
-		return;
-	int64_t now_us = hc_clock_mono_us();
-	if (watch->looked_us > 0)
-		count_time(worker, command, now_us - watch->looked_us);
-	if (now_us - watch->looked_us >= from_us && watch->looked_us > 0) {
+	if (from_us == 0 || took_us >= HC_SLOW_PACE_US * (int64_t)watch->unseen)
+		watch->patience = 1;
+	else if (watch->patience < HC_SLOW_RUN)
+		watch->patience *= 2;
+	if (in_turn && from_us >= 0)
+		count_time(worker, command, took_us);
+	if (in_turn && from_us >= 0 && took_us >= from_us) {
 		bool fast = command->flags & HC_CMD_FAST;
 		struct shown shown = {.n = 0};
 		show_command(&shown, command, argv, argc);
 		remark_run(&shown, watch->unseen);
-		add(worker->shared, session, &shown, fast ? HC_SLOW_FAST_COMMAND : HC_SLOW_COMMAND,
-		    now_us - watch->looked_us);
+		add(worker->shared, session, &shown, fast ? HC_SLOW_FAST_COMMAND : HC_SLOW_COMMAND, took_us);
 	}
 	watch->looked_us = now_us;
 	watch->unseen = 0;

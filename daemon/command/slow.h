@@ -4,11 +4,12 @@
  * The watch. A command's time is from the look at the clock before it to the one behind it, and looks are shared: the
  * clock is read as a worker's turn begins (a read from a socket, which wants the time anyway), behind the turn's first
  * command, or the first ones if they were carried out together, behind each command that is neither FAST nor BRIEF, and
- * behind every HC_SLOW_RUN-th of those that are (or so many later as are carried out together), which cost less than
- * looking twice would. What is left is looked at as the turn ends. So a time may be that of several commands: the entry
- * then says so, and has the arguments of the last one only. A command that waits (for the upstream, a file, or its next
- * turn in a long walk) is timed by itself, until its reply is there. Parsing counts; reading and writing the socket
- * does not. Within EXEC only EXEC is timed.
+ * behind some of those that are: the second ones from then on, the fourth, and so on to every HC_SLOW_RUN-th (or so
+ * many later as are carried out together), which cost less than looking twice would; again behind each when they took
+ * HC_SLOW_PACE_US and more, since a turn is to end in time. What is left is looked at as the turn ends. So a time may
+ * be that of several commands: the entry then says so, and has the arguments of the last one only. A command that waits
+ * (for the upstream, a file, or its next turn in a long walk) is timed by itself, until its reply is there. Parsing
+ * counts; reading and writing the socket does not. Within EXEC only EXEC is timed.
  *
  * Any thread may call what takes a struct hc_slow; it has a lock of its own, a leaf, which is taken only for commands
  * that were slow. The watch is its worker's.
@@ -28,9 +29,11 @@ struct hc_session;
 struct hc_slow;
 
 #define HC_SLOW_RUN 16
+#define HC_SLOW_PACE_US 8
 
 /* One worker's; see above. */
 struct hc_slow_watch {
+	int64_t began_us;  /* monotonic: the turn */
 	int64_t looked_us; /* monotonic: last look; 0: outside of turns */
 	unsigned unseen;   /* commands since */
 	unsigned patience; /* so many FAST or BRIEF ones may be, before it is time for a look */
@@ -42,6 +45,12 @@ void hc_slow_destroy(struct hc_slow *slow);
 /* A turn begins; returns the monotonic time in microseconds. */
 int64_t hc_slow_turn_begin(struct hc_command_worker *worker);
 void hc_slow_turn_end(struct hc_command_worker *worker, struct hc_session *session);
+/* How long the turn has lasted, as far as the clock has been looked at. */
+static inline int64_t
+hc_slow_turn_us(const struct hc_slow_watch *watch)
+{
+	return watch->looked_us - watch->began_us;
+}
 /* Commands are not to be carried out many at once: each one's time is wanted. */
 bool hc_slow_wants_each(const struct hc_command_worker *worker);
 /* `n` commands have been carried out, of one kind. True: it is time for a look. */

@@ -13,10 +13,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "command/slow.h"
 #include "net/client_io.h"
 #include "proto/resp_reply.h"
 
 #define IN_MIN 1024
+#define TURN_US 250 /* of one client's requests that have come together; the last of them is carried out whole */
 
 /* A command taken from the input whose time has not come. */
 struct hc_held {
@@ -110,12 +112,15 @@ goes_on(const struct hc_client *client)
 	return !client->closing && !client->paused && client->held == NULL && !client->session.close_after_reply;
 }
 
-/* After commands: whether what they replied is to be written before others are run, or is more than it may be. */
+/*
+ * After commands: whether what they replied is to be written before others are run, or is more than it may be; and
+ * whether other clients are to have their turn first.
+ */
 static void
-look_at_output(struct hc_client *client)
+look_round(struct hc_client *client)
 {
-	if (hc_client_output_waits(client))
-		client->paused = true; /* to be written first; and others get their turn */
+	if (hc_client_output_waits(client) || hc_slow_turn_us(&client->worker->command.watch) >= TURN_US)
+		client->paused = true;
 	if (hc_client_over_output_max(client))
 		hc_client_close_for(client, "client.output_max");
 }
@@ -126,7 +131,7 @@ run_call(struct hc_client *client, const struct hc_call *call)
 	if (hc_command_run(&client->worker->command, &client->session, call) == HC_RUN_LATER)
 		hold(client, call);
 	else
-		look_at_output(client);
+		look_round(client);
 }
 
 /*
@@ -145,7 +150,7 @@ serve_ahead(struct hc_client *client, const char *run, size_t len)
 		calls[i] = (struct hc_call){.argv = taken[i].argv, .argc = taken[i].argc, .again = taken[i].again};
 	size_t done = hc_command_run_ahead(&worker->command, &client->session, calls, n);
 	if (done > 0)
-		look_at_output(client);
+		look_round(client);
 	while (done < n && goes_on(client))
 		run_call(client, &calls[done++]);
 	return done > 0 ? taken[done - 1].end : 0;
@@ -370,7 +375,7 @@ serve_waiting(struct hc_client *client)
 			return;
 		if (client->in_len > 0)
 			serve_kept(client);
-		if (client->held == NULL && client->in_len == before)
+		if (client->paused || (client->held == NULL && client->in_len == before))
 			break;
 	}
 	if (client->bad && !session->close_after_reply && session->n_pending == 0 && client->held == NULL)

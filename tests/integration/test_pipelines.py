@@ -47,6 +47,24 @@ def test_pipelines_hundred_thousand_commands_in_one_write(harcad):
         assert conn.command("PING") == "PONG"
 
 
+@pytest.mark.parametrize("slowlog_len", [0, 128])
+@pytest.mark.parametrize("append", ["APPEND", "SETRANGE"])
+def test_pipelines_of_what_takes_long_leave_others_their_turn(make_harcad, append, slowlog_len):
+    """A command that copies a large value takes a tenth of a millisecond; each of hundreds that come in one read."""
+    harcad = make_harcad({"server.workers": 1, "server.slowlog_max_len": slowlog_len, "file.enabled": "no"})
+    size, n = 1 << 20, 300
+    with harcad.raw() as busy, harcad.raw() as other:
+        assert busy.command("SET", "large", b"x" * size) == "OK"
+        words = ["large", "y"] if append == "APPEND" else ["large", size - 1, "y"]
+        busy.send((encode(append, *words) + encode("INCR", "n")) * n)
+        seen = 0
+        while seen == 0:
+            seen = int(other.command("GET", "n") or 0)
+        assert seen < n // 2
+        for i in range(1, n + 1):
+            assert [busy.read_reply() for _ in range(2)] == [size + i if append == "APPEND" else size, i]
+
+
 def test_pipelines_requests_straddle_reads_at_every_offset(harcad):
     """Between the two writes the daemon answers somebody else's PING, so that it has read the first."""
     pipeline = encode("SET", "k", "some value") + b"GET k\r\n" + encode("ECHO", "") + encode("STRLEN", "k") + encode("ECHO", "x" * 40)
