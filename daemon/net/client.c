@@ -205,6 +205,7 @@ hc_client_close(struct hc_client *client)
 	want_write(client, false);
 	unlist(client, HC_CLIENT_READY);
 	unlist(client, HC_CLIENT_LOGGED);
+	unlist(client, HC_CLIENT_TURN);
 	if (client->prev != NULL)
 		client->prev->next = client->next;
 	else
@@ -254,7 +255,14 @@ may_go_on(const struct hc_client *client)
 {
 	if (client->held != NULL)
 		return client->session.n_pending == 0;
-	return client->paused && client->in_len > 0;
+	return client->paused && client->in_len > 0 && !client->session.close_after_reply;
+}
+
+/* Nothing but other clients' turn keeps it from going on. */
+static bool
+takes_turns(const struct hc_client *client)
+{
+	return client->held == NULL && client->yields && may_go_on(client) && !hc_client_output_waits(client);
 }
 
 /* What it wrote must be in the log before it is told so. */
@@ -271,6 +279,17 @@ waits_for_log(struct hc_client *client)
 	}
 	enlist(client, HC_CLIENT_LOGGED);
 	return true;
+}
+
+static void
+wait_for_turn(struct hc_client *client)
+{
+	static const struct timeval at_once = {0};
+	struct hc_worker *worker = client->worker;
+
+	if (worker->lists[HC_CLIENT_TURN] == NULL)
+		event_add(worker->turn, &at_once);
+	enlist(client, HC_CLIENT_TURN);
 }
 
 static void
@@ -306,8 +325,11 @@ settle(struct hc_client *client)
 	if (session->wants_room)
 		enlist(client, HC_CLIENT_LOGGED);
 	/* What was left goes on as soon as the socket is writable, which it is when all has been written; or when the
-	 * log has been. */
-	want_write(client, (session->out.bytes > 0 || more) && !client->links[HC_CLIENT_LOGGED].in);
+	 * log has been; or after others. */
+	bool turns = takes_turns(client);
+	if (turns)
+		wait_for_turn(client);
+	want_write(client, (session->out.bytes > 0 || (more && !turns)) && !client->links[HC_CLIENT_LOGGED].in);
 	want_read(client, client->held == NULL && !client->eof && !client->bad && !more &&
 			      !session->close_after_reply && !hc_client_output_waits(client) &&
 			      !atomic_load_explicit(&session->kill, memory_order_relaxed));
@@ -371,7 +393,7 @@ hc_client_look(struct hc_client *client, int64_t now_ms)
 void
 hc_client_drain(struct hc_client *client)
 {
-	if (client->reading && !client->eof)
+	if ((client->reading || client->yields) && !client->eof)
 		hc_client_read(client);
 	client->eof = true;
 	hc_client_serve_waiting(client);

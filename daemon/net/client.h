@@ -32,7 +32,8 @@ struct hc_client {
 	bool writing;             /* write_event is added */
 	struct hc_held *held;     /* the next command, which has to wait for earlier ones; or NULL */
 	size_t held_bytes;        /* of it */
-	bool paused;              /* requests in `in` were left for later: replies waited, or other clients */
+	bool paused;              /* requests in `in` were left for later: replies waited, or … */
+	bool yields;              /* … other clients: it goes on when they have had their turn */
 	bool bad;                 /* what comes next is no request, but the error's turn has not come yet */
 	bool serving;             /* its commands are being run: replies are flushed afterwards */
 	bool closing;             /* will be closed as soon as nobody is at work on it */

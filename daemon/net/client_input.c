@@ -18,6 +18,7 @@
 #include "proto/resp_reply.h"
 
 #define IN_MIN 1024
+#define LOOK_EACH 16
 #define TURN_US 250 /* of one client's requests that have come together; the last of them is carried out whole */
 
 /* A command taken from the input whose time has not come. */
@@ -112,6 +113,17 @@ goes_on(const struct hc_client *client)
 	return !client->closing && !client->paused && client->held == NULL && !client->session.close_after_reply;
 }
 
+/* Some commands have nobody look at the clock: those that wait, or are refused. */
+static bool
+turn_is_over(struct hc_worker *worker)
+{
+	const struct hc_slow_watch *watch = &worker->command.watch;
+
+	if (hc_slow_turn_us(watch) >= TURN_US)
+		return true;
+	return ++worker->calls % LOOK_EACH == 0 && hc_clock_mono_us() - watch->began_us >= TURN_US;
+}
+
 /*
  * After commands: whether what they replied is to be written before others are run, or is more than it may be; and
  * whether other clients are to have their turn first.
@@ -119,7 +131,8 @@ goes_on(const struct hc_client *client)
 static void
 look_round(struct hc_client *client)
 {
-	if (hc_client_output_waits(client) || hc_slow_turn_us(&client->worker->command.watch) >= TURN_US)
+	client->yields = turn_is_over(client->worker);
+	if (hc_client_output_waits(client) || client->yields)
 		client->paused = true;
 	if (hc_client_over_output_max(client))
 		hc_client_close_for(client, "client.output_max");
@@ -196,7 +209,7 @@ serve(struct hc_client *client, char *run, size_t len)
 	const struct hc_worker *worker = client->worker;
 	size_t done = 0;
 
-	client->paused = false;
+	client->paused = client->yields = false;
 	while (done < len && goes_on(client)) {
 		size_t ahead = 0;
 		if (hc_resp_parser_idle(&client->parser)) {

@@ -164,6 +164,15 @@ on_ready(evutil_socket_t fd, short what, void *arg)
 	go_on(arg, HC_CLIENT_READY);
 }
 
+/* A timer's, so that the sockets have been looked at before. */
+static void
+on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	go_on(arg, HC_CLIENT_TURN);
+}
+
 static void
 on_logged(void *arg)
 {
@@ -302,7 +311,8 @@ create_events(struct hc_worker *worker)
 	worker->ready_event = event_new(worker->base, -1, 0, on_ready, worker);
 	worker->look = evtimer_new(worker->base, on_look, worker);
 	worker->tick = evtimer_new(worker->base, on_tick, worker);
-	if (worker->ready_event == NULL || worker->look == NULL || worker->tick == NULL)
+	worker->turn = evtimer_new(worker->base, on_turn, worker);
+	if (worker->turn == NULL || worker->ready_event == NULL || worker->look == NULL || worker->tick == NULL)
 		return HC_NOMEM;
 	/* Without an upstream it has nothing to do while its clients have not. */
 	return hc_core_is_fleet(worker->command.shared->core) ? tick_after(worker, TICK_MS) : HC_OK;
@@ -393,6 +403,8 @@ hc_worker_destroy(struct hc_worker *worker)
 	hc_command_worker_fini(&worker->command);
 	if (worker->ready_event != NULL)
 		event_free(worker->ready_event);
+	if (worker->turn != NULL)
+		event_free(worker->turn);
 	if (worker->tick != NULL)
 		event_free(worker->tick);
 	if (worker->look != NULL)

@@ -334,15 +334,15 @@ give_up_garbage(struct hc_store *store, struct hc_garbage *garbage)
 	hc_garbage_free(store, garbage);
 }
 
-/* One step. */
-static void
-free_given_up(struct hc_store *store, struct tally *tally)
+/* Some of it. Returns whether there is more. */
+static bool
+free_given_up(struct hc_store *store)
 {
 	unsigned n = store->sweep_ngiven_up;
 
-	tally->settling = true;
 	if (!hc_slab_free_plain_lists(store->sweep_given_up, n, (FREED + n - 1) / n))
 		store->sweep_ngiven_up = 0;
+	return store->sweep_ngiven_up > 0;
 }
 
 /* What one hold of a lock of a shard has to settle. Returns whether there is more. */
@@ -468,10 +468,9 @@ sweep_blocks(struct hc_store *store, int64_t now_ms, struct tally *tally)
 static void
 sweep_on(struct hc_store *store, int64_t now_ms, struct tally *tally)
 {
-	if (store->sweep_ngiven_up > 0) {
-		free_given_up(store, tally);
+	/* What little a shard gives up is no step of its own: the walk would seem to have met nothing. */
+	if (store->sweep_ngiven_up > 0 && free_given_up(store))
 		return;
-	}
 	switch (store->sweep_blocks) {
 	case HC_BLOCKS_LATER:
 		sweep_some(store, now_ms, tally);

@@ -151,6 +151,7 @@ def test_client_kill_closes_whom_the_filters_fit(make_harcad, workers):
         for i in (1, 2, 6):
             wait_until(lambda i=i: is_closed(others[i]))
         assert [others[i].command("PING") for i in (3, 4, 5)] == ["PONG"] * 3
+        wait_until(lambda: len(lines(me.command("CLIENT", "LIST"))) == 4)
         assert me.command("CLIENT", "KILL", "USER", "default") == 3
         assert me.command("PING") == "PONG"
         wait_until(lambda: len(lines(me.command("CLIENT", "LIST"))) == 1)

@@ -65,6 +65,22 @@ def test_pipelines_of_what_takes_long_leave_others_their_turn(make_harcad, appen
             assert [busy.read_reply() for _ in range(2)] == [size + i if append == "APPEND" else size, i]
 
 
+@pytest.mark.parametrize("sync", ["everysec", "always"])
+def test_pipelines_of_what_takes_long_are_answered_while_the_daemon_ends(make_harcad, sync):
+    """What is left of a turn neither waits for the log nor is forgotten."""
+    harcad = make_harcad({"server.workers": 1, "file.sync": sync, "file.max_bytes": "1G"})
+    size, n = 1 << 17, 200
+    with harcad.raw() as busy, harcad.raw() as other:
+        assert busy.command("SET", "large", b"x" * size) == "OK"
+        busy.send((encode("SETRANGE", "large", size - 1, "y") + encode("INCR", "n")) * n)
+        seen = 0
+        while seen == 0:
+            seen = int(other.command("GET", "n") or 0)
+        harcad.process.terminate()
+        for i in range(1, n + 1):
+            assert [busy.read_reply() for _ in range(2)] == [size, i]
+
+
 def test_pipelines_requests_straddle_reads_at_every_offset(harcad):
     """Between the two writes the daemon answers somebody else's PING, so that it has read the first."""
     pipeline = encode("SET", "k", "some value") + b"GET k\r\n" + encode("ECHO", "") + encode("STRLEN", "k") + encode("ECHO", "x" * 40)
