@@ -18,8 +18,8 @@
 #include "proto/resp_reply.h"
 
 #define IN_MIN 1024
-#define LOOK_EACH 16
-#define TURN_US 250 /* of one client's requests that have come together; the last of them is carried out whole */
+#define LOOK_EACH 16 /* requests from one look at the clock to the next, whatever the slow log does */
+#define TURN_US 250  /* of one client's requests that have come together; the last of them is carried out whole */
 
 /* A command taken from the input whose time has not come. */
 struct hc_held {

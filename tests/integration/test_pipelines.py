@@ -65,6 +65,22 @@ def test_pipelines_of_what_takes_long_leave_others_their_turn(make_harcad, appen
             assert [busy.read_reply() for _ in range(2)] == [size + i if append == "APPEND" else size, i]
 
 
+def test_pipelines_of_what_nobody_times_leave_others_their_turn(make_harcad):
+    """Thousands of refused commands that come in one read, between two that are seen; a few milliseconds, in which the other
+    client may have no processor: so some times."""
+    harcad = make_harcad({"server.workers": 1})
+    seen_between = 0
+    with harcad.raw(unix=True) as busy, harcad.raw() as other:
+        busy.send(encode("CLIENT", "REPLY", "OFF"))
+        for i in range(8):
+            busy.send(encode("SET", i, 1) + b"X\r\n" * 15000 + encode("SET", i, 2))
+            seen = set()
+            while b"2" not in seen:
+                seen.add(other.command("GET", i))
+            seen_between += b"1" in seen
+    assert seen_between >= 2
+
+
 @pytest.mark.parametrize("sync", ["everysec", "always"])
 def test_pipelines_of_what_takes_long_are_answered_while_the_daemon_ends(make_harcad, sync):
     """What is left of a turn neither waits for the log nor is forgotten."""
