@@ -2,6 +2,7 @@
 them have to wait for the upstream."""
 
 import random
+import signal
 import socket
 import threading
 
@@ -92,9 +93,11 @@ def test_pipelines_of_what_takes_long_are_answered_while_the_daemon_ends(make_ha
         seen = 0
         while seen == 0:
             seen = int(other.command("GET", "n") or 0)
-        harcad.process.terminate()
+        harcad.signal(signal.SIGTERM)
         for i in range(1, n + 1):
             assert [busy.read_reply() for _ in range(2)] == [size, i]
+        assert busy.recv_until_closed() == b""
+    assert harcad.wait() == 0
 
 
 def test_pipelines_requests_straddle_reads_at_every_offset(harcad):
