@@ -19,7 +19,6 @@
 
 #define IN_MIN 1024
 #define LOOK_EACH 16 /* requests from one look at the clock to the next, whatever the slow log does */
-#define TURN_US 250  /* of one client's requests that have come together; the last of them is carried out whole */
 
 /* A command taken from the input whose time has not come. */
 struct hc_held {
@@ -119,9 +118,9 @@ turn_is_over(struct hc_worker *worker)
 {
 	const struct hc_slow_watch *watch = &worker->command.watch;
 
-	if (hc_slow_turn_us(watch) >= TURN_US)
+	if (hc_slow_turn_us(watch) >= worker->turn_us)
 		return true;
-	return ++worker->calls % LOOK_EACH == 0 && hc_clock_mono_us() - watch->began_us >= TURN_US;
+	return ++worker->calls % LOOK_EACH == 0 && hc_clock_mono_us() - watch->began_us >= worker->turn_us;
 }
 
 /*

@@ -197,6 +197,7 @@ take_limits(struct hc_worker *worker)
 	    .max_inline_bytes = worker->limits.max_inline_bytes,
 	    .max_request_bytes = worker->limits.max_request_bytes,
 	};
+	worker->turn_us = settings->client_turn_us;
 }
 
 static enum hc_status

@@ -59,6 +59,7 @@ struct hc_worker {
 	struct hc_client *lists[HC_CLIENT_LISTS];
 	struct event *ready_event;
 	struct event *turn; /* the next one, of those who have had theirs and are not done */
+	int64_t turn_us;    /* for which one client's requests that have come together may go on */
 	unsigned calls;     /* that have been looked round after, see client_input.c */
 	struct event *tick; /* in a fleet, for the link to the upstream */
 	struct event *look; /* for clients over a limit in time: when the first may be */

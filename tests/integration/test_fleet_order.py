@@ -3,13 +3,13 @@ of them fails. Who is answered OK has written; keys end up as the last of their 
 
 import pytest
 
-from fleet import PREFIX, calls, cut_when_sent_again, frame_parts, in_step, serves, start_fleet
+from fleet import ONE_TURN, PREFIX, calls, cut_when_sent_again, frame_parts, in_step, serves, start_fleet
 from harcad_harness import SLOW, wait_until
 
 
 def large(i):
-    """A value that goes as a transaction."""
-    return b"%d." % i + b"x" * 10000
+    """A value that goes as a transaction; three of them are what Redis reads at once, so that it answers in one piece."""
+    return b"%d." % i + b"x" * 4000
 
 
 class Order:
@@ -83,7 +83,7 @@ class Order:
 @pytest.fixture
 def order(request, make_harcad, make_link_proxy, redis_server):
     patience = getattr(request, "param", {"upstream.timeout": "60s", "fleet.lease": "60s"})
-    order = Order(make_harcad, make_link_proxy, redis_server, patience)
+    order = Order(make_harcad, make_link_proxy, redis_server, {**ONE_TURN, **patience})
     yield order
     order.close()
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fleet import MAGIC, PREFIX, STATE, calls, frame_parts, prime, serves, start_fleet
+from fleet import MAGIC, ONE_TURN, PREFIX, STATE, calls, frame_parts, prime, serves, start_fleet
 from harcad_harness import RawConn, RespError, SLOW, wait_until
 
 VALUES = {
@@ -320,7 +320,7 @@ def pipelined(conn, commands):
 @pytest.mark.parametrize("alike", [True, False])
 def test_pipelined_sets_are_one_call_with_dense_numbers(make_harcad, redis_server, options, alike):
     """The script has a short form for SETs alike; one that is not gives all of them the long one, and the same results."""
-    writer, reader = start_fleet(make_harcad, redis_server, 2)
+    writer, reader = start_fleet(make_harcad, redis_server, 2, ONE_TURN)
     upstream = redis_server.client()
     with writer.raw() as conn, reader.raw() as other:
         assert conn.command("CLEAR", "MODEL", "cleared") == "OK"

@@ -66,6 +66,24 @@ def test_pipelines_of_what_takes_long_leave_others_their_turn(make_harcad, appen
             assert [busy.read_reply() for _ in range(2)] == [size + i if append == "APPEND" else size, i]
 
 
+def test_pipelines_have_the_turn_that_the_setting_says(make_harcad):
+    """Others are let in between or not, as it is changed."""
+    harcad = make_harcad({"server.workers": 1, "file.enabled": "no", "client.turn_us": 10000000})
+    size, n = 1 << 20, 300
+    with harcad.raw() as busy, harcad.raw() as other:
+        assert busy.command("SET", "large", b"x" * size) == "OK"
+        for turn_us, together in (10000000, True), (10, False):
+            assert other.command("CONFIG", "SET", "client.turn_us", turn_us) == "OK"
+            busy.send(encode("DEL", "n") + (encode("APPEND", "large", "y") + encode("INCR", "n")) * n)
+            seen = 0
+            while seen == 0:
+                seen = int(other.command("GET", "n") or 0)
+            assert (seen == n) == together
+            for _ in range(2 * n + 1):
+                busy.read_reply()
+            assert other.command("DEL", "n") == 1
+
+
 def test_pipelines_of_what_nobody_times_leave_others_their_turn(make_harcad):
     """Thousands of refused commands that come in one read, between two that are seen; a few milliseconds, in which the other
     client may have no processor: so some times."""

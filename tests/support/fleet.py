@@ -16,6 +16,8 @@ MAGIC = b"\xf5hc\x01"
 
 # A machine with much else to do must not look like an upstream that is down.
 PATIENT = {"upstream.timeout": f"{int(5 * SLOW)}s", "fleet.lease": f"{int(4 * SLOW)}s"}
+# Nor must it make two calls of what a client sends at once.
+ONE_TURN = {"client.turn_us": "10000000"}
 
 
 def in_step(*nodes):
@@ -112,7 +114,8 @@ class LinkProxy(Proxy):
 
         proxy.hold("worker")        replies on links of that kind wait; or requests, with direction="up"
         proxy.wait_held("worker")   returns once something does
-        proxy.pass_one("worker")    what waits on each link of that kind goes on, up to one piece; what is behind it waits
+        proxy.pass_one("worker")    once something does, what waits on each link goes on, up to one piece; what is behind it
+                                    waits
         proxy.let_go()              all goes on, in order
         proxy.lose("worker")        what is sent up such links vanishes, until let_go()
         proxy.strand("worker")      what the links of that kind that are open now have sent or will send stays on its
@@ -142,6 +145,7 @@ class LinkProxy(Proxy):
         wait_until(lambda: self._waiting[kind] >= n, message=f"{n} pieces wait on {kind} links")
 
     def pass_one(self, kind, direction="down"):
+        self.wait_held(kind)
         self._call(self._pass_one(kind, direction))
 
     def let_go(self, kind=None, direction=None):
