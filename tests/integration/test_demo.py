@@ -18,9 +18,10 @@ STEPS = ("Loaded through daemon A", "Read everywhere", "A change at A shows at B
 
 @pytest.fixture
 def start_demo(tmp_path):
-    """Starts the demo with its temporary files below tmp_path/tmp."""
+    """Starts the demo with its temporary files below tmp_path/tmp. It can be interrupted, also by tests run in the background."""
     processes = []
     (tmp_path / "tmp").mkdir()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(*arguments):
         argv = [sys.executable, "-B", "-u", os.path.join(SCRIPTS, "demo.py"), "--harcad", Harcad.binary(), *arguments]
@@ -30,6 +31,7 @@ def start_demo(tmp_path):
         return process
 
     yield start
+    signal.signal(signal.SIGINT, before)
     for process in processes:
         if process.poll() is None:
             process.terminate()
