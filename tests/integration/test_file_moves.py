@@ -69,7 +69,8 @@ def drop_page_cache(directory):
 
 @pytest.mark.parametrize("on_disk", [False, True], ids=["page cache", "disk"])
 def test_scan_over_files_moves_nothing_into_memory(make_harcad, on_disk):
-    """Each is read once: promotion is for the second time. What memory had, it still has."""
+    """Each is read once: promotion is for the second time. (By a table that takes one key for another once in 65536 times.)
+    What memory had, it still has."""
     harcad = make_harcad({"memory.max_bytes": "4M", "file.max_bytes": "64M"})
     client = harcad.client()
     client.mset({f"cold:{i}": value("cold", i) for i in range(4000)})
@@ -84,9 +85,9 @@ def test_scan_over_files_moves_nothing_into_memory(make_harcad, on_disk):
             drop_page_cache(tier_dir(harcad))
         assert client.mget([f"cold:{i}" for i in keys]) == [value("cold", i) for i in keys]
     after = harcad.info()
-    assert after["file_promoted"] == before["file_promoted"]
+    assert after["file_promoted"] <= before["file_promoted"] + 3
     client.mget(list(hot))
     assert harcad.info()["memory_hits"] - after["memory_hits"] > 0.8 * len(hot)
     for _ in range(2):  # twice within a moment, however long ago the first time was
         client.mget([f"cold:{i}" for i in range(100)])
-    assert harcad.info()["file_promoted"] > before["file_promoted"]
+    assert harcad.info()["file_promoted"] > after["file_promoted"] + 50
