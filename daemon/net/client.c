@@ -375,6 +375,14 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	hc_client_go_on(checked(arg));
 }
 
+/* There is something for it to come: from the upstream, the log, the socket, or at its turn. */
+static bool
+is_owed(const struct hc_client *client)
+{
+	return client->session.n_pending > 0 || client->writing || client->links[HC_CLIENT_LOGGED].in ||
+	       client->links[HC_CLIENT_TURN].in;
+}
+
 int64_t
 hc_client_look(struct hc_client *client, int64_t now_ms)
 {
@@ -382,7 +390,7 @@ hc_client_look(struct hc_client *client, int64_t now_ms)
 
 	if (stall_ms <= now_ms)
 		hc_client_close_for(client, "client.stall_timeout");
-	else if (idle_ms <= now_ms && client->session.n_pending == 0 && !client->writing)
+	else if (idle_ms <= now_ms && !is_owed(client))
 		hc_client_close_for(client, "client.idle_timeout");
 	if (!client->closing)
 		return stall_ms < idle_ms ? stall_ms : idle_ms;

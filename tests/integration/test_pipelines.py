@@ -1,10 +1,12 @@
 """Many commands at once: whatever arrives in whatever pieces, replies come complete and in order, also when some of
 them have to wait for the upstream."""
 
+import contextlib
 import random
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -82,6 +84,27 @@ def test_pipelines_have_the_turn_that_the_setting_says(make_harcad):
             for _ in range(2 * n + 1):
                 busy.read_reply()
             assert other.command("DEL", "n") == 1
+
+
+def test_pipelines_whose_turn_is_long_in_coming_are_neither_idle_nor_stalled(make_harcad):
+    """Eight clients, each of which has three turns to come, and waits for more than the limits from one to the next. What they
+    send are a few commands that take long, so that all of it is under way at once."""
+    harcad = make_harcad({"server.workers": 1, "file.enabled": "no", "client.turn_us": 300000,
+                          "client.idle_timeout": "1s", "client.stall_timeout": "1s"})
+    size, first = 8 << 20, 100
+    commands = encode("SETRANGE", "large", size - 1, "y")
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(harcad.raw()) for _ in range(8)]
+        assert clients[0].command("SET", "large", b"x" * size) == "OK"
+        began = time.monotonic()
+        clients[0].send(commands * first)
+        assert [clients[0].read_reply() for _ in range(first)] == [size] * first
+        n = int(0.8 / (time.monotonic() - began) * first)
+        assert [client.command("PING") for client in clients] == ["PONG"] * 8
+        for client in clients:
+            client.send(commands * n)
+        for client in clients:
+            assert [client.read_reply() for _ in range(n)] == [size] * n
 
 
 def test_pipelines_of_what_nobody_times_leave_others_their_turn(make_harcad):
