@@ -36,6 +36,11 @@ class Scene:
     def set(self, key, value, *more):
         assert self.there.client().execute_command("SET", key, value, *more) in (True, b"OK")
 
+    def prime(self, *keys):
+        """Copies that no event to come drops."""
+        wait_until(lambda: self.here.info()["fleet_seq"] == int(self.upstream.hget(STATE, "seq")))
+        prime(self.here, *keys)
+
     def blackhole(self, *kinds):
         for kind in kinds:
             self.proxy.hold(kind, "up")
@@ -73,7 +78,7 @@ def last_seen(conn, key, value, for_s):
 
 def test_p3_in_a_silent_cut_of_the_event_link_nothing_older_than_the_lease_is_served(scene):
     scene.set("k", "old", "MODEL", "m")
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.blackhole("events")
     scene.set("k", "new", "MODEL", "m")
     with scene.here.raw() as conn:
@@ -86,7 +91,7 @@ def test_p3_in_a_silent_cut_of_the_event_link_nothing_older_than_the_lease_is_se
 
 def test_p3_while_events_are_away_each_change_is_shown_at_once(scene):
     scene.set("k", "0", "MODEL", "m")
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.blackhole("events")
     wait_until(lambda: is_suspect(scene.here, "k"))
     with scene.here.raw() as conn:
@@ -100,7 +105,7 @@ def test_p3_while_events_are_away_each_change_is_shown_at_once(scene):
 def test_p3_data_links_alone_away_changes_are_heard_all_the_same(scene):
     scene.set("k", "old")
     scene.set("j", "old")
-    prime(scene.here, "k", "j")
+    scene.prime("k", "j")
     scene.blackhole("worker")
     scene.set("k", "new")
     wait_until(lambda: scene.here.client().get("k") != b"old", 2 * LATE_S + 1)
@@ -113,7 +118,7 @@ def test_p3_data_links_alone_away_changes_are_heard_all_the_same(scene):
 def test_p3_everything_away_suspect_copies_are_served_only_if_they_may_be(make_harcad, make_link_proxy, redis_server, settings, served):
     scene = Scene(make_harcad, make_link_proxy, redis_server, {**settings, "upstream.timeout": "200ms"})
     scene.set("k", "old", "MODEL", "m")
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.blackhole("events", "control", "worker")
     scene.set("k", "new", "MODEL", "m")
     scene.here.wait_info(event_link="down")
@@ -133,7 +138,7 @@ def test_p3_a_suspect_copy_is_served_for_stale_max_at_most(make_harcad, make_lin
     scene = Scene(make_harcad, make_link_proxy, redis_server, {"upstream.stale_max": f"{int(SLOW * 1000)}ms", "upstream.timeout": "200ms"})
     scene.set("k", "v")
     wait_until(lambda: scene.here.info()["invalidations_in"] >= 1)  # or it takes the copy along
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.blackhole("events", "control", "worker")
     wait_until(lambda: is_suspect(scene.here, "k"))
     scene.here.wait_info(upstream_state="down")
@@ -147,7 +152,7 @@ def test_p3_a_suspect_copy_is_served_for_stale_max_at_most(make_harcad, make_lin
 def test_p3_a_read_that_gets_no_answer_is_served_what_is_suspect(make_harcad, make_link_proxy, redis_server):
     scene = Scene(make_harcad, make_link_proxy, redis_server, {"upstream.timeout": "300ms"})
     scene.set("k", "v", "MODEL", "m")
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.lose_events(lambda: scene.set("other", "x"))
     assert is_suspect(scene.here, "k")
     scene.proxy.lose("worker")
@@ -163,7 +168,7 @@ def test_p3_a_read_that_gets_no_answer_is_served_what_is_suspect(make_harcad, ma
 def test_p3_what_was_missed_is_replayed_and_all_else_is_as_fresh_as_before(scene):
     for i in range(50):
         scene.set(f"k{i}", "old", "MODEL", "m")
-    prime(scene.here, *(f"k{i}" for i in range(50)))
+    scene.prime(*(f"k{i}" for i in range(50)))
     scene.blackhole("events")
     scene.set("k7", "new", "MODEL", "m")
     scene.there.client().delete("k8")
@@ -188,7 +193,7 @@ def test_p3_what_was_missed_is_replayed_and_all_else_is_as_fresh_as_before(scene
 def test_p2_clears_that_were_missed_are_replayed(scene):
     scene.set("m", "v", "MODEL", "m")
     scene.set("n", "v", "MODEL", "n")
-    prime(scene.here, "m", "n")
+    scene.prime("m", "n")
     scene.blackhole("events")
     assert scene.there.client().execute_command("CLEAR", "MODEL", "m") == b"OK"
     scene.proxy.cut_links("events")
@@ -206,7 +211,7 @@ def test_p2_clears_that_were_missed_are_replayed(scene):
 def test_p3_more_than_a_page_is_replayed(scene):
     for i in range(10):
         scene.set(f"k{i}", "old")
-    prime(scene.here, *(f"k{i}" for i in range(10)))
+    scene.prime(*(f"k{i}" for i in range(10)))
     scene.blackhole("events")
     with scene.there.raw() as conn:
         for i in range(3000):
@@ -247,7 +252,7 @@ def _without_sets(data):
 def test_p3_a_journal_trimmed_too_far_makes_all_suspect_and_nothing_is_lost(scene):
     for key in ("k", "j"):
         scene.set(key, "old", "MODEL", "m")
-    prime(scene.here, "k", "j")
+    scene.prime("k", "j")
     scene.lose_events(lambda: scene.set("k", "new", "MODEL", "m"))
     assert has_copy(scene.here.raw(), "j") and is_suspect(scene.here, "j") and is_suspect(scene.here, "k")
     gets = calls(scene.redis, "get")
@@ -263,7 +268,7 @@ def test_without_a_journal_a_reconnect_makes_all_suspect(make_harcad, make_link_
     none = {"fleet.journal_len": "0"}
     scene = Scene(make_harcad, make_link_proxy, redis_server, none, none)
     scene.set("k", "old")
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.blackhole("events")
     scene.set("other", "x")
     scene.proxy.cut_links("events")
@@ -289,7 +294,7 @@ def test_the_journal_is_capped(make_harcad, make_link_proxy, redis_server):
 
 def test_suspect_raw_copies_are_fetched_anew(scene):
     scene.set("k", "v")
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.lose_events(lambda: scene.set("other", "x"))
     ranges, gets = calls(scene.redis, "getrange"), calls(scene.redis, "get")
     assert scene.here.client().get("k") == b"v"
@@ -299,7 +304,7 @@ def test_suspect_raw_copies_are_fetched_anew(scene):
 
 def test_many_readers_of_a_suspect_key_ask_once(scene):
     scene.set("k", "v", "MODEL", "m")
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.lose_events(lambda: scene.set("other", "x"))
     before = calls(scene.redis, "get", "getrange")
     scene.proxy.hold("worker")
@@ -315,7 +320,7 @@ def test_many_readers_of_a_suspect_key_ask_once(scene):
 
 def test_a_renewed_copy_has_the_expiry_of_its_key(scene):
     scene.set("k", "v", "MODEL", "m")
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.lose_events(lambda: scene.there.client().pexpire("k", 60000))
     assert scene.here.client().get("k") == b"v"
     assert 0 < scene.here.client().pttl("k") <= 60000
@@ -324,7 +329,7 @@ def test_a_renewed_copy_has_the_expiry_of_its_key(scene):
 def test_a_suspect_copy_of_a_key_that_is_gone_is_gone(scene):
     for key, model in (("k", "m"), ("r", "default")):
         scene.set(key, "v", "MODEL", model)
-    prime(scene.here, "k", "r")
+    scene.prime("k", "r")
     scene.lose_events(lambda: scene.there.client().delete("k", "r"))
     assert scene.here.client().get("k") is None
     assert scene.here.client().get("r") is None
@@ -334,10 +339,10 @@ def test_a_suspect_copy_of_a_key_that_is_gone_is_gone(scene):
 def test_p2_numbers_given_twice_do_not_renew_a_copy(scene):
     """A server that lost the end of its sequence gives the same numbers again: value and length are compared too."""
     scene.set("k", "old", "MODEL", "m")
-    prime(scene.here, "k")
+    scene.prime("k")
     stored = scene.upstream.get(PREFIX + b"k")
     scene.set("k", "new", "MODEL", "m")
-    prime(scene.here, "k")
+    scene.prime("k")
     other = scene.upstream.get(PREFIX + b"k")
     again = other[:8] + stored[8:16] + other[16:]  # the new value under the old one's number
     scene.upstream.set(PREFIX + b"k", stored)
@@ -354,7 +359,7 @@ def test_p2_numbers_given_twice_do_not_renew_a_copy(scene):
 
 def test_p3_a_server_that_was_paused_leaves_copies_as_fresh_as_before(scene):
     scene.set("k", "v", "MODEL", "m")
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.redis.pause()
     wait_until(lambda: is_suspect(scene.here, "k"))
     scene.redis.resume()
@@ -365,12 +370,12 @@ def test_p3_a_server_that_was_paused_leaves_copies_as_fresh_as_before(scene):
 @pytest.mark.parametrize("hard", [False, True], ids=["with its data", "killed"])
 def test_p3_a_server_that_was_restarted_makes_all_suspect(scene, hard):
     scene.set("k", "v", "MODEL", "m")
-    prime(scene.here, "k")
+    scene.prime("k")
     if hard:
         scene.upstream.save()
         scene.set("k", "lost", "MODEL", "m")
         serves(scene.here, "k", b"lost")
-        prime(scene.here, "k")
+        scene.prime("k")
     scene.redis.restart(hard=hard)
     wait_until(lambda: scene.here.info()["resyncs"] == 2)
     in_step(scene.here)
@@ -381,7 +386,7 @@ def test_p3_a_server_that_was_restarted_makes_all_suspect(scene, hard):
 
 def test_p3_a_server_that_was_restarted_without_data_has_nothing(scene):
     scene.set("k", "v")
-    prime(scene.here, "k")
+    scene.prime("k")
     scene.redis.restart(keep_data=False)
     wait_until(lambda: scene.here.info()["resyncs"] == 2)
     in_step(scene.here, scene.there)
@@ -543,7 +548,7 @@ def test_p5_what_is_queued_in_a_failover_is_not_weighed_by_the_old_servers_numbe
 @pytest.mark.parametrize("how", ["flushall", "script_flush"])
 def test_p3_flushes_at_the_server(scene, how):
     scene.set("k", "v")
-    prime(scene.here, "k")
+    scene.prime("k")
     getattr(scene.upstream, how)()
     if how == "flushall":
         serves(scene.here, "k", None, LEASE_S + 1 + 2 * LATE_S)
