@@ -387,8 +387,9 @@ def test_p5_an_expiry_does_not_bring_back_what_a_write_overtook(order, write, le
     order.proxy.hold("worker")
     order.reach("SET", "k", "told later")
     order.proxy.refuse_new("control")  # so that nothing is made up for
-    for kind in "control", "worker":
-        order.proxy.cut_links(kind)
+    order.proxy.cut_links("control")
+    wait_until(lambda: "upstream_down link=harcad-control" in order.node.log())
+    order.proxy.cut_links("worker")
     order.proxy.let_go("worker")
     assert order.answers(1) == ["OK"]
     order.node.wait_info(upstream_state="up", queued_writes=1)
