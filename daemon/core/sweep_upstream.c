@@ -382,7 +382,8 @@ take(struct hc_sweeper *sweep)
 	snprintf(sweep->life, sizeof(sweep->life), "%" PRIu64, life);
 	size_t argc = begin_call(sweep, argv, 0, count, sizeof(count));
 	argc += put_head(sweep, "take", &argv[argc]);
-	if (life != 0)
+	/* Until the daemon is in step again, that may be an earlier life than what the link leads to. */
+	if (life != 0 && atomic_load(&sweep->core->coherent))
 		sweep->busy = hc_link_send(sweep->link, argv, argc, on_taken, sweep) == HC_OK;
 	if (sweep->busy)
 		sweep->wanted = false;

@@ -14,6 +14,7 @@ LEASE = b"harcad/harca/sweeper"
 SOON = 20 * SLOW
 SLOWLY = {"upstream.sweep_rate": "500"}
 OFF = {"upstream.sweep_rate": "0"}
+RETRY_S = 1  # a daemon that cannot take it yet asks again
 IDLE_STEP_S = 2  # by which a raw value must have been idle for longer than since the clear
 
 
@@ -165,6 +166,23 @@ def test_a_restarted_upstream_is_begun_anew(redis_server, make_harcad):
     wait_swept(redis_server)
     assert keys_of(redis_server) == set()
     assert node.log().count("upstream_sweeping from=start") == 2
+
+
+def test_it_is_begun_anew_also_when_it_is_not_known_yet_that_it_was_restarted(redis_server, make_harcad, make_link_proxy):
+    """The link that sweeps is up again, and the one that tells which life of the upstream it is has not come yet."""
+    proxy = make_link_proxy(redis_server.address)
+    node, = start_fleet(make_harcad, proxy.url, 1, SLOWLY)
+    write_all(node, [f"k{i}" for i in range(1000)], "MODEL", "m")
+    clear(node, "m")
+    reaches(node, 30)
+    proxy.refuse_new("events")
+    redis_server.restart()
+    wait_until(lambda: node.log().count("upstream_up link=harcad-control") == 2)
+    time.sleep(2 * RETRY_S)
+    proxy.refuse_new(None)
+    wait_swept(redis_server)
+    assert keys_of(redis_server) == set()
+    assert "from=cursor" not in node.log()
 
 
 def test_at_rate_0_it_never_sweeps_and_a_reload_starts_it(redis_server, make_harcad):
