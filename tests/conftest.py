@@ -10,7 +10,7 @@ import signal
 
 import pytest
 
-from fleet import LinkProxy
+from fleet import PATIENT, LinkProxy
 from harcad_harness import Harcad, Proxy, Redis, SLOW
 
 DEFAULT_LIMIT_S = 60
@@ -94,7 +94,7 @@ def harcad(make_harcad):
 def harcad_of_each_mode(request, make_redis, make_harcad):
     if request.param == "embedded":
         return make_harcad()
-    harcad = make_harcad(upstream=make_redis())
+    harcad = make_harcad(PATIENT, upstream=make_redis())
     harcad.wait_info(upstream_state="up", event_link="up")
     return harcad
 

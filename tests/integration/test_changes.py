@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from fleet import PATIENT
 from harcad_harness import wait_until
 from wire import PREFIX, WireConn
 
@@ -108,7 +109,7 @@ CHANGES = [["INCR", "n"], ["DECR", "n"], ["INCRBY", "n", "5"], ["DECRBY", "n", "
 
 def test_changes_are_refused_while_the_upstream_is_down(make_redis, make_harcad):
     redis = make_redis()
-    harcad = in_step(make_harcad(upstream=redis))
+    harcad = in_step(make_harcad(PATIENT, upstream=redis))
     with harcad.raw() as conn:
         conn.command("SET", "n", "1")
         assert conn.command("GET", "n") == b"1"
@@ -121,7 +122,7 @@ def test_changes_are_refused_while_the_upstream_is_down(make_redis, make_harcad)
 
 def test_changes_are_seen_by_siblings_and_keep_raw_values_raw(make_redis, make_harcad):
     redis = make_redis()
-    one, two = [in_step(make_harcad(upstream=redis)) for _ in range(2)]
+    one, two = [in_step(make_harcad(PATIENT, upstream=redis)) for _ in range(2)]
     with one.raw() as a, two.raw() as b, WireConn(redis.address) as plain:
         a.command("SET", "raw", "1")
         a.command("SET", "framed", "1", "MODEL", "m")
@@ -145,7 +146,7 @@ def test_changes_are_seen_by_siblings_and_keep_raw_values_raw(make_redis, make_h
 @pytest.mark.parametrize("upstream", [False, True], ids=["embedded", "fleet"])
 def test_copy_between_templates_keeps_the_model(make_redis, make_harcad, upstream):
     """The name of a key decides the model of a raw value: what gets another name carries its own along."""
-    harcad = make_harcad({"model.templates": "emb:{model}:{id}"}, upstream=make_redis() if upstream else None)
+    harcad = make_harcad({**PATIENT, "model.templates": "emb:{model}:{id}"}, upstream=make_redis() if upstream else None)
     if upstream:
         in_step(harcad)
     with harcad.raw() as conn:

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from fleet import PATIENT
 from harcad_harness import RespError, wait_until
 from wire import WireConn
 
@@ -417,7 +418,7 @@ REPLIES = [[["CLIENT", "REPLY", "OFF"], ["SET", "a", "1"], ["NOPE"], ["GET", "a"
 @pytest.mark.parametrize("mode", ["embedded", "fleet"])
 def test_client_reply_silences_what_redis_silences(redis_server, make_redis, make_harcad, resp, mode):
     """ECHO of a word ends each sequence: all that comes until then is compared."""
-    harcad = make_harcad(upstream=make_redis() if mode == "fleet" else None)
+    harcad = make_harcad(PATIENT, upstream=make_redis() if mode == "fleet" else None)
     if mode == "fleet":
         harcad.wait_info(upstream_state="up", event_link="up")
     for sequence in REPLIES:

@@ -19,7 +19,7 @@ import pytest
 
 from failing_disk import FailingDisk
 from file_tier import fill, loaded, tier_dir, value
-from fleet import in_step
+from fleet import PATIENT, in_step
 from harcad_harness import SLOW, Harcad, wait_until
 
 QUICK = {"file.retry": "200ms", "file.max_bytes": "64M"}
@@ -474,8 +474,9 @@ def test_disk_that_hangs_in_writes_keeps_writers_waiting_and_nobody_else(make_ha
 
 def test_disk_that_hangs_sheds_demotions(make_harcad, redis_server, disk):
     """With an upstream nobody waits for the disk at all."""
-    harcad = make_harcad({**QUICK, "memory.max_bytes": "2M", "file.queue_bytes": "1M"}, upstream=redis_server, env=disk.env)
-    harcad.wait_info(upstream_state="up")
+    harcad = make_harcad({**QUICK, **PATIENT, "memory.max_bytes": "2M", "file.queue_bytes": "1M"}, upstream=redis_server,
+                         env=disk.env)
+    in_step(harcad)
     client = harcad.client()
     client.set("hot", "h")
     disk.delay("write", 600_000)

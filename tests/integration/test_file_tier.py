@@ -8,7 +8,7 @@ import time
 import pytest
 
 from file_tier import SMALL_MEMORY, fill, loaded, tier_dir, value
-from harcad_harness import Harcad, RespError, wait_until
+from harcad_harness import SLOW, Harcad, RespError, wait_until
 
 @pytest.fixture(params=["stop", "kill"])
 def comes_back(request):
@@ -447,7 +447,7 @@ def test_expired_all_at_once_leaves_the_index_soon(make_harcad):
     """Long before the pass that comes each half minute."""
     harcad = make_harcad()
     client = harcad.client()
-    expires_at = int(1000 * (time.time() + 3))
+    expires_at = int(1000 * (time.time() + 3 * SLOW))
     for start in range(0, 50_000, 1000):
         pipe = client.pipeline(transaction=False)
         for number in range(start, start + 1000):
@@ -455,7 +455,7 @@ def test_expired_all_at_once_leaves_the_index_soon(make_harcad):
         pipe.execute()
     client.set("stays", "v")
     assert harcad.info()["file_entries"] == 50_001
-    wait_until(lambda: harcad.info()["file_entries"] == 1, 15, "what has expired is out of the index")
+    wait_until(lambda: harcad.info()["file_entries"] == 1, 15 * SLOW, "what has expired is out of the index")
     assert client.get("stays") == b"v"
 
 
@@ -465,11 +465,11 @@ def test_expired_all_at_once_leaves_the_index_soon_although_most_was_alive_just_
     harcad = make_harcad()
     client = harcad.client()
     now_ms = int(1000 * time.time())
-    for count, expires_at in ((60_000, now_ms + 9000), (6000, now_ms + 4000)):
+    for count, expires_at in ((60_000, now_ms + int(9000 * SLOW)), (6000, now_ms + int(4000 * SLOW))):
         for start in range(0, count, 1000):
             pipe = client.pipeline(transaction=False)
             for number in range(start, start + 1000):
                 pipe.set(f"{count}:{number}", "v", pxat=expires_at)
             pipe.execute()
-    wait_until(lambda: harcad.info()["file_entries"] == 60_000, 10, "the few are out of the index")
-    wait_until(lambda: harcad.info()["file_entries"] == 0, 15, "all are")
+    wait_until(lambda: harcad.info()["file_entries"] == 60_000, 10 * SLOW, "the few are out of the index")
+    wait_until(lambda: harcad.info()["file_entries"] == 0, 15 * SLOW, "all are")

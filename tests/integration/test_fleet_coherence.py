@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fleet import PREFIX, STATE, STATE_SCRIPT, StateRefused, calls, has_copy, in_step, prime, serves, start_fleet
+from fleet import PREFIX, STATE, STATE_SCRIPT, StateRefused, calls, has_copy, has_heard_all, in_step, prime, serves, start_fleet
 from harcad_harness import SLOW, free_port, wait_until
 
 JOURNAL = b"harcad/harca/journal"
@@ -38,7 +38,7 @@ class Scene:
 
     def prime(self, *keys):
         """Copies that no event to come drops."""
-        wait_until(lambda: self.here.info()["fleet_seq"] == int(self.upstream.hget(STATE, "seq")))
+        has_heard_all(self.here, self.upstream)
         prime(self.here, *keys)
 
     def blackhole(self, *kinds):
@@ -457,7 +457,7 @@ def test_p4_who_has_just_started_asks_for_epochs_before_it_believes_values(
     """A clear leaves values where they are: before the daemon is in step it cannot tell that they are from before."""
     proxy = make_link_proxy(redis_server.address)
     node, = start_fleet(make_harcad, proxy.url, 1, {**LEASE, **files, "upstream.frame": frame})
-    sibling, = start_fleet(make_harcad, redis_server, 1, {"upstream.frame": frame, "upstream.sweep_rate": "1"})
+    sibling, = start_fleet(make_harcad, redis_server, 1, {"upstream.frame": frame, "upstream.sweep_rate": "0"})
     for key in ("k", "j"):
         sibling.client().set(key, "old")
     prime(node, "k")

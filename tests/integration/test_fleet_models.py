@@ -110,6 +110,7 @@ def test_what_was_cleared_is_absent_to_conditions(fleet):
         assert two.command("DEL", "k6") == 0
         assert two.command("SET", "k7", "new", "KEEPTTL") == "OK"
         assert two.command("TTL", "k7") == -1, "an expiry of what is gone is not kept"
+        serves(fleet[1], "k1", None)  # from when on it has heard of the clear
         assert two.command("MGET", *[f"k{i}" for i in range(8)]) == [b"new", None, b"new"] + [None] * 4 + [b"new"]
 
 

@@ -151,7 +151,7 @@ def test_proxy_delay_postpones_replies_but_keeps_pipelining(conn, proxy):
     for _ in range(5):
         assert conn.read_reply() == "PONG"
     took = time.monotonic() - started
-    assert 0.1 <= took < 0.4
+    assert 0.1 <= took < 5 * 0.1, "not one after the other"
 
 
 @pytest.mark.parametrize("direction", ["up", "down", None])

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from fleet import PATIENT
 from harcad_harness import RespError, wait_until
 from wire import started
 
@@ -208,8 +209,8 @@ def test_fleet_of_one_daemon_alone(harcad):
 
 def test_fleet_shows_siblings(make_redis, make_harcad):
     redis = make_redis()
-    one = make_harcad({"fleet.instance": "one"}, upstream=redis)
-    two = make_harcad({"fleet.instance": "two"}, upstream=redis)
+    one = make_harcad({**PATIENT, "fleet.instance": "one"}, upstream=redis)
+    two = make_harcad({**PATIENT, "fleet.instance": "two"}, upstream=redis)
     for harcad in (one, two):
         harcad.wait_info(upstream_state="up", event_link="up", fleet_siblings=1)
     with one.raw() as conn:
@@ -225,7 +226,7 @@ def test_fleet_shows_siblings(make_redis, make_harcad):
 
 def test_clear_reaches_siblings(make_redis, make_harcad):
     redis = make_redis()
-    one, two = make_harcad(upstream=redis), make_harcad(upstream=redis)
+    one, two = make_harcad(PATIENT, upstream=redis), make_harcad(PATIENT, upstream=redis)
     for harcad in (one, two):
         harcad.wait_info(upstream_state="up", event_link="up")
     with one.raw() as here, two.raw() as there:

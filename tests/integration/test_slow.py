@@ -109,19 +109,19 @@ def test_slowlog_exec_is_one_command(make_harcad):
 
 def test_slow_command_that_waits_for_the_upstream_is_timed_with_the_wait(make_redis, make_harcad):
     redis = make_redis()
-    harcad = make_harcad({"upstream.timeout": "5s", "server.slowlog_slower_than": "20ms"}, upstream=redis)
+    harcad = make_harcad({"upstream.timeout": "15s", "server.slowlog_slower_than": "200ms"}, upstream=redis)
     harcad.wait_info(upstream_state="up", event_link="up")
     with harcad.raw() as conn, WireConn(redis.address) as behind:
         conn.command("SET", "quick", "1")
         conn.command("SLOWLOG", "RESET")
         conn.command("LATENCY", "RESET")
-        behind.command("CLIENT", "PAUSE", "60", "ALL")
+        behind.command("CLIENT", "PAUSE", "1000", "ALL")
         assert conn.command("GET", "absent") is None
         entries = conn.command("SLOWLOG", "GET")
         assert commands(entries) == [["GET", "absent"]]
-        assert 20_000 <= entries[0][2] < 5_000_000
+        assert 200_000 <= entries[0][2] < 15_000_000
         (event, _, latest, most), = conn.command("LATENCY", "LATEST")
-        assert event == b"waited" and 20 <= latest == most
+        assert event == b"waited" and 200 <= latest == most
         assert [ms for _, ms in conn.command("LATENCY", "HISTORY", "waited")] == [latest]
         assert conn.command("LATENCY", "RESET", "command", "waited") == 1
         assert conn.command("LATENCY", "LATEST") == []
@@ -146,7 +146,11 @@ def test_slow_command_over_many_keys_is_shown_and_a_quick_one_is_not(make_harcad
 def test_latency_doctor_and_graph_tell_people_what_there_is(make_harcad, resp):
     harcad = make_harcad({"server.slowlog_slower_than": "10ms"})
     with WireConn(harcad.address, resp) as conn:
-        assert b"No command has taken 10 ms or longer" in conn.command("LATENCY", "DOCTOR")
+        def nothing_was_slow():
+            conn.command("LATENCY", "RESET")  # what greeted it may have been, on a machine with much else to do
+            return b"No command has taken 10 ms or longer" in conn.command("LATENCY", "DOCTOR")
+
+        wait_until(nothing_was_slow)
         assert conn.command("CONFIG", "SET", "server.slowlog_slower_than", "1ms") == "OK"
         pieces = [conn.encode("MSET", *[word for i in range(n) for word in (f"key:{i}", "x")]) for n in (50_000, 150_000, 100_000)]
 

@@ -3,7 +3,7 @@ hash tag they lie together, and everything works as with a single server."""
 
 import pytest
 
-from fleet import in_step, prime, serves
+from fleet import PATIENT, in_step, prime, serves
 from harcad_harness import free_port, wait_until
 
 TAGGED = {"upstream.prefix": "{h}:", "fleet.name": "{h}"}
@@ -20,7 +20,7 @@ def cluster(make_redis):
 
 
 def test_a_cluster_is_said_to_be_one_and_writes_fail_with_its_words(cluster, make_harcad):
-    node = make_harcad({}, upstream=cluster)
+    node = make_harcad(PATIENT, upstream=cluster)
     in_step(node)
     with node.raw() as conn:
         assert str(conn.command("SET", "k", "v")).startswith("CROSSSLOT ")
@@ -29,7 +29,7 @@ def test_a_cluster_is_said_to_be_one_and_writes_fail_with_its_words(cluster, mak
 
 
 def test_under_one_hash_tag_a_node_of_a_cluster_is_like_any_server(cluster, make_harcad):
-    nodes = [make_harcad(TAGGED, upstream=cluster) for _ in range(2)]
+    nodes = [make_harcad({**PATIENT, **TAGGED}, upstream=cluster) for _ in range(2)]
     in_step(*nodes)
     with nodes[0].raw() as here:
         assert here.command("MSET", "a", "1", "b", "2") == "OK"

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from fleet import PREFIX, STATE, STATE_SCRIPT, calls, has_copy, in_step, prime, serves, start_fleet
+from fleet import PREFIX, STATE, STATE_SCRIPT, calls, has_copy, has_heard_all, in_step, prime, serves, start_fleet
 from harcad_harness import CUT, Redis, RespError, SLOW, free_port, wait_until
 
 TIMEOUT_S = 0.5 * SLOW  # upstream.timeout here
@@ -171,7 +171,7 @@ def test_p9_a_miss_waits_at_most_upstream_timeout(redis_server, proxy, node):
         proxy.pause()
         reply, took = timed(conn, "GET", "never")
         assert reply is None
-        assert TIMEOUT_S * 0.8 < took < TIMEOUT_S + SLACK_S
+        assert TIMEOUT_S * 0.5 < took < TIMEOUT_S + SLACK_S  # a PING of the link's may have waited for longer
         down(node)
         quick_miss(conn)
         assert node.info()["upstream_timeouts"] >= 1
@@ -291,6 +291,7 @@ def test_a_write_whose_answer_is_lost_is_ok_and_made_up_for(redis_server, proxy,
     """Nobody knows whether Redis has carried it out."""
     sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
     sibling.client().set("k", "old")
+    node.wait_info(fleet_seq=1)
     with node.raw() as conn:
         proxy.hold("worker")
         conn.send(conn.encode("SET", "k", "mine"))
@@ -826,6 +827,7 @@ def test_p5_the_queue_outlives_the_daemon(redis_server, proxy, node, make_harcad
         sibling.client().mset({"gone": "old", "theirs": "old", "dies": "old", **{key: "old" for key in values}})
         with sibling.raw() as other:
             assert other.command("SET", "m", "old", "MODEL", "m") == "OK"
+        has_heard_all(node, upstream)
         assert conn.command("MGET", "gone", "m", "theirs") == [b"old"] * 3
         cut_off(proxy, node)
         for key, value in values.items():
@@ -1069,6 +1071,7 @@ def test_p2_an_expiry_does_not_take_a_key_off_what_is_to_be_made_up_for(proxy, n
 def test_flushdb_while_it_is_down_is_made_up_for(redis_server, proxy, node, make_harcad):
     sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
     sibling.client().mset({f"k{i}": "old" for i in range(50)})
+    has_heard_all(node, redis_server.client())
     with node.raw() as conn:
         conn.command("GET", "k1")
         proxy.refuse()
@@ -1547,9 +1550,10 @@ def test_p4_a_clear_that_redis_has_carried_out_takes_what_is_queued_too(proxy, r
         cut = next(conn for i, conn in enumerate(conns) if conn.command("SET", f"probe{i}", "x") == "OK" and
                    upstream.get(PREFIX + b"probe%d" % i) is None)
         node.wait_info(queued_writes=0)
+        for direction in "up", "down":
+            proxy.hold("control", direction)  # nothing is made up for yet
         reaching = next(conn for i, conn in enumerate(conns) if conn.command("SET", f"again{i}", "x") == "OK" and
                         upstream.get(PREFIX + b"again%d" % i) is not None)
-        proxy.hold("control")
         clear_between(cut)
         assert reaching.command("CLEAR", "MODEL", "m") == "OK"
         assert upstream.hget(STATE, "m:m") == b"1"
@@ -1602,7 +1606,7 @@ def test_p2_a_late_answer_takes_nothing_off_the_queue_that_came_onto_it_since(pr
 def test_flush_while_queued_writes_are_made_up_leaves_none_of_them(make_redis, make_harcad):
     """The upstream is back, but has not been told of all yet."""
     redis = make_redis()
-    harcad = make_harcad({"upstream.timeout": "100ms"}, upstream=redis)
+    harcad = make_harcad({"upstream.timeout": f"{int(300 * SLOW)}ms"}, upstream=redis)
     harcad.wait_info(upstream_state="up", event_link="up")
     with harcad.raw() as conn:
         for _ in range(4):
@@ -1616,5 +1620,5 @@ def test_flush_while_queued_writes_are_made_up_leaves_none_of_them(make_redis, m
             assert conn.command("SET", "after", "1") == "OK"
             harcad.wait_info(queued_writes=0)
             assert conn.command("MGET", *[f"k{i}" for i in range(300)]) == [None] * 300
-            assert conn.command("GET", "after") == b"1"
+            serves(harcad, "after", b"1")
             assert redis.client().keys("harca:k*") == []

@@ -143,7 +143,7 @@ def test_watch_key_that_goes_without_a_write_makes_exec_do_nothing(make_harcad):
         def nothing():
             pass
 
-        assert watched_then(conn, set_key("PX", 30), expire) is None
+        assert watched_then(conn, set_key("PX", 300), expire) is None
         assert watched_then(conn, set_key("MODEL", "m"), lambda: other.command("CLEAR", "MODEL", "m")) is None
         assert watched_then(conn, set_key(), lambda: other.command("CLEAR", "ALL")) is None
         assert watched_then(conn, set_key(), evict) is None

@@ -419,7 +419,7 @@ START_TEST(read_that_is_overtaken_by_a_change_sees_the_change)
 	world_put_str(&world, "overwritten", "old");
 	world_put_str(&world, "deleted", "old");
 	ck_assert(world_sync(&world));
-	world_slow(0, 100000);
+	world_slow(0, 1000000);
 	hc_file_read(world.file, &overwritten.read);
 	hc_file_read(world.file, &deleted.read);
 	sleep_ms(30);
