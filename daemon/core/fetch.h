@@ -71,6 +71,12 @@ hc_fetch_was_overtaken(const struct hc_fetch *fetch)
 	return fetch->overtaken || fetch->resends != fetch->worker->resends;
 }
 
+/*
+ * Whether a read of the key is under way here that might be shown what is written from now on: one that asks first
+ * whether what is here is what the upstream has, or one that is asked again if a write before it has to be sent again.
+ */
+bool hc_fetch_would_see(struct hc_core_worker *worker, struct hc_key key);
+
 /* Takes what is suspect in memory, if it is; false: it is not. */
 bool hc_fetch_meets_suspect(struct hc_fetch *fetch);
 /* Asks the upstream whether fetch->suspect is what it has. As hc_fetch_from_upstream(). */

@@ -101,16 +101,31 @@ slot_of(struct hc_core_worker *worker, struct hc_key key)
 	return &worker->fetches[key.hash & (HC_FETCH_SLOTS - 1)];
 }
 
+static bool
+is_of(const struct hc_fetch *fetch, struct hc_key key)
+{
+	return fetch->key.hash == key.hash && fetch->key.len == key.len && memcmp(fetch->key.ptr, key.ptr, key.len) == 0;
+}
+
 /* One under way whose answer will be as new as one asked for now. */
 static struct hc_fetch *
 find_fetch(struct hc_core_worker *worker, struct hc_key key)
 {
 	for (struct hc_fetch *f = *slot_of(worker, key); f != NULL; f = f->next) {
-		if (f->key.hash == key.hash && f->key.len == key.len && memcmp(f->key.ptr, key.ptr, key.len) == 0 &&
-		    !f->exact && hc_store_ticket_good(worker->core->store, key, &f->ticket))
+		if (is_of(f, key) && !f->exact && hc_store_ticket_good(worker->core->store, key, &f->ticket))
 			return f;
 	}
 	return NULL;
+}
+
+bool
+hc_fetch_would_see(struct hc_core_worker *worker, struct hc_key key)
+{
+	for (const struct hc_fetch *f = *slot_of(worker, key); f != NULL; f = f->next) {
+		if (is_of(f, key) && (f->suspect != NULL || hc_store_writing(worker->core->store, key)))
+			return true;
+	}
+	return false;
 }
 
 static void

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include "base/mem.h"
+#include "core/fetch.h"
 #include "core/write_private.h"
 
 void
@@ -117,14 +118,19 @@ depends_on_any(const struct hc_core_worker *worker, const struct hc_op *op, cons
 }
 
 bool
-hc_core_write_depends(const struct hc_core_worker *worker, const struct hc_op_group *group)
+hc_core_write_depends(struct hc_core_worker *worker, const struct hc_op_group *group)
 {
 	bool alone = worker->batch != NULL && (worker->batch_held || !hc_core_batch_has_room(worker->batch, group));
+	bool under_way = hc_core_batch_under_way(worker);
 
-	for (size_t i = 0; hc_core_batch_under_way(worker) && i < group->n; i++) {
+	for (size_t i = 0; i < group->n; i++) {
 		const struct hc_op *op = &group->ops[i];
-		if (op->kind != HC_OP_CLEAR_MODEL && op->kind != HC_OP_CLEAR_ALL &&
-		    hc_store_writing(worker->core->store, op->key) && depends_on_any(worker, op, group->by, alone))
+		if (op->kind == HC_OP_CLEAR_MODEL || op->kind == HC_OP_CLEAR_ALL)
+			continue;
+		if (hc_fetch_would_see(worker, op->key))
+			return true;
+		if (under_way && hc_store_writing(worker->core->store, op->key) &&
+		    depends_on_any(worker, op, group->by, alone))
 			return true;
 	}
 	return false;

@@ -10,8 +10,9 @@
  * Groups stay whole: the script carries a call out as one. When the server has forgotten the script, what was sent by
  * its SHA is sent again in the order of the answers, and what comes after is held until all of that has been; a fetch
  * that was overtaken so is asked again (read.c). If others tell the server the script meanwhile, what is under way
- * behind it is carried out first. So a connection's writes of a key are not under way together
- * (hc_core_write_depends()); which of those that several have asked for is first is nobody's to say.
+ * behind it is carried out first. So a connection's writes of a key are not under way together, nor with a read of it
+ * that may be asked again (hc_core_write_depends()); which of those that several have asked for is first is nobody's to
+ * say.
  *
  * What was refuted comes behind what has been sent meanwhile. SETs that write a key of it again overwrite it: of that
  * key, it is not sent again, unless they fail, all of them. Whatever else is to be done with a key is held while a

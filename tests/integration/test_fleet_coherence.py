@@ -354,6 +354,28 @@ def test_p2_numbers_given_twice_do_not_renew_a_copy(scene):
     assert scene.here.client().get("k") == b"new"
 
 
+BEHIND = [["DEL", "k"], ["SET", "k", "x"], ["SET", "k", "x", "MODEL", "n"], ["SET", "k", "x" * 5000], ["MSET", "j", "1", "k", "2"],
+          ["APPEND", "k", "!"], ["SETRANGE", "k", "0", "x"], ["INCR", "k"], ["GETDEL", "k"], ["GETEX", "k", "PXAT", "1"],
+          ["EXPIRE", "k", "-1"], ["RENAME", "k", "j"], ["COPY", "j", "k", "REPLACE"], ["SETBIT", "k", "1", "1"], ["CLEAR", "KEY", "k"],
+          ["CLEAR", "MODEL", "m"], ["FLUSHDB"]]
+READS = [(["GET", "k"], b"77"), (["MGET", "absent", "k"], [None, b"77"]), (["STRLEN", "k"], 2), (["TTL", "k"], -1)]
+
+
+@pytest.mark.parametrize("model", [["MODEL", "m"], []], ids=["framed", "raw"])
+@pytest.mark.parametrize("write", BEHIND, ids=[" ".join(command)[:20] for command in BEHIND])
+def test_p1_a_suspect_copy_is_asked_about_before_the_write_that_follows_on_the_connection(scene, write, model):
+    """It is not what the upstream has: that is fetched, and must not be what was written since."""
+    scene.set("j", "9")
+    for read, found in READS if write[0] in ("DEL", "SET") else READS[:1]:
+        scene.set("k", "5", *model)
+        scene.prime("k")
+        scene.lose_events(lambda: scene.set("k", "77", *model))
+        with scene.here.raw() as conn:
+            conn.send(conn.encode(*read) + conn.encode(*write))
+            assert conn.read_reply() == found
+            conn.read_reply()
+
+
 # ---- the server itself ----
 
 

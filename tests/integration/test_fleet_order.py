@@ -266,6 +266,25 @@ def test_p1_what_follows_a_refuted_value_waits_whoever_asks_for_it(order):
     order.has("k", b"3")
 
 
+@pytest.mark.parametrize("write, answer", [(["SET", "k", "2"], "OK"), (["SET", "k", large(2)], "OK"), (["DEL", "k"], 1),
+                                           (["APPEND", "k", "!"], len(large(1)) + 1)], ids=["SET", "large SET", "DEL", "APPEND"])
+def test_p1_a_read_behind_a_refuted_value_is_not_shown_what_its_connection_writes_next(order, write, answer):
+    order.refute(("k", large(1)))
+    order.behind("GET", "k")
+    order.behind(*write)
+    order.proxy.let_go("worker")
+    assert order.answers(3) == ["OK", large(1), answer]
+
+
+@pytest.mark.parametrize("write, answer", [(["SET", "k", "2"], "OK"), (["DEL", "k"], 1), (["APPEND", "k", "!"], 2)], ids=["SET", "DEL", "APPEND"])
+def test_p1_nor_behind_one_whose_script_was_forgotten(order, write, answer):
+    order.forget(["SET", "k", "1"])
+    order.behind("GET", "k")
+    order.behind(*write)
+    order.proxy.let_go("worker")
+    assert order.answers(3) == ["OK", b"1", answer]
+
+
 @SOON_MADE_UP_FOR
 def test_p5_what_comes_when_the_link_has_just_ended_is_queued_behind_what_was_under_way(order):
     order.proxy.hold("worker")
