@@ -216,8 +216,8 @@ enum hc_status hc_core_write(struct hc_core_worker *worker, struct hc_op_group *
  * Whether it is to wait until what group->by has asked for before is answered. What the upstream has forgotten the
  * script for is sent again, behind this; and if a sibling tells it the script meanwhile, this is carried out first.
  *
- * Or what it has asked for of that key is held: reads between the two must not find this. Nor must a read that is under
- * way, and may have to ask once more. Clears depend on nothing: what their connection asked before has been answered.
+ * Or a read of that key is under way and may have to ask once more: it must not find this. Clears depend on nothing:
+ * what their connection asked before has been answered.
  */
 bool hc_core_write_depends(struct hc_core_worker *worker, const struct hc_op_group *group);
 

@@ -104,7 +104,8 @@ slot_of(struct hc_core_worker *worker, struct hc_key key)
 static bool
 is_of(const struct hc_fetch *fetch, struct hc_key key)
 {
-	return fetch->key.hash == key.hash && fetch->key.len == key.len && memcmp(fetch->key.ptr, key.ptr, key.len) == 0;
+	return fetch->key.hash == key.hash && fetch->key.len == key.len &&
+	       memcmp(fetch->key.ptr, key.ptr, key.len) == 0;
 }
 
 /* One under way whose answer will be as new as one asked for now. */

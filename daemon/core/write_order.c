@@ -120,7 +120,7 @@ depends_on_any(const struct hc_core_worker *worker, const struct hc_op *op, cons
 bool
 hc_core_write_depends(struct hc_core_worker *worker, const struct hc_op_group *group)
 {
-	bool alone = worker->batch != NULL && (worker->batch_held || !hc_core_batch_has_room(worker->batch, group));
+	bool alone = worker->batch != NULL && !hc_core_batch_has_room(worker->batch, group);
 	bool under_way = hc_core_batch_under_way(worker);
 
 	for (size_t i = 0; i < group->n; i++) {
