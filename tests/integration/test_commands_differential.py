@@ -9,8 +9,10 @@ figure, but of the same keys.
 A failure is reduced to the fewest steps that still fail, and printed with its seed.
 """
 
+import contextlib
 import os
 import random
+import threading
 import time
 
 import pytest
@@ -393,7 +395,7 @@ def play(redis, harcad, resp, steps, keys):
             assert conn.command("CONFIG", "SET", *never_slow) == "OK"
             conn.command("SLOWLOG", "RESET")
             conn.command("LATENCY", "RESET")
-            if target.name == "framed":
+            if target.name in ("framed", "shaken"):
                 assert conn.command("MODEL", "USE", "some/model") == "OK"
             for key in LISTS if harcad.upstream else []:
                 target.behind("RPUSH", target.prefix.encode() + key, "x")
@@ -438,10 +440,33 @@ def redis():
         yield target
 
 
-@pytest.fixture(scope="module", params=["embedded", "fleet", "framed"])
+@contextlib.contextmanager
+def shaking(redis):
+    """Connections for events are ended again and again. Without a journal, all copies are suspect each time."""
+    over = threading.Event()
+
+    def shake():
+        with redis.client() as client:
+            while not over.wait(0.02):
+                client.client_kill_filter(_type="pubsub")
+
+    thread = threading.Thread(target=shake)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+@pytest.fixture(scope="module", params=["embedded", "fleet", "framed", "shaken"])
 def harcad(request):
-    """framed: a fleet whose values all have a model other than the default, and so a header in Redis."""
-    with started("fleet" if request.param == "framed" else request.param) as target:
+    """framed: a fleet whose values all have a model other than the default, and so a header in Redis. shaken: which never
+    knows for long whether its copies are what Redis has, too."""
+    with contextlib.ExitStack() as stack:
+        shaken = {"fleet.journal_len": "0", "upstream.backoff_min": "10ms", "upstream.backoff_max": "10ms"}
+        target = stack.enter_context(started("embedded" if request.param == "embedded" else "fleet",
+                                             shaken if request.param == "shaken" else None))
+        if request.param == "shaken":
+            stack.enter_context(shaking(target.upstream))
         target.name = request.param
         yield target
 

@@ -58,15 +58,15 @@ class Target:
 
 
 @contextlib.contextmanager
-def started(name):
+def started(name, settings=None):
     """The target of that name: redis, embedded (a harcad alone) or fleet (a harcad before a Redis of its own, which waits
-    for it as long as a busy machine may take)."""
+    for it as long as a busy machine may take). With these settings, if it is a harcad."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(Redis()) if name != "embedded" else None
         if name == "redis":
             yield Target(name, redis, redis, "")
             return
-        harcad = stack.enter_context(Harcad(PATIENT if redis else None, upstream=redis))
+        harcad = stack.enter_context(Harcad({**(PATIENT if redis else {}), **(settings or {})}, upstream=redis))
         if redis:
             harcad.wait_info(upstream_state="up", event_link="up")
         yield Target(name, harcad, redis, PREFIX)
