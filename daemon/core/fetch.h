@@ -41,8 +41,9 @@ struct hc_fetch {
 	bool stale;    /* … and nobody knows whether it is out of date */
 	/* read_upstream.c's */
 	bool half;        /* PTTL could not be sent: GET's answer ends it */
-	bool overtaken;   /* a write was held when it was sent: it came before that */
-	uint32_t resends; /* the worker's, when it was sent */
+	bool behind;      /* the key was being written when it was sent */
+	bool overtaken;   /* a write was held then: it came before that */
+	uint32_t resends; /* the worker's then */
 	/* read_file.c's */
 	struct hc_file_read read;
 	struct hc_message message;
@@ -60,15 +61,16 @@ enum hc_status hc_fetch_from_upstream(struct hc_fetch *fetch);
 static inline void
 hc_fetch_note_order(struct hc_fetch *fetch)
 {
+	fetch->behind = hc_store_writing(fetch->worker->core->store, fetch->key);
 	fetch->overtaken = fetch->worker->batch_held;
 	fetch->resends = fetch->worker->resends;
 }
 
-/* Writes that went before it had to be sent again: it has seen what was before them. */
+/* Writes of its key that went before it may have had to be sent again: it has seen what was before them. */
 static inline bool
 hc_fetch_was_overtaken(const struct hc_fetch *fetch)
 {
-	return fetch->overtaken || fetch->resends != fetch->worker->resends;
+	return fetch->behind && (fetch->overtaken || fetch->resends != fetch->worker->resends);
 }
 
 /*

@@ -123,7 +123,7 @@ bool
 hc_fetch_would_see(struct hc_core_worker *worker, struct hc_key key)
 {
 	for (const struct hc_fetch *f = *slot_of(worker, key); f != NULL; f = f->next) {
-		if (is_of(f, key) && (f->suspect != NULL || hc_store_writing(worker->core->store, key)))
+		if (is_of(f, key) && (f->suspect != NULL || f->behind))
 			return true;
 	}
 	return false;
@@ -255,6 +255,26 @@ keep(struct hc_fetch *fetch, int64_t pttl)
 		keep_from_upstream(fetch, pttl);
 }
 
+/* The question was lost, and with it a write that had been sent before: that one is here now. */
+static void
+find_own(struct hc_fetch *fetch)
+{
+	struct hc_core_worker *worker = fetch->worker;
+	struct hc_core *core = worker->core;
+	struct hc_entry *entry = NULL;
+	enum hc_status status = HC_OK;
+
+	if (core->fleet == NULL || hc_outage_empty(core->outage) || !hc_outage_has_key(core->outage, fetch->key))
+		return;
+	if (hc_store_peek(core->store, fetch->key, worker->now_ms, &entry) == HC_MISS &&
+	    !look_in_outage(worker, fetch->key, &entry, &status))
+		return;
+	fetch->entry = entry;
+	fetch->status = status;
+	fetch->in_place = true;
+	fetch->tier = HC_TIER_MEMORY;
+}
+
 void
 hc_fetch_finish(struct hc_fetch *fetch, int64_t pttl)
 {
@@ -262,6 +282,8 @@ hc_fetch_finish(struct hc_fetch *fetch, int64_t pttl)
 
 	if (!hc_fetch_is_answered(fetch->status))
 		hc_fetch_fall_back(fetch);
+	if (!hc_fetch_is_answered(fetch->status))
+		find_own(fetch);
 	keep(fetch, pttl);
 	hc_tier_kick(fetch->worker->core->tier);
 	/* From here on nobody joins: what a waiter does next may ask for the key anew. */

@@ -176,8 +176,12 @@ on_pttl(void *arg, enum hc_status status, const redisReply *reply)
 	int64_t pttl = -2;
 
 	hc_core_tick(fetch->worker);
-	if (status == HC_OK && hc_fetch_was_overtaken(fetch) && ask_again(fetch) == HC_OK)
-		return;
+	if (status == HC_OK && hc_fetch_was_overtaken(fetch)) {
+		status = ask_again(fetch);
+		if (status == HC_OK)
+			return;
+		fetch->status = status; /* what has come is from before what it was to see */
+	}
 	if (status == HC_OK && reply->type == REDIS_REPLY_INTEGER)
 		pttl = reply->integer;
 	else if (fetch->status == HC_OK)

@@ -17,7 +17,8 @@ import time
 
 import pytest
 
-from harcad_harness import RespError
+from fleet import PATIENT
+from harcad_harness import Harcad, RespError
 from wire import started
 
 SEED = int(os.environ.get("HARCAD_DIFF_SEED", "20240501"))
@@ -288,6 +289,20 @@ class Generator:
                  "persist", "scan", "scan_wrong", "dbsize", "flush", "randomkey", "no_touch"] + ["object", "memory", "server"] * 2)
 
 
+class LongPipelines(Generator):
+    """Most of a step is sent at once, and reads again and again what it has written. Nothing that looks at all keys: there are
+    others' among them."""
+
+    COMMANDS = [name for name in Generator.COMMANDS if name not in (
+        "scan", "scan_wrong", "keys_of", "dbsize", "randomkey", "flush", "object", "memory", "server", "no_touch")] + ["get"] * 12 + ["mget"] * 3
+
+    def step(self):
+        return super().step() if self.random.random() < 0.15 else self.batch(5, 40)
+
+    def key(self):
+        return self.random.choice(self.keys if self.random.random() < 0.1 else self.keys[:3])
+
+
 # ---- carrying out and comparing ----
 
 
@@ -395,7 +410,7 @@ def play(redis, harcad, resp, steps, keys):
             assert conn.command("CONFIG", "SET", *never_slow) == "OK"
             conn.command("SLOWLOG", "RESET")
             conn.command("LATENCY", "RESET")
-            if target.name in ("framed", "shaken"):
+            if target.name not in ("redis", "embedded", "fleet"):
                 assert conn.command("MODEL", "USE", "some/model") == "OK"
             for key in LISTS if harcad.upstream else []:
                 target.behind("RPUSH", target.prefix.encode() + key, "x")
@@ -441,33 +456,70 @@ def redis():
 
 
 @contextlib.contextmanager
-def shaking(redis):
-    """Connections for events are ended again and again. Without a journal, all copies are suspect each time."""
+def again_and_again(every_s, *functions):
+    """Calls them, one after the other."""
     over = threading.Event()
 
-    def shake():
-        with redis.client() as client:
-            while not over.wait(0.02):
-                client.client_kill_filter(_type="pubsub")
+    def run():
+        while not over.wait(every_s):
+            for function in functions:
+                function()
 
-    thread = threading.Thread(target=shake)
+    thread = threading.Thread(target=run)
     thread.start()
     yield
     over.set()
     thread.join()
 
 
-@pytest.fixture(scope="module", params=["embedded", "fleet", "framed", "shaken"])
-def harcad(request):
-    """framed: a fleet whose values all have a model other than the default, and so a header in Redis. shaken: which never
-    knows for long whether its copies are what Redis has, too."""
+@contextlib.contextmanager
+def shaken(target):
+    """Its connection for events is ended again and again."""
+    with target.upstream.client() as client, again_and_again(0.02, lambda: client.client_kill_filter(_type="pubsub")):
+        yield
+
+
+@contextlib.contextmanager
+def crossed(target):
+    """What it has sent, for others, must be sent again all the time: Redis forgets the script, and is told it by a sibling; and
+    a sibling clears the model of large values."""
+    noise = [("SET", "noise%d" % (i % 3), b"x" * (5000 * (i % 2)), "MODEL", "noise") for i in range(6)] + [("APPEND", "noise0", "y")]
     with contextlib.ExitStack() as stack:
-        shaken = {"fleet.journal_len": "0", "upstream.backoff_min": "10ms", "upstream.backoff_max": "10ms"}
-        target = stack.enter_context(started("embedded" if request.param == "embedded" else "fleet",
-                                             shaken if request.param == "shaken" else None))
-        if request.param == "shaken":
-            stack.enter_context(shaking(target.upstream))
+        sibling = stack.enter_context(Harcad(PATIENT, upstream=target.upstream)).client()
+        upstream = stack.enter_context(target.upstream.client())
+        conn = stack.enter_context(target.server.raw())
+
+        def others_write():
+            conn.send(b"".join(conn.encode(*command) for command in noise))
+            for _ in noise:
+                conn.read_reply()
+
+        stack.enter_context(again_and_again(0.0005, others_write))
+        stack.enter_context(again_and_again(0.004, upstream.script_flush, lambda: sibling.set("loads", "x"),
+                                            lambda: sibling.execute_command("CLEAR", "MODEL", "noise")))
+        yield
+
+
+NO_JOURNAL = {"fleet.journal_len": "0", "upstream.backoff_min": "10ms", "upstream.backoff_max": "10ms"}
+TARGETS = {
+    "embedded": ("embedded", {}, []),
+    "fleet": ("fleet", {}, []),
+    "framed": ("fleet", {}, []),  # all values have a model other than the default, and so a header in Redis
+    "shaken": ("fleet", NO_JOURNAL, [shaken]),  # which never knows for long whether its copies are what Redis has, too
+    "crossed": ("fleet", {}, [crossed]),
+    "shaken and crossed": ("fleet", NO_JOURNAL, [shaken, crossed]),
+}
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def harcad(request):
+    kind, settings, disturbances = TARGETS[request.param]
+    with contextlib.ExitStack() as stack:
+        target = stack.enter_context(started(kind, settings))
+        for disturb in disturbances:
+            stack.enter_context(disturb(target))
         target.name = request.param
+        target.generator = LongPipelines if crossed in disturbances else Generator
         yield target
 
 
@@ -476,7 +528,7 @@ def harcad(request):
 @pytest.mark.parametrize("seed", range(SEED, SEED + 3))
 def test_commands_random_sequence_replies_as_redis(redis, harcad, resp, seed):
     keys = KEYS + (LISTS if harcad.upstream else [])
-    steps = Generator(seed, int(time.time()), keys[:3] + keys[-3:] + keys[3:-3]).steps(STEPS)
+    steps = harcad.generator(seed, int(time.time()), keys[:3] + keys[-3:] + keys[3:-3]).steps(STEPS)
     failure = play(redis, harcad, resp, steps, keys)
     if failure is None:
         return

@@ -266,23 +266,59 @@ def test_p1_what_follows_a_refuted_value_waits_whoever_asks_for_it(order):
     order.has("k", b"3")
 
 
-@pytest.mark.parametrize("write, answer", [(["SET", "k", "2"], "OK"), (["SET", "k", large(2)], "OK"), (["DEL", "k"], 1),
-                                           (["APPEND", "k", "!"], len(large(1)) + 1)], ids=["SET", "large SET", "DEL", "APPEND"])
-def test_p1_a_read_behind_a_refuted_value_is_not_shown_what_its_connection_writes_next(order, write, answer):
-    order.refute(("k", large(1)))
+NEXT = {"SET": (["SET", "k", "2"], "OK"), "large SET": (["SET", "k", large(2)], "OK"), "DEL": (["DEL", "k"], 1),
+        "APPEND": (["APPEND", "k", "!"], None)}
+
+
+@pytest.mark.parametrize("refuted", ["k", "j"], ids=["its own", "another's"])
+@pytest.mark.parametrize("write, answer", NEXT.values(), ids=NEXT)
+def test_p1_a_read_behind_a_refuted_value_is_not_shown_what_its_connection_writes_next(order, write, answer, refuted):
+    order.upstream.set(PREFIX + b"k", "old")
+    order.refute((refuted, large(1)))
     order.behind("GET", "k")
     order.behind(*write)
     order.proxy.let_go("worker")
-    assert order.answers(3) == ["OK", large(1), answer]
+    seen = large(1) if refuted == "k" else b"old"
+    assert order.answers(3) == ["OK", seen, answer or len(seen) + 1]
 
 
-@pytest.mark.parametrize("write, answer", [(["SET", "k", "2"], "OK"), (["DEL", "k"], 1), (["APPEND", "k", "!"], 2)], ids=["SET", "DEL", "APPEND"])
-def test_p1_nor_behind_one_whose_script_was_forgotten(order, write, answer):
-    order.forget(["SET", "k", "1"])
+@pytest.mark.parametrize("forgotten", ["k", "j"], ids=["its own", "another's"])
+@pytest.mark.parametrize("write, answer", NEXT.values(), ids=NEXT)
+def test_p1_nor_behind_one_whose_script_was_forgotten(order, write, answer, forgotten):
+    order.upstream.set(PREFIX + b"k", "old")
+    order.forget(["SET", forgotten, "1"])
     order.behind("GET", "k")
     order.behind(*write)
     order.proxy.let_go("worker")
-    assert order.answers(3) == ["OK", b"1", answer]
+    seen = b"1" if forgotten == "k" else b"old"
+    assert order.answers(3) == ["OK", seen, answer or len(seen) + 1]
+
+
+def test_p1_nor_behind_what_is_held_for_another_client(order):
+    order.upstream.set(PREFIX + b"k", "old")
+    order.refute(("j", large(1)))
+    with order.node.raw() as other, order.node.raw() as mine:
+        for conn, command in (other, ["APPEND", "j", "x"]), (mine, ["GET", "k"]), (mine, ["SET", "k", "2"]):
+            conn.send(conn.encode(*command))
+            assert order.node.client().ping()
+        order.proxy.let_go("worker")
+        assert [mine.read_reply() for _ in range(2)] == [b"old", "OK"]
+
+
+@SOON_MADE_UP_FOR
+@pytest.mark.parametrize("value", [b"1", large(1)], ids=["little", "large"])
+@pytest.mark.parametrize("options", [[], ["MODEL", "m"]], ids=["raw", "framed"])
+def test_p1_a_read_that_is_lost_with_the_write_before_it_finds_that(order, value, options):
+    """The link ends under both: the one is queued, and the other answered from there."""
+    order.proxy.hold("worker")
+    order.proxy.hold("control")  # nothing is made up for yet
+    order.reach("SET", "k", value, *options)
+    order.behind("GET", "k")
+    order.behind("MGET", "absent", "k")
+    order.behind("SET", "k", "2")
+    order.behind("GET", "k")
+    order.proxy.cut_links("worker")
+    assert order.answers(5) == ["OK", value, [None, value], "OK", b"2"]
 
 
 @SOON_MADE_UP_FOR
