@@ -69,7 +69,7 @@ struct hc_session {
 	struct hc_session *next, *prev;
 
 	/* atomics: written by its worker, read by anyone */
-	_Atomic int64_t active_ms; /* monotonic: last command */
+	_Atomic int64_t active_ms; /* monotonic: last command; or when it still waited for its answer */
 	_Atomic(const struct hc_command *) last_command;
 	_Atomic uint64_t commands;
 	_Atomic uint64_t bytes_in, bytes_out;

@@ -392,6 +392,10 @@ hc_client_look(struct hc_client *client, int64_t now_ms)
 		hc_client_close_for(client, "client.stall_timeout");
 	else if (idle_ms <= now_ms && !is_owed(client))
 		hc_client_close_for(client, "client.idle_timeout");
+	else if (idle_ms <= now_ms) { /* it is silent from when on it has got that */
+		atomic_store_explicit(&client->session.active_ms, now_ms, memory_order_relaxed);
+		idle_ms = idle_limit_ms(client);
+	}
 	if (!client->closing)
 		return stall_ms < idle_ms ? stall_ms : idle_ms;
 	hc_client_close(client);

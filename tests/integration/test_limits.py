@@ -301,6 +301,17 @@ def test_limits_replies_that_waited_take_no_more_memory_than_they_are_long(redis
 # ---- time ----
 
 
+def test_limits_idle_is_who_has_sent_nothing_since_it_was_answered(redis_server, make_harcad):
+    """The answer takes longer to come than a client may be idle."""
+    harcad = make_harcad({"client.idle_timeout": f"{int(3 * SLOW)}s", "upstream.timeout": "60s", "fleet.lease": "60s"}, upstream=redis_server)
+    harcad.wait_info(upstream_state="up")
+    redis_server.client().execute_command("CLIENT", "PAUSE", int(4000 * SLOW), "ALL")
+    with harcad.raw() as conn:
+        assert conn.command("GET", "absent") is None
+        time.sleep(1.5 * SLOW)
+        assert conn.command("PING") == "PONG"
+
+
 def test_limits_idle_timeout_closes_only_the_idle(make_harcad):
     harcad = make_harcad({"client.idle_timeout": f"{int(2 * SLOW)}s"})
     with harcad.raw() as idle, harcad.raw() as half, harcad.raw() as busy:
