@@ -145,7 +145,6 @@ def test_hostile_valid_requests_split_anywhere_are_answered_as_in_one_piece(vict
         expected = conn.recv_until_closed()
     conns = [victim.raw() for _ in range(len(requests) + 1)]
     for split, conn in enumerate(conns):
-        conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         conn.send(requests[:split] or b"\r\n")
         # Replies that came before tell that the first piece has been read; the rest of them have a moment.
         if split % 10 == 0:

@@ -4,7 +4,6 @@ them have to wait for the upstream."""
 import contextlib
 import random
 import signal
-import socket
 import threading
 import time
 
@@ -31,7 +30,6 @@ def slow_fleet(redis_server, make_proxy, make_harcad):
 @pytest.mark.tsan
 def test_pipelines_one_byte_at_a_time(harcad):
     with harcad.raw() as conn:
-        conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in encode("SET", "k", b"a\r\nb") + b"get 'k'\r\n" + encode("MGET", "k", "absent") + b"\r\n*0\r\nPING\r\n":
             conn.send(bytes([byte]))
         assert [conn.read_reply() for _ in range(4)] == ["OK", b"a\r\nb", [b"a\r\nb", None], "PONG"]
@@ -154,7 +152,6 @@ def test_pipelines_requests_straddle_reads_at_every_offset(harcad):
     pipeline = encode("SET", "k", "some value") + b"GET k\r\n" + encode("ECHO", "") + encode("STRLEN", "k") + encode("ECHO", "x" * 40)
     replies = ["OK", b"some value", b"", 10, b"x" * 40]
     with harcad.raw() as conn, harcad.raw() as other:
-        conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for offset in range(1, len(pipeline)):
             conn.send(pipeline[:offset])
             assert other.command("PING") == "PONG"
@@ -219,7 +216,6 @@ def test_pipelines_commands_at_once_do_as_one_by_one(make_harcad, seed):
     for batch in (len(commands), 7, 1):
         harcad = make_harcad()
         with harcad.raw() as conn, harcad.raw() as other:
-            conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for at in range(0, len(commands), batch):
                 conn.send(b"".join(commands[at:at + batch]))
                 assert other.command("PING") == "PONG"  # so it has been read

@@ -482,6 +482,8 @@ class RawConn:
     def __init__(self, address, timeout=TIMEOUT):
         self.sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         self.sock.settimeout(timeout)
+        if not isinstance(address, str):  # what is sent is on its way: the kernel waits for no answer before it sends more
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self.sock.connect(address)
         except OSError:
