@@ -432,6 +432,15 @@ def test_p7_what_is_written_after_a_gap_counts_again():
     assert broken([*ops, get(12, 12.5, 2)], [*THEIRS, later], [fault(3, 4, EVENTS, [0])]) == ["P7"]
 
 
+def test_p7_a_delete_of_what_is_gone_already_is_told_to_nobody():
+    deletes = [gone(3.5, "", link=OUTSIDER), gone(9, "", link=OUTSIDER)]
+    ops, missed = [THEIR_WRITES[0], get(20, 21, 1)], fault(3, 4, EVENTS, [0])
+    assert broken(ops, [THEIRS[0], *deletes], [missed]) == []
+    assert broken(ops, [THEIRS[0], *deletes]) == ["P7"]
+    # One of what was there again in between is.
+    assert broken(ops, [THEIRS[0], deletes[0], has(6, 2, by="", link=OUTSIDER), deletes[1]], [missed]) == ["P7"]
+
+
 def test_p7_where_gaps_are_watched_nothing_is_missed_for_longer_than_a_lease():
     ops, away = [*THEIR_WRITES, get(20, 21, 1)], fault(3, 4, EVENTS, [0])
     assert broken(ops, THEIRS, [away], STRICT) == ["P7"]

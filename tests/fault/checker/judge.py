@@ -253,9 +253,12 @@ class Judge:
                                 (change, end, op))
 
     def _end_to_notice(self, daemon, change):
-        """What made that value outdated first, of all that is promised to be noticed at that daemon; None: nothing."""
-        end = self.timeline.ended_by(change)
-        while isinstance(end, Change) and end.foreign and self._may_be_missed(daemon, end):
+        """What made that value outdated first, of all that is promised to be noticed at that daemon; None: nothing. Of a DEL of
+        what is gone already, Redis tells nobody."""
+        end, is_gone = self.timeline.ended_by(change), False
+        while isinstance(end, Change) and end.foreign and (
+                is_gone and end.value is None or self._may_be_missed(daemon, end)):
+            is_gone = end.value is None
             end = self.timeline.ended_by(end)
         return end
 
