@@ -21,36 +21,12 @@ reply_value(struct hc_req *req, const struct hc_req_value *value)
 		hc_reply_null(req);
 }
 
-/* Whether its connection has sent a SET of the key behind it, without waiting for the answer. */
-static bool
-has_set_behind(const struct hc_req *req, struct hc_key key)
-{
-	if (!req->parked || req->parent != NULL)
-		return false;
-	for (const struct hc_req *behind = req->next; behind != NULL; behind = behind->next) {
-		for (size_t i = 0; i < behind->n_ops; i++) {
-			if (behind->ops[i].kind == HC_OP_SET && behind->ops[i].key.hash == key.hash)
-				return true;
-		}
-	}
-	return false;
-}
-
-/* Who is told that there is none may compute it; but what it has SET already, it has not computed since. */
+/* Who is told that there is none may compute it. */
 static void
-note_miss(const struct hc_req *req, struct hc_slice name)
-{
-	struct hc_key key = hc_key(name);
-
-	if (!has_set_behind(req, key))
-		hc_core_missed(req->worker->core, key);
-}
-
-static void
-miss(const struct hc_req *req, const struct hc_req_value *value, struct hc_slice name)
+miss(struct hc_req *req, const struct hc_req_value *value, struct hc_slice key)
 {
 	if (value->status == HC_MISS)
-		note_miss(req, name);
+		hc_core_missed(req->worker->core, hc_key(key));
 }
 
 static void
@@ -80,7 +56,7 @@ get_of_model_done(struct hc_req *req)
 	hc_req_count_read(req, found, value->tier);
 	if (value->entry && !found) {
 		hc_stats_count(stats, model_mismatches);
-		note_miss(req, req->argv[1]);
+		hc_core_missed(req->worker->core, hc_key(req->argv[1]));
 		hc_reply_null(req);
 		return;
 	}

@@ -49,19 +49,6 @@ def test_P4_a_value_computed_before_the_clear_and_set_after_it_is_not_kept(node,
     assert late_sets(node) == 1
 
 
-@pytest.mark.parametrize("write", [["SET", "k", "v", "MODEL", "m"], ["MSET", "other", "x", "k", "v"]], ids=" ".join)
-@pytest.mark.parametrize("read", [["GET", "k"], ["GET", "k", "MODEL", "m"], ["MGET", "no", "k"]], ids=" ".join)
-def test_P5_a_value_set_after_the_clear_is_kept_where_the_miss_before_it_was_followed_by_a_set(node, conn, read, write):
-    """At once, without waiting: that was not computed for the miss. Nor is the next one."""
-    conn.command("MODEL", "USE", "m")
-    conn.send(conn.encode(*read) + conn.encode(*write))
-    assert conn.read_reply() in (None, [None, None]) and conn.read_reply() == "OK"
-    assert conn.command("CLEAR", "MODEL", "m") == "OK"
-    assert conn.command("SET", "k", "fresh") == "OK"
-    assert conn.command("GET", "k") == b"fresh"
-    assert late_sets(node) == 0
-
-
 def test_P4_all_who_missed_before_the_clear_are_late(node, conn):
     others = [node.raw() for _ in range(5)]
     for other in others:
