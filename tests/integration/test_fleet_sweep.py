@@ -178,8 +178,9 @@ def test_it_is_begun_anew_also_when_it_is_not_known_yet_that_it_was_restarted(re
     proxy.refuse_new("events")
     redis_server.restart()
     wait_until(lambda: node.log().count("upstream_up link=harcad-control") == 2)
-    time.sleep(2 * RETRY_S)
-    proxy.refuse_new(None)
+    with pytest.raises(AssertionError, match="not within"):
+        wait_until(lambda: sweep_of(node)[0] == "running", 2 * RETRY_S)
+    proxy.refuse_new()
     wait_swept(redis_server)
     assert keys_of(redis_server) == set()
     assert "from=cursor" not in node.log()

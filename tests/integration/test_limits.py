@@ -308,7 +308,7 @@ def test_limits_idle_is_who_has_sent_nothing_since_it_was_answered(redis_server,
     redis_server.client().execute_command("CLIENT", "PAUSE", int(4000 * SLOW), "ALL")
     with harcad.raw() as conn:
         assert conn.command("GET", "absent") is None
-        time.sleep(1.5 * SLOW)
+        assert not select.select([conn.sock], [], [], 1.5 * SLOW)[0], "it is not closed"
         assert conn.command("PING") == "PONG"
 
 
