@@ -79,6 +79,13 @@ hc_fetch_was_overtaken(const struct hc_fetch *fetch)
  */
 bool hc_fetch_would_see(struct hc_core_worker *worker, struct hc_key key);
 
+/* What was changed here while the upstream could not be told is not asked for there: this daemon knows best. */
+static inline bool
+hc_fetch_is_of_outage(struct hc_core *core, struct hc_key key)
+{
+	return !hc_outage_empty(core->outage) && hc_outage_has_key(core->outage, key);
+}
+
 /* Takes what is suspect in memory, if it is; false: it is not. */
 bool hc_fetch_meets_suspect(struct hc_fetch *fetch);
 /* Asks the upstream whether fetch->suspect is what it has. As hc_fetch_from_upstream(). */

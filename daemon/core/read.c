@@ -27,7 +27,7 @@ hc_core_look_upstream(struct hc_core_worker *worker, struct hc_key key)
 		hc_stats_count(worker->stats, reads_while_down);
 		return HC_MISS;
 	}
-	if (!hc_outage_empty(core->outage) && hc_outage_has_key(core->outage, key))
+	if (hc_fetch_is_of_outage(core, key))
 		return HC_MISS;
 	return HC_PENDING;
 }
@@ -264,7 +264,7 @@ find_own(struct hc_fetch *fetch)
 	struct hc_entry *entry = NULL;
 	enum hc_status status = HC_OK;
 
-	if (core->fleet == NULL || hc_outage_empty(core->outage) || !hc_outage_has_key(core->outage, fetch->key))
+	if (core->fleet == NULL || !hc_fetch_is_of_outage(core, fetch->key))
 		return;
 	if (hc_store_peek(core->store, fetch->key, worker->now_ms, &entry) == HC_MISS &&
 	    !look_in_outage(worker, fetch->key, &entry, &status))

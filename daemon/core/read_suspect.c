@@ -15,13 +15,6 @@
 
 /* ---- met by a look-up ---- */
 
-/* What was changed here while the upstream could not be told is not asked for there: this daemon knows best. */
-static bool
-is_of_outage(struct hc_core *core, struct hc_key key)
-{
-	return !hc_outage_empty(core->outage) && hc_outage_has_key(core->outage, key);
-}
-
 enum hc_status
 hc_core_meet_suspect(struct hc_core_worker *worker, struct hc_key key, struct hc_entry **entry)
 {
@@ -29,7 +22,7 @@ hc_core_meet_suspect(struct hc_core_worker *worker, struct hc_key key, struct hc
 	enum hc_status status;
 
 	hc_stats_count(worker->stats, suspect_reads);
-	if (is_of_outage(core, key))
+	if (hc_fetch_is_of_outage(core, key))
 		return HC_OK;
 	status = hc_core_look_upstream(worker, key);
 	if (status == HC_MISS && hc_doubt_serves_entry(core->doubt, *entry)) {
@@ -229,7 +222,7 @@ hc_fetch_fall_back(struct hc_fetch *fetch)
 
 	if (fetch->suspect == NULL || !is_there_still(fetch))
 		return;
-	own = is_of_outage(fetch->worker->core, fetch->key);
+	own = hc_fetch_is_of_outage(fetch->worker->core, fetch->key);
 	if (!own && !may_be_served(fetch))
 		return;
 	fetch->entry = fetch->suspect;
