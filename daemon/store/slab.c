@@ -160,18 +160,21 @@ hc_slab_alloc(size_t size)
 	return block;
 }
 
-void
+bool
 hc_slab_free_block(void *ptr, size_t tail_max)
 {
 	struct hc_slab *slab = hc_region_header(ptr);
 	struct hc_slab_class *class = slab->class;
 
 	hc_lock_acquire(&class->lock);
+	uint32_t touched = slab->touched;
 	hc_slab_make_hole(class, slab, ptr);
 	bool unneeded = hc_slab_return_blocks(class, slab, 1, tail_max);
+	bool purged = slab->touched < touched;
 	hc_lock_release(&class->lock);
 	if (unneeded)
 		hc_slab_give_back(slab);
+	return unneeded || purged;
 }
 
 /* A block that is about to be freed may be larger than its size needs. */
@@ -196,7 +199,7 @@ hc_slab_free(void *ptr, size_t size)
 	if (slab->class == &hc_slab_classes[class_of(size)] && hc_slab_keep_spare(slab->class, ptr))
 		return;
 	uncount_excess(slab->class, size);
-	hc_slab_free_block(ptr, HC_SLAB_TAIL_MAX);
+	(void)hc_slab_free_block(ptr, HC_SLAB_TAIL_MAX);
 }
 
 /* What is no block of a slab is in none. */
@@ -301,7 +304,7 @@ hc_slab_free_plain(void *ptr)
 	if (is_large(HC_SLAB_PLAIN) || ptr == NULL)
 		hc_free(ptr);
 	else
-		hc_slab_free_block(ptr, HC_SLAB_TAIL_MAX);
+		(void)hc_slab_free_block(ptr, HC_SLAB_TAIL_MAX);
 }
 
 void

@@ -96,8 +96,9 @@ move_block(struct hc_slab_compaction *compaction, const struct hc_slab_mover *mo
 	bool moved = mover->move(from, to, mover->arg);
 	if (!moved)
 		compaction->refused++;
-	hc_slab_free_block(moved ? from : to, TAIL_LEFT);
-	return MOVE_WORK + class->len;
+	/* Where blocks in use are far apart, every few moves empty some pages. */
+	bool purged = hc_slab_free_block(moved ? from : to, TAIL_LEFT);
+	return MOVE_WORK + class->len + (purged ? PURGE_WORK : 0);
 }
 
 /* In the class at work. 0: there is nothing more to gain. */

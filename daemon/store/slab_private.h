@@ -167,8 +167,8 @@ void hc_slab_hollow_out(struct hc_slab_class *class, struct hc_slab *slab);
 
 /* A slab that its class has no more. */
 void hc_slab_give_back(struct hc_slab *slab);
-/* `tail_max` as above. */
-void hc_slab_free_block(void *ptr, size_t tail_max);
+/* `tail_max` as above. Returns whether it took pages out of memory, which is most of what it costs then. */
+bool hc_slab_free_block(void *ptr, size_t tail_max);
 /* Bytes in memory that are in no block in use: all of them, and those that compaction can gain. */
 uint64_t hc_slab_idle(const struct hc_slab_class *class);
 uint64_t hc_slab_holes(const struct hc_slab_class *class);

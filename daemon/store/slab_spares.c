@@ -51,7 +51,7 @@ hc_slab_free_spares(void)
 {
 	for (unsigned i = 0; i < HC_SLAB_SPARES; i++) {
 		if (hc_slab_spares[i].class != NULL)
-			hc_slab_free_block(hc_slab_spares[i].block, HC_SLAB_TAIL_MAX);
+			(void)hc_slab_free_block(hc_slab_spares[i].block, HC_SLAB_TAIL_MAX);
 		hc_slab_spares[i].class = NULL;
 	}
 }

@@ -352,6 +352,32 @@ START_TEST(slab_compaction_closes_holes)
 }
 END_TEST
 
+/* What a step costs is what it says: taking pages out of memory, far more than copying a block. */
+START_TEST(slab_compaction_tells_the_work_of_giving_pages_back)
+{
+	const struct hc_slab_mover mover = {pin, move, NULL};
+	struct hc_slab_compaction compaction = {0};
+	size_t size = some_sizes[_i];
+	unsigned times = 0;
+
+	for (unsigned i = 0; i < BLOCKS; i++)
+		make(&blocks[i], size, i);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		if (i % 40 != 0)
+			drop(&blocks[i]);
+	}
+	for (size_t work = 1; work > 0;) {
+		uint64_t before = compaction.gained;
+		work = hc_slab_compact(&compaction, &mover);
+		must_msg(compaction.gained == before || work > 8192, "%zu for %lu bytes", work,
+		    (unsigned long)(compaction.gained - before));
+		times += compaction.gained > before;
+	}
+	must(times > 2 || size > HC_SLAB_BLOCK_MAX);
+	drop_all();
+}
+END_TEST
+
 START_TEST(slab_compaction_while_sizes_change_keeps_all_bytes)
 {
 	struct rng rng = {test_seed()};
@@ -670,6 +696,7 @@ main(void)
 	tcase_add_test(tcase, slab_many_freed_at_once_give_their_memory_back);
 	tcase_add_loop_test(tcase, slab_memory_comes_back, 0, 2 * sizes);
 	tcase_add_loop_test(tcase, slab_compaction_closes_holes, 0, sizes);
+	tcase_add_loop_test(tcase, slab_compaction_tells_the_work_of_giving_pages_back, 0, sizes);
 	tcase_add_test(tcase, slab_compaction_while_sizes_change_keeps_all_bytes);
 	tcase_add_test(tcase, slab_compaction_leaves_alone_what_it_may_not_move);
 	tcase_add_test(tcase, slab_visit_meets_each_block_in_use_once);
