@@ -18,6 +18,7 @@ from .row import HARCAD, REDIS, Reading, Section, Skip
 GETS = 8192  # a multiple of every pipeline depth
 KEYS = 1024  # the same; where a key's place in a table is depends on the start's seed, and with it what it takes to find it
 KEY = "key:%012d"
+UNHURRIED = {HARCAD: {"client.turn_us": 10_000_000}, REDIS: {}}  # callgrind makes a turn of a client's last fifty times as long
 
 # The first that matches the file, or else the object, counts. What matches none is "rest".
 GROUPS = (
@@ -107,7 +108,7 @@ def counted(lab, kind, depth, gets, options, prepare):
     """Of a server under callgrind from its start to its end, with so many GETs in between, by group: of each thread, in the
     order in which they were started."""
     out = "callgrind.out"
-    server = lab.start(kind, f"callgrind-{depth}-{gets}", options,
+    server = lab.start(kind, f"callgrind-{depth}-{gets}", {**options, **UNHURRIED[kind]},
                        ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"])
     prepare(server)
     client = server.client()
@@ -131,10 +132,10 @@ def nothing(_server):
     pass
 
 
-def per_get(lab, kind, depth, options=(), prepare=nothing):
+def per_get(lab, kind, depth, options=None, prepare=nothing):
     """By group. `prepare` is a function of the server, called before anything else is asked of it."""
     gets = max(depth, GETS // lab.divisor)
-    costs = busiest_difference(*(counted(lab, kind, depth, number, options, prepare) for number in (gets, 2 * gets)))
+    costs = busiest_difference(*(counted(lab, kind, depth, number, options or {}, prepare) for number in (gets, 2 * gets)))
     return {name: cost / gets for name, cost in costs.items()}
 
 
