@@ -135,10 +135,16 @@ hc_mem_purge_pages(void *pages, size_t used, size_t size)
 }
 
 size_t
-hc_mem_footprint(const void *ptr)
+hc_mem_usable(const void *ptr)
 {
 	/* Older declarations take a plain pointer; nothing is written through it. */
-	return ptr == NULL ? 0 : malloc_usable_size((void *)(uintptr_t)ptr) + CHUNK_HEADER;
+	return malloc_usable_size((void *)(uintptr_t)ptr);
+}
+
+size_t
+hc_mem_footprint(const void *ptr)
+{
+	return ptr == NULL ? 0 : hc_mem_usable(ptr) + CHUNK_HEADER;
 }
 
 #define MMAP_THRESHOLD (32 << 10)

@@ -34,8 +34,9 @@ void hc_mem_give_many_pages(struct hc_mem_pages many[], size_t n);
 /* They stay, but the memory of those behind the first `used` bytes is given back: these read as zeros. */
 void hc_mem_purge_pages(void *pages, size_t used, size_t size);
 
-/* Bytes the allocator spends on `ptr`, its own header included. */
+/* Bytes the allocator spends on `ptr`, its own header included; and those of them that may be used. */
 size_t hc_mem_footprint(const void *ptr);
+size_t hc_mem_usable(const void *ptr);
 
 /*
  * For a process that keeps many blocks of many sizes for long: large ones get pages of their own,

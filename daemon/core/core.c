@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/large.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/internal.h"
@@ -168,6 +169,7 @@ hc_core_destroy(struct hc_core *core)
 	hc_late_destroy(core->late);
 	hc_key_models_destroy(core->key_models);
 	hc_store_destroy(core->store);
+	hc_large_set_max(0);
 	hc_free(core->workers);
 	hc_free(core);
 }
@@ -190,8 +192,9 @@ fit_process(struct hc_core *core)
 		return false;
 	core->fit_next_ms = now_ms + SWEEP_INTERVAL_MS - SWEEP_INTERVAL_MS / 10;
 	core->resident_before = resident;
+	bool kept = hc_large_age();
 	bool fits = hc_store_fit_process(core->store, grown);
-	return !fits || resident + REST_BYTES < before || before + REST_BYTES < resident;
+	return kept || !fits || resident + REST_BYTES < before || before + REST_BYTES < resident;
 }
 
 /* Until the next sweep, when this one has found little: at rest not before something expires. */

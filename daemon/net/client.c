@@ -20,6 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/large.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/client_io.h"
@@ -218,7 +219,7 @@ hc_client_close(struct hc_client *client)
 	close(client->fd);
 	hc_free(client->args);
 	hc_free(client->held);
-	hc_free(client->in);
+	hc_large_free(client->in);
 	client->magic = 0;
 	hc_free(client);
 	hc_server_client_gone(worker->server);

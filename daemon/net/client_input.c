@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include "base/clock.h"
+#include "base/large.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "command/slow.h"
@@ -230,7 +231,8 @@ keep_input(struct hc_client *client, const char *bytes, size_t len)
 		size_t cap = client->in_cap * 2 > IN_MIN ? client->in_cap * 2 : IN_MIN;
 		while (cap < client->in_len + len)
 			cap *= 2;
-		char *in = hc_realloc(client->in, cap);
+		size_t missing = hc_resp_parser_idle(&client->parser) ? 0 : client->parser.need;
+		char *in = client->in == NULL ? hc_large_take(&cap, len + missing) : hc_realloc(client->in, cap);
 		if (in == NULL)
 			return false;
 		client->in = in;
@@ -251,7 +253,7 @@ drop_input(struct hc_client *client, size_t done)
 			memmove(client->in, client->in + done, client->in_len);
 		return;
 	}
-	hc_free(client->in);
+	hc_large_free(client->in);
 	client->in = NULL;
 	client->in_cap = 0;
 }

@@ -2,6 +2,7 @@
  * Blocks of any size: which class has them, and its lock. Any thread. A class's lock is taken after a shard's, if at
  * all, and before the regions'.
  */
+#include "base/large.h"
 #include "base/mem.h"
 #include "store/slab_private.h"
 
@@ -144,7 +145,7 @@ void *
 hc_slab_alloc(size_t size)
 {
 	if (is_large(size))
-		return hc_malloc(size);
+		return hc_large_alloc(size);
 	if (hc_mem_faulty())
 		return NULL;
 	struct hc_slab_class *class = &hc_slab_classes[class_of(size)];
@@ -191,7 +192,7 @@ void
 hc_slab_free(void *ptr, size_t size)
 {
 	if (is_large(size) || ptr == NULL) {
-		hc_free(ptr);
+		hc_large_free(ptr);
 		return;
 	}
 	const struct hc_slab *slab = hc_region_header(ptr);
@@ -271,7 +272,7 @@ hc_slab_free_in_order(const struct hc_slab_block blocks[], unsigned n)
 {
 	for (unsigned i = 0; i < n;) {
 		if (is_large(blocks[i].size))
-			hc_free(blocks[i++].ptr);
+			hc_large_free(blocks[i++].ptr);
 		else
 			i += free_run(blocks + i, n - i);
 	}
@@ -354,6 +355,7 @@ hc_slab_usage(struct hc_slab_usage *out)
 			usage.taken += atomic_load_explicit(&class->taken, memory_order_relaxed);
 		}
 	}
+	usage.resident += hc_large_kept();
 	uint64_t more = atomic_load_explicit(&excess, memory_order_relaxed);
 	usage.live -= more < usage.live ? more : usage.live; /* they are not read at once */
 	*out = usage;

@@ -4,12 +4,15 @@
  */
 #include <assert.h>
 #include <limits.h>
+#include "base/large.h"
 #include "base/mem.h"
 #include "store/shard.h"
 
 #define DEFAULT_SHARDS 16u
-#define SHARD_BYTES (2u << 20) /* of the budget, for a shard to be worth while: eviction chooses within one */
-#define UNTOLD_SHARE 4096u     /* of its part of the budget a shard may keep so much to itself: one 4096th */
+#define SHARD_BYTES (2u << 20)        /* of the budget, for a shard to be worth while: eviction chooses within one */
+#define UNTOLD_SHARE 4096u            /* of its part of the budget a shard may keep so much to itself: one 4096th */
+#define LARGE_SHARE 64u               /* and this part of it is kept of large blocks that were freed, … */
+#define LARGE_MAX ((uint64_t)8 << 20) /* … at most */
 
 _Thread_local const struct hc_store *hc_store_exclusive;
 _Thread_local bool hc_store_only_reads;
@@ -193,6 +196,7 @@ hc_store_tell_models(struct hc_store *store)
 void
 hc_store_set_limit(struct hc_store *store, uint64_t max_bytes)
 {
+	hc_large_set_max(max_bytes / LARGE_SHARE < LARGE_MAX ? max_bytes / LARGE_SHARE : LARGE_MAX);
 	atomic_store_explicit(&store->reserved_bytes, 0, memory_order_relaxed);
 	atomic_store_explicit(&store->max_bytes, max_bytes, memory_order_relaxed);
 	atomic_store_explicit(&store->untold_max, max_bytes / store->nshards / UNTOLD_SHARE, memory_order_relaxed);

@@ -25,6 +25,8 @@ KEYS = 10000  # of each size of value
 MGET_KEYS = 100
 CLIENTS = 50
 SIZES = {"key": 64, "large": 4096}  # of values, by the prefix of their keys
+HUGE, HUGE_KEYS, HUGE_CLIENTS = "huge", 200, 4  # values of many pages: fewer of them
+HUGE_BYTES = 256 << 10
 OPTIONS = {HARCAD: {"file.enabled": "no"}, REDIS: {}, MEMCACHED: {"-t": "1"}, FLOOR: {}}
 
 SPEED_CAPTION = """Medians of the rounds the CPU time was measured in. Indicative only: load generator and server share the machine, with
@@ -58,6 +60,8 @@ class Sample:
 def fill(lab, kind, server):
     for prefix, size in SIZES.items():
         lab.load(kind, server, "-o", "fill", "-n", KEYS, "-P", 16, "-K", prefix, "-d", size)
+    if kind in PAIR:
+        lab.load(kind, server, "-o", "fill", "-n", HUGE_KEYS, "-K", HUGE, "-d", HUGE_BYTES)
 
 
 def start_side_by_side(lab, kinds):
@@ -208,6 +212,17 @@ class EqualLoad(InTurn):
         return f"`build/load -p PORT [-t memcached] {' '.join(map(str, self.options(self.requests)))}`"
 
 
+@dataclasses.dataclass(frozen=True)
+class HugeLoad(EqualLoad):
+    """The same with values that memcached would have to be told to take."""
+
+    servers = PAIR
+    section = SPEED
+
+    def options(self, requests):
+        return ("-o", self.operation, "-n", requests, "-c", HUGE_CLIENTS, "-k", HUGE_KEYS, "-K", HUGE, "-d", HUGE_BYTES)
+
+
 # ---- the cases ----
 
 
@@ -255,6 +270,10 @@ def equal(operation, prefix, pipeline, requests):
     size = "64 B" if prefix == "key" else "4 KiB"
     return EqualLoad(f"{operation.upper()} {size}, TCP, pipeline {pipeline}, equal load", requests, pipeline, operation,
                      prefix)
+
+
+def huge(operation, requests):
+    return HugeLoad(f"{operation.upper()} {HUGE_BYTES >> 10} KiB, TCP, pipeline 1", requests, operation=operation)
 
 
 def equal_mget(requests):

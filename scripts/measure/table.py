@@ -24,6 +24,8 @@ TABLE = (
     in_turn("set-tcp-16", of_redis(0.65), inturn.set_(16, 320_000)),
     in_turn("set-tcp-64", of_redis(0.65), inturn.set_(64, 640_000)),
     in_turn("mget-100", of_redis(0.50), inturn.mget(20_000)),
+    in_turn("get-256k", of_redis(1.0), inturn.huge("get", 4_000)),
+    in_turn("set-256k", of_redis(1.2), inturn.huge("set", 4_000)),
     # the same of three servers, build/load
     in_turn("equal-get-1", None, inturn.equal("get", "key", 1, 40_000)),
     in_turn("equal-get-16", None, inturn.equal("get", "key", 16, 100_000)),

@@ -213,6 +213,18 @@ def test_limits_unauthenticated_client_is_refused_and_small(make_harcad):
         assert [conn.read_reply() for _ in range(2)] == ["RESET", noauth]
 
 
+def test_limits_memory_of_large_values_comes_back_when_they_are_gone(make_harcad):
+    harcad = make_harcad({"memory.max_bytes": "1G"})
+    client = harcad.client()
+    client.set("small", b"v")
+    before = harcad.rss()
+    for number in range(40):
+        assert client.set(f"large:{number % 4}", bytes([number]) * (MIB + number * 10_000))
+        assert client.get(f"large:{number % 4}") == bytes([number]) * (MIB + number * 10_000)
+    assert client.delete(*(f"large:{number}" for number in range(4))) == 4
+    wait_until(lambda: harcad.rss() - before < 2 * MIB + SANITIZER_ROOM, message="it is given back")
+
+
 # ---- replies that are not read ----
 
 
