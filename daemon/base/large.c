@@ -10,7 +10,7 @@
 
 #define KEPT_MAX 16u /* blocks: how many there are to look through */
 #define SPARE 32     /* a block that is larger by this part of what is wanted is taken as it is */
-#define FAR 2        /* and one that is so many times larger, or smaller, is not worth changing */
+#define FAR 2        /* and one that is so many times larger, or smaller, is left for its like */
 
 #ifdef __SANITIZE_ADDRESS__
 static const bool keeps = false;
@@ -53,7 +53,7 @@ take_out(unsigned at)
 	return block;
 }
 
-/* The smallest of at least `size`, or else the largest; KEPT_MAX: none. */
+/* The smallest of at least `size`, or else the largest, of equals the last that was freed; KEPT_MAX: none. */
 static unsigned
 best_fit(size_t size)
 {
@@ -61,7 +61,7 @@ best_fit(size_t size)
 
 	for (unsigned i = 0; i < kept.n; i++) {
 		size_t has = kept.blocks[i].size, had = best < KEPT_MAX ? kept.blocks[best].size : 0;
-		if (best == KEPT_MAX || (had < size ? has > had : has >= size && has < had))
+		if (best == KEPT_MAX || (had < size ? has >= had : has >= size && has <= had))
 			best = i;
 	}
 	return best;
@@ -127,8 +127,8 @@ hc_large_take(size_t *size, size_t wanted)
 {
 	struct block block = {0};
 
-	if (wanted >= HC_LARGE_MIN && wanted >= *size)
-		block = find(wanted, *size, SIZE_MAX);
+	if (wanted >= HC_LARGE_MIN && wanted >= *size && wanted <= SIZE_MAX / FAR)
+		block = find(wanted, *size, wanted * FAR);
 	if (block.ptr == NULL)
 		return hc_malloc(*size);
 	if (hc_mem_faulty()) {

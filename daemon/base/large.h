@@ -15,11 +15,10 @@
 
 #define HC_LARGE_MIN ((size_t)32 << 10) /* from there on libc gives pages that are a block's alone, hc_mem_tune() */
 
-/* As hc_malloc(); it may be a 32nd larger, hc_mem_footprint() tells. hc_realloc() and hc_free() are for
- * them, too. */
+/* As hc_malloc(), which hc_realloc() and hc_free() are for, too. It may be a 32nd larger: hc_mem_footprint() tells. */
 void *hc_large_alloc(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
-/* For a buffer that is going to grow: `size` bytes, or more if what is kept has more, about `wanted` if it may be;
- * *size is how many. */
+/* For a buffer that is going to grow to `wanted`: *size bytes, or the more that a kept block has, which then is *size.
+ */
 void *hc_large_take(size_t *size, size_t wanted) __attribute__((malloc, warn_unused_result));
 /* Of any block that hc_free() is for; NULL too. */
 void hc_large_free(void *ptr);
@@ -28,8 +27,7 @@ void hc_large_free(void *ptr);
 void hc_large_set_max(size_t bytes);
 /* Bytes that are kept. */
 size_t hc_large_kept(void);
-/* Gives back what has been kept since the call before, and was no block meanwhile. Returns whether any is kept still.
- */
+/* Gives back what nobody has wanted since the call before. Returns whether any is kept still. */
 bool hc_large_age(void);
 
 #endif

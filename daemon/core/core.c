@@ -176,7 +176,7 @@ hc_core_destroy(struct hc_core *core)
 
 /*
  * Keeps what the process has grown by within memory.max_bytes, whatever the allocator makes of it; looks once in
- * SWEEP_INTERVAL_MS at most. Returns whether that is to be watched.
+ * SWEEP_INTERVAL_MS at most. Large blocks that are kept, and nobody wanted, go. Returns whether that is to be watched.
  */
 static bool
 fit_process(struct hc_core *core)
@@ -185,14 +185,14 @@ fit_process(struct hc_core *core)
 
 	if (now_ms < core->fit_next_ms)
 		return true;
+	bool kept = hc_large_age();
 	size_t resident = hc_mem_resident(), before = core->resident_before;
 	size_t grown = resident > core->resident_at_start ? resident - core->resident_at_start : 0;
 
 	if (!core->settings->memory_enabled || resident == 0)
-		return false;
+		return kept;
 	core->fit_next_ms = now_ms + SWEEP_INTERVAL_MS - SWEEP_INTERVAL_MS / 10;
 	core->resident_before = resident;
-	bool kept = hc_large_age();
 	bool fits = hc_store_fit_process(core->store, grown);
 	return kept || !fits || resident + REST_BYTES < before || before + REST_BYTES < resident;
 }
