@@ -53,16 +53,22 @@ take_out(unsigned at)
 	return block;
 }
 
-/* The smallest of at least `size`, or else the largest, of equals the last that was freed; KEPT_MAX: none. */
+/*
+ * Of those that have from `least` to `most` bytes: the smallest of at least `size`, or else the largest; of equals the
+ * last that was freed, so that the others age. KEPT_MAX: none.
+ */
 static unsigned
-best_fit(size_t size)
+best_fit(size_t size, size_t least, size_t most)
 {
 	unsigned best = KEPT_MAX;
+	size_t had = 0;
 
 	for (unsigned i = 0; i < kept.n; i++) {
-		size_t has = kept.blocks[i].size, had = best < KEPT_MAX ? kept.blocks[best].size : 0;
-		if (best == KEPT_MAX || (had < size ? has >= had : has >= size && has <= had))
-			best = i;
+		size_t has = kept.blocks[i].size;
+		if (has < least || has > most || (had < size ? has < had : has < size || has > had))
+			continue;
+		best = i;
+		had = has;
 	}
 	return best;
 }
@@ -96,8 +102,8 @@ find(size_t size, size_t least, size_t most)
 	if (atomic_load_explicit(&told, memory_order_relaxed) < least)
 		return block;
 	hc_lock_acquire(&kept.lock);
-	unsigned at = best_fit(size);
-	if (at < KEPT_MAX && kept.blocks[at].size >= least && kept.blocks[at].size <= most)
+	unsigned at = best_fit(size, least, most);
+	if (at < KEPT_MAX)
 		block = take_out(at);
 	hc_lock_release(&kept.lock);
 	return block;
@@ -127,7 +133,9 @@ hc_large_take(size_t *size, size_t wanted)
 {
 	struct block block = {0};
 
-	if (wanted >= HC_LARGE_MIN && wanted >= *size && wanted <= SIZE_MAX / FAR)
+	if (wanted < *size)
+		wanted = *size;
+	if (wanted >= HC_LARGE_MIN && wanted <= SIZE_MAX / FAR)
 		block = find(wanted, *size, wanted * FAR);
 	if (block.ptr == NULL)
 		return hc_malloc(*size);

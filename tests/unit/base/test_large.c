@@ -152,6 +152,40 @@ START_TEST(large_what_is_not_used_again_goes)
 }
 END_TEST
 
+/* Of many as large as one that comes and goes. */
+START_TEST(large_what_is_not_used_goes_beside_what_is)
+{
+	void *blocks[10];
+
+	for (unsigned i = 0; i < 10; i++)
+		blocks[i] = filled(SIZE);
+	for (unsigned i = 0; i < 10; i++)
+		hc_large_free(blocks[i]);
+	for (unsigned round = 0; round < 2; round++) {
+		must(hc_large_age() == KEEPS);
+		for (unsigned n = 0; n < 20; n++)
+			hc_large_free(filled(SIZE));
+	}
+	must((hc_large_kept() >= SIZE && hc_large_kept() < 2 * SIZE) || !KEEPS);
+}
+END_TEST
+
+START_TEST(large_one_far_larger_hides_none_that_would_do)
+{
+	void *far = filled(8 * SIZE), *near = filled(SIZE);
+
+	hc_large_free(far);
+	hc_large_free(near);
+	void *ptr = filled(SIZE + SIZE / 4);
+	must((hc_large_kept() >= 8 * SIZE && hc_large_kept() < 9 * SIZE) || !KEEPS);
+	hc_large_free(ptr);
+	size_t size = SIZE;
+	ptr = hc_large_take(&size, 1000); /* what it has already wants as much */
+	must((size > SIZE && size < 2 * SIZE) || !KEEPS);
+	hc_large_free(ptr);
+}
+END_TEST
+
 START_TEST(large_each_failing_allocation_is_survived)
 {
 	for (long k = 1; k <= 3; k++) {
@@ -232,6 +266,8 @@ main(void)
 	tcase_add_test(tcase, large_buffer_takes_what_it_is_going_to_need);
 	tcase_add_test(tcase, large_no_more_is_kept_than_may_be);
 	tcase_add_test(tcase, large_what_is_not_used_again_goes);
+	tcase_add_test(tcase, large_what_is_not_used_goes_beside_what_is);
+	tcase_add_test(tcase, large_one_far_larger_hides_none_that_would_do);
 	tcase_add_test(tcase, large_each_failing_allocation_is_survived);
 	tcase_add_test(tcase, large_blocks_of_many_threads_are_each_ones_own);
 	suite_add_tcase(suite, tcase);
