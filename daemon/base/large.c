@@ -7,12 +7,13 @@
 #include "base/large.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "base/sanitizer.h"
 
 #define KEPT_MAX 16u /* blocks: how many there are to look through */
 #define SPARE 32     /* a block that is larger by this part of what is wanted is taken as it is */
 #define FAR 2        /* and one that is so many times larger, or smaller, is left for its like */
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef HC_ADDRESS_SANITIZER
 static const bool keeps = false;
 #else
 static const bool keeps = true;
@@ -114,7 +115,7 @@ hc_large_alloc(size_t size)
 {
 	struct block block = {0};
 
-	if (size >= HC_LARGE_MIN && size <= SIZE_MAX / FAR)
+	if (size >= HC_MEM_OWN_PAGES && size <= SIZE_MAX / FAR)
 		block = find(size, size / FAR, size * FAR);
 	if (block.ptr == NULL)
 		return hc_malloc(size);
@@ -135,7 +136,7 @@ hc_large_take(size_t *size, size_t wanted)
 
 	if (wanted < *size)
 		wanted = *size;
-	if (wanted >= HC_LARGE_MIN && wanted <= SIZE_MAX / FAR)
+	if (wanted >= HC_MEM_OWN_PAGES && wanted <= SIZE_MAX / FAR)
 		block = find(wanted, *size, wanted * FAR);
 	if (block.ptr == NULL)
 		return hc_malloc(*size);
@@ -152,7 +153,7 @@ hc_large_free(void *ptr)
 {
 	struct block block = {ptr, ptr != NULL ? hc_mem_usable(ptr) : 0, false}, old[KEPT_MAX];
 
-	if (!keeps || block.size < HC_LARGE_MIN) {
+	if (!keeps || block.size < HC_MEM_OWN_PAGES) {
 		hc_free(ptr);
 		return;
 	}

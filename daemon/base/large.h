@@ -4,16 +4,14 @@
  * kept for a while with their pages, up to a bound, and are the next ones: values that are replaced or evicted by
  * others about as large, and the buffers these are received in, take no page faults.
  *
- * Any thread. What is below HC_LARGE_MIN bytes is libc's at once. Under AddressSanitizer nothing is kept, so that it
- * sees who uses what has been freed.
+ * Any thread. What is below HC_MEM_OWN_PAGES bytes is libc's at once. Under AddressSanitizer nothing is kept, so that
+ * it sees who uses what has been freed.
  */
 #ifndef HC_BASE_LARGE_H
 #define HC_BASE_LARGE_H
 
 #include <stdbool.h>
 #include <stddef.h>
-
-#define HC_LARGE_MIN ((size_t)32 << 10) /* from there on libc gives pages that are a block's alone, hc_mem_tune() */
 
 /* As hc_malloc(), which hc_realloc() and hc_free() are for, too. It may be a 32nd larger: hc_mem_footprint() tells. */
 void *hc_large_alloc(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));

@@ -147,13 +147,12 @@ hc_mem_footprint(const void *ptr)
 	return ptr == NULL ? 0 : hc_mem_usable(ptr) + CHUNK_HEADER;
 }
 
-#define MMAP_THRESHOLD (32 << 10)
 #define MMAP_MAX 32768 /* half of what the kernel allows a process by default (vm.max_map_count) */
 
 void
 hc_mem_tune(void)
 {
-	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	mallopt(M_MMAP_THRESHOLD, (int)HC_MEM_OWN_PAGES);
 	mallopt(M_MMAP_MAX, MMAP_MAX);
 	mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }

@@ -43,6 +43,7 @@ size_t hc_mem_usable(const void *ptr);
  * which are given back at once. Once, before there are threads.
  */
 void hc_mem_tune(void);
+#define HC_MEM_OWN_PAGES ((size_t)32 << 10) /* how large those are, at least */
 /* Gives back the pages in which nothing is allocated. Takes milliseconds. */
 void hc_mem_trim(void);
 /* Bytes of the process in memory; 0 when that cannot be read. */

@@ -66,7 +66,7 @@ bool hc_slab_free_plain_lists(void *lists[], unsigned n, unsigned rounds);
 
 /* Of blocks up to HC_SLAB_BLOCK_MAX, all over the process. */
 struct hc_slab_usage {
-	uint64_t resident; /* bytes of memory taken, and kept of larger ones that have been freed */
+	uint64_t resident; /* bytes of memory taken, and what base/large.h keeps */
 	uint64_t live;     /* of them, the footprints of blocks that are in use */
 	uint64_t holes;    /* of the others, what compaction can gain, about */
 	uint64_t taken;    /* bytes of memory that were ever taken: how much since, is what found no hole */

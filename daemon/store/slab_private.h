@@ -8,25 +8,15 @@
 #include <stdalign.h>
 #include <stdatomic.h>
 #include "base/lock.h"
+#include "base/sanitizer.h"
 #include "store/region.h"
 #include "store/slab.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HC_SLAB_POISONED
-#endif
-#if __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define HC_SLAB_SANITIZED
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define HC_SLAB_POISONED
-#endif
-#if defined(HC_SLAB_POISONED) || defined(__SANITIZE_THREAD__)
+#if defined(HC_ADDRESS_SANITIZER) || defined(HC_OTHER_SANITIZER)
 #define HC_SLAB_SANITIZED
 #endif
 
-#ifdef HC_SLAB_POISONED
+#ifdef HC_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -34,7 +24,7 @@
 static inline void
 hc_slab_poison(void *ptr, size_t size)
 {
-#ifdef HC_SLAB_POISONED
+#ifdef HC_ADDRESS_SANITIZER
 	ASAN_POISON_MEMORY_REGION(ptr, size);
 #else
 	(void)ptr, (void)size;
@@ -44,7 +34,7 @@ hc_slab_poison(void *ptr, size_t size)
 static inline void
 hc_slab_unpoison(void *ptr, size_t size)
 {
-#ifdef HC_SLAB_POISONED
+#ifdef HC_ADDRESS_SANITIZER
 	ASAN_UNPOISON_MEMORY_REGION(ptr, size);
 #else
 	(void)ptr, (void)size;

@@ -12,7 +12,7 @@
 
 _Thread_local struct hc_slab_spare hc_slab_spares[HC_SLAB_SPARES];
 
-#ifdef HC_SLAB_POISONED
+#ifdef HC_ADDRESS_SANITIZER
 static const bool freed_is_seen = true; /* by who checks that nobody uses it any more */
 #else
 static const bool freed_is_seen = false;

@@ -295,7 +295,7 @@ uint32_t hc_store_generation_of(const struct hc_store *store, const struct hc_en
 void hc_store_stats(struct hc_store *store, struct hc_store_stats *out);
 /* Shards keep the last bit of what has come and gone to themselves: before hc_models_info() is to be exact. */
 void hc_store_tell_models(struct hc_store *store);
-/* A new budget; hc_store_sweep() evicts down to a smaller one. */
+/* A new budget; hc_store_sweep() evicts down to a smaller one. A part of it bounds what base/large.h keeps. */
 void hc_store_set_limit(struct hc_store *store, uint64_t max_bytes);
 /*
  * The process has grown by so much since it began to fill the store. What of that is neither the

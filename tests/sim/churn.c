@@ -14,6 +14,7 @@
 #include <time.h>
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/large.h"
 #include "base/mem.h"
 #include "store/slab.h"
 #include "store/store.h"
@@ -193,6 +194,7 @@ upkeep(struct churn *churn)
 
 	if (rss > churn->worst_rss)
 		churn->worst_rss = rss;
+	(void)hc_large_age();
 	hc_store_fit_process(churn->store, grown(churn, rss));
 	(void)hc_store_sweep(churn->store, churn->now_ms, SWEEP_BUDGET_US);
 	churn->now_ms += 100;

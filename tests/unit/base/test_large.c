@@ -8,13 +8,14 @@
 #include "../support.h"
 #include "base/large.h"
 #include "base/mem.h"
+#include "base/sanitizer.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef HC_ADDRESS_SANITIZER
 #define KEEPS false
 #else
 #define KEEPS true
 #endif
-#ifdef __SANITIZE_THREAD__
+#ifdef HC_OTHER_SANITIZER
 #define MOVES_PAGES false /* its realloc copies */
 #else
 #define MOVES_PAGES KEEPS
@@ -134,7 +135,7 @@ START_TEST(large_no_more_is_kept_than_may_be)
 	must(hc_large_kept() <= SIZE + SIZE / 2);
 	hc_large_free(NULL);
 	size_t before = hc_large_kept();
-	hc_large_free(filled(HC_LARGE_MIN / 2));
+	hc_large_free(filled(HC_MEM_OWN_PAGES / 2));
 	must(hc_large_kept() == before);
 }
 END_TEST
@@ -223,7 +224,7 @@ come_and_go(void *arg)
 			must(memcmp(own[at].ptr, own[at].ptr + 1, own[at].size - 1) == 0);
 			hc_large_free(own[at].ptr);
 		}
-		size_t size = HC_LARGE_MIN / 2 + rng_below(&rng, 9 * HC_LARGE_MIN);
+		size_t size = HC_MEM_OWN_PAGES / 2 + rng_below(&rng, 9 * HC_MEM_OWN_PAGES);
 		own[at].size = size;
 		own[at].fill = (unsigned char)rng_next(&rng);
 		own[at].ptr =
