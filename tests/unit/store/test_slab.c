@@ -1,185 +1,14 @@
 /*
- * Slabs, against a model: blocks of any size do not overlap, are used again, give their pages back,
- * and can be compacted; what hc_slab_usage() says is what the process takes. Under the sanitizers too:
- * the slabs are switched on, and freed blocks are poisoned.
+ * Slabs, against a model: blocks of any size do not overlap, are used again, and give their pages back; what
+ * hc_slab_usage() says is what the process takes. Under the sanitizers too: the slabs are switched on, and freed blocks
+ * are poisoned.
  */
-#include <pthread.h>
 #include <sys/resource.h>
-#include "support.h"
-#include "store/slab.h"
+#include "slab_blocks.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #endif
-
-#define BLOCKS 3000
-#define THREADS 3
-
-/* A block as the tests have it. The slabs see `word` only, and 0 there once it is freed. */
-struct content {
-	void *next;
-	_Atomic uint64_t word; /* 0 not in use; 1 in use; 2 in use, and pinned by compaction; 3 not to be moved */
-	uint32_t at;           /* in blocks[] */
-	uint32_t fill;         /* what all bytes behind are */
-	unsigned char bytes[];
-};
-
-struct block {
-	struct content *content;
-	size_t size;
-};
-
-static struct block blocks[BLOCKS];
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of `content` in blocks[], as a shard's for its table */
-
-static void
-set_up(void)
-{
-	hc_slab_use_slabs(true);
-}
-
-/* Small ones mostly, as in life; all classes. */
-static size_t
-draw_size(struct rng *rng)
-{
-	size_t size = (size_t)48 << rng_below(rng, 12);
-
-	return size + rng_below(rng, (uint32_t)size) / 2;
-}
-
-/* For blocks[at]; not to be moved yet. */
-static struct block
-prepare(unsigned at, size_t size, uint32_t fill)
-{
-	struct content *content = hc_slab_alloc(size);
-
-	must(content != NULL);
-	must((uintptr_t)content % HC_SLAB_ALIGN == 0);
-	must(size > HC_SLAB_BLOCK_MAX || atomic_load(&content->word) == 0);
-	must(hc_slab_footprint(content, size) >= size);
-	must(size > HC_SLAB_BLOCK_MAX - 100 ||
-	     hc_slab_footprint(content, size) <= (size < 32 ? 32 : size + size / 32 + HC_SLAB_ALIGN));
-	content->at = at;
-	content->fill = fill;
-	memset(content->bytes, (unsigned char)fill, size - sizeof(*content));
-	atomic_store(&content->word, 3);
-	return (struct block){content, size};
-}
-
-static void
-make(struct block *block, size_t size, uint32_t fill)
-{
-	*block = prepare((unsigned)(block - blocks), size, fill);
-	atomic_store(&block->content->word, 1);
-}
-
-static void
-check_block(const struct block *block)
-{
-	const struct content *content = block->content;
-	size_t len = block->size - sizeof(*content);
-
-	must(content->at == block - blocks);
-	must(len == 0 || (content->bytes[0] == (unsigned char)content->fill &&
-			     memcmp(content->bytes, content->bytes + 1, len - 1) == 0));
-}
-
-static void
-drop(struct block *block)
-{
-	if (block->content == NULL)
-		return;
-	check_block(block);
-	atomic_store(&block->content->word, 0);
-	hc_slab_free(block->content, block->size);
-	block->content = NULL;
-}
-
-static void
-drop_all(void)
-{
-	for (unsigned i = 0; i < BLOCKS; i++)
-		drop(&blocks[i]);
-}
-
-static uint64_t
-live(void)
-{
-	struct hc_slab_usage usage;
-
-	hc_slab_usage(&usage);
-	must(usage.resident >= usage.live && usage.resident - usage.live >= usage.holes);
-	return usage.live;
-}
-
-static uint64_t
-footprints(void)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < BLOCKS; i++) {
-		if (blocks[i].content != NULL && blocks[i].size <= HC_SLAB_BLOCK_MAX)
-			bytes += hc_slab_footprint(blocks[i].content, blocks[i].size);
-	}
-	return bytes;
-}
-
-static uint64_t
-resident(void)
-{
-	struct hc_slab_usage usage;
-
-	hc_slab_usage(&usage);
-	return usage.resident;
-}
-
-/* ---- compaction by a mover of our own ---- */
-
-static bool
-pin(void *block)
-{
-	uint64_t word = 1;
-
-	return atomic_compare_exchange_strong(&((struct content *)block)->word, &word, 2);
-}
-
-static bool
-move(void *from, void *to, void *arg)
-{
-	struct content *source = from, *target = to;
-	unsigned *refused = arg;
-
-	pthread_mutex_lock(&lock);
-	struct block *block = &blocks[source->at];
-	must(block->content == source);
-	check_block(block);
-	bool moved = refused == NULL || (*refused)++ % 3 != 0;
-	if (moved) {
-		must(atomic_load(&target->word) == 0);
-		target->at = source->at;
-		target->fill = source->fill;
-		memcpy(target->bytes, source->bytes, block->size - sizeof(*source));
-		atomic_store(&target->word, 1);
-		block->content = target;
-	}
-	atomic_store(&source->word, moved ? 0 : 1);
-	pthread_mutex_unlock(&lock);
-	return moved;
-}
-
-/* Until there is nothing to gain. */
-static void
-compact(unsigned *refused)
-{
-	const struct hc_slab_mover mover = {pin, move, refused};
-	struct hc_slab_compaction compaction = {0};
-	unsigned steps = 0;
-
-	while (hc_slab_compact(&compaction, &mover) > 0)
-		must(++steps < 100 * BLOCKS);
-}
-
-/* ---- tests ---- */
 
 START_TEST(slab_blocks_in_random_order_keep_their_bytes)
 {
@@ -215,8 +44,6 @@ free_all(const struct hc_slab_block many[], unsigned n)
 	hc_slab_free_many(many, n);
 	return 0;
 }
-
-static const size_t some_sizes[] = {64, 112, 700, 4200, 9000, 20500, 65600, 100000};
 
 /* Whichever are freed last, the process has the memory back; and takes what the slabs say meanwhile. One by one, and
  * many at once. */
@@ -322,105 +149,6 @@ START_TEST(slab_many_freed_at_once_give_their_memory_back)
 	}
 	must(live() == 0);
 	must(resident() < 320 * 2 * (64 << 10)); /* of each class a slab may stay */
-}
-END_TEST
-
-/* One in eight stays: without compaction, no slab would come free. */
-START_TEST(slab_compaction_closes_holes)
-{
-	size_t size = some_sizes[_i] + 100;
-	struct rng rng = {test_seed()};
-
-	for (unsigned i = 0; i < BLOCKS; i++)
-		make(&blocks[i], size, i);
-	for (unsigned i = 0; i < BLOCKS; i++) {
-		if (rng_below(&rng, 8) > 0)
-			drop(&blocks[i]);
-	}
-	uint64_t sparse = resident();
-	compact(NULL);
-	struct hc_slab_usage usage;
-	hc_slab_usage(&usage);
-	must_msg(usage.resident < usage.live + usage.live / 3 + (64 << 10), "%lu of %lu, were %lu",
-	    (unsigned long)usage.live, (unsigned long)usage.resident, (unsigned long)sparse);
-	must(live() == footprints());
-	for (unsigned i = 0; i < BLOCKS; i++) {
-		if (blocks[i].content != NULL)
-			check_block(&blocks[i]);
-	}
-	drop_all();
-}
-END_TEST
-
-/* What a step costs is what it says: taking pages out of memory, far more than copying a block. */
-START_TEST(slab_compaction_tells_the_work_of_giving_pages_back)
-{
-	const struct hc_slab_mover mover = {pin, move, NULL};
-	struct hc_slab_compaction compaction = {0};
-	size_t size = some_sizes[_i];
-	unsigned times = 0;
-
-	for (unsigned i = 0; i < BLOCKS; i++)
-		make(&blocks[i], size, i);
-	for (unsigned i = 0; i < BLOCKS; i++) {
-		if (i % 40 != 0)
-			drop(&blocks[i]);
-	}
-	for (size_t work = 1; work > 0;) {
-		uint64_t before = compaction.gained;
-		work = hc_slab_compact(&compaction, &mover);
-		must_msg(compaction.gained == before || work > 8192, "%zu for %lu bytes", work,
-		    (unsigned long)(compaction.gained - before));
-		times += compaction.gained > before;
-	}
-	must(times > 2 || size > HC_SLAB_BLOCK_MAX);
-	drop_all();
-}
-END_TEST
-
-START_TEST(slab_compaction_while_sizes_change_keeps_all_bytes)
-{
-	struct rng rng = {test_seed()};
-	unsigned refused = 0;
-	size_t size = 0;
-
-	for (unsigned n = 0; n < 60000; n++) {
-		if (n % 5000 == 0)
-			size = draw_size(&rng);
-		struct block *block = &blocks[rng_below(&rng, BLOCKS)];
-		drop(block);
-		make(block, rng_below(&rng, 10) > 0 ? size : draw_size(&rng), n);
-		if (rng_below(&rng, 500) == 0)
-			drop(&blocks[rng_below(&rng, BLOCKS)]);
-		if (n % 1000 == 0) {
-			compact(n % 3000 == 0 ? &refused : NULL);
-			must(live() == footprints());
-		}
-	}
-	drop_all();
-	must(live() == 0);
-}
-END_TEST
-
-/* What is pinned, or being written, is where it was. */
-START_TEST(slab_compaction_leaves_alone_what_it_may_not_move)
-{
-	static struct content *where[BLOCKS];
-
-	for (unsigned i = 0; i < BLOCKS; i++) {
-		make(&blocks[i], 300, i);
-		where[i] = blocks[i].content;
-		if (i % 7 == 0)
-			atomic_store(&where[i]->word, 3);
-	}
-	for (unsigned i = 0; i < BLOCKS; i++) {
-		if (i % 7 != 0 && i % 5 != 0)
-			drop(&blocks[i]);
-	}
-	compact(NULL);
-	for (unsigned i = 0; i < BLOCKS; i += 7)
-		must(blocks[i].content == where[i]);
-	drop_all();
 }
 END_TEST
 
@@ -614,79 +342,11 @@ START_TEST(slab_freed_and_unused_bytes_are_poisoned)
 END_TEST
 #endif
 
-/* ---- threads ---- */
-
-static _Atomic bool over;
-
-/* Puts the block in its place. Returns what was there, or, when that is being moved, the block again. */
-static struct block
-swap(unsigned at, struct block block)
-{
-	pthread_mutex_lock(&lock);
-	struct block old = blocks[at];
-	uint64_t word = 1;
-	if (old.content == NULL || atomic_compare_exchange_strong(&old.content->word, &word, 3)) {
-		blocks[at] = block;
-		atomic_store(&block.content->word, 1);
-	} else {
-		old = block;
-	}
-	pthread_mutex_unlock(&lock);
-	return old;
-}
-
-/* Each has its own part of blocks[]. */
-static void *
-churn(void *arg)
-{
-	unsigned first = (unsigned)(uintptr_t)arg * (BLOCKS / THREADS);
-	struct rng rng = {first + 1};
-
-	for (unsigned n = 0; n < 30000; n++) {
-		unsigned at = first + rng_below(&rng, BLOCKS / THREADS);
-		size_t size = rng_below(&rng, 4) > 0 ? 200 : draw_size(&rng) / 4 + 48;
-		struct block old = swap(at, prepare(at, size, n));
-		if (old.content == NULL)
-			continue;
-		must(old.content->at == at);
-		atomic_store(&old.content->word, 0);
-		hc_slab_free(old.content, old.size);
-	}
-	return NULL;
-}
-
-static void *
-compact_all_the_time(void *arg)
-{
-	(void)arg;
-	while (!atomic_load(&over))
-		compact(NULL);
-	return NULL;
-}
-
-START_TEST(slab_threads_and_compaction_at_once_keep_all_bytes)
-{
-	pthread_t threads[THREADS], compactor;
-
-	must(pthread_create(&compactor, NULL, compact_all_the_time, NULL) == 0);
-	for (uintptr_t i = 0; i < THREADS; i++)
-		must(pthread_create(&threads[i], NULL, churn, (void *)i) == 0);
-	for (unsigned i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
-	atomic_store(&over, true);
-	pthread_join(compactor, NULL);
-	must(live() == footprints());
-	drop_all();
-	must(live() == 0);
-}
-END_TEST
-
 int
 main(void)
 {
 	Suite *suite = suite_create("slab");
 	TCase *tcase = tcase_create("slab");
-	int sizes = sizeof(some_sizes) / sizeof(some_sizes[0]);
 
 	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, set_up, NULL);
@@ -694,11 +354,7 @@ main(void)
 	tcase_add_test(tcase, slab_every_size_fits_its_block);
 	tcase_add_test(tcase, slab_spare_block_is_its_threads_own);
 	tcase_add_test(tcase, slab_many_freed_at_once_give_their_memory_back);
-	tcase_add_loop_test(tcase, slab_memory_comes_back, 0, 2 * sizes);
-	tcase_add_loop_test(tcase, slab_compaction_closes_holes, 0, sizes);
-	tcase_add_loop_test(tcase, slab_compaction_tells_the_work_of_giving_pages_back, 0, sizes);
-	tcase_add_test(tcase, slab_compaction_while_sizes_change_keeps_all_bytes);
-	tcase_add_test(tcase, slab_compaction_leaves_alone_what_it_may_not_move);
+	tcase_add_loop_test(tcase, slab_memory_comes_back, 0, 2 * SOME_SIZES);
 	tcase_add_test(tcase, slab_visit_meets_each_block_in_use_once);
 	tcase_add_test(tcase, slab_visit_goes_on_when_its_slab_has_gone);
 	tcase_add_loop_test(
@@ -709,7 +365,6 @@ main(void)
 #ifdef __SANITIZE_ADDRESS__
 	tcase_add_test(tcase, slab_freed_and_unused_bytes_are_poisoned);
 #endif
-	tcase_add_test(tcase, slab_threads_and_compaction_at_once_keep_all_bytes);
 	suite_add_tcase(suite, tcase);
 	return run_suite(suite);
 }
