@@ -53,22 +53,23 @@ hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 	pthread_mutex_unlock(&outage->lock);
 }
 
-bool
-hc_outage_will_replace(struct hc_outage *outage, struct hc_key key)
-{
-	pthread_mutex_lock(&outage->lock);
-	const struct hc_outage_node *node = *hc_outage_slot(outage, key);
-	bool will =
-	    node != NULL && node->entry != NULL && !node->sent && node->own == 0 && node->doubt == HC_OUTAGE_SURE;
-	pthread_mutex_unlock(&outage->lock);
-	return will;
-}
-
 /* Heard of late: it is the base, or what that has replaced. */
 static bool
 is_older_than_base(const struct hc_outage_node *node, uint64_t seq)
 {
 	return node->base != NULL && node->doubt == HC_OUTAGE_SURE && seq <= hc_entry_version(node->base);
+}
+
+bool
+hc_outage_will_replace(struct hc_outage *outage, struct hc_key key)
+{
+	pthread_mutex_lock(&outage->lock);
+	const struct hc_outage_node *node = *hc_outage_slot(outage, key);
+	/* One of ours that is heard of may be the value, unless it is no younger than the base. */
+	bool will = node != NULL && node->entry != NULL && !node->sent && node->doubt == HC_OUTAGE_SURE &&
+		    (node->own == 0 || is_older_than_base(node, node->own));
+	pthread_mutex_unlock(&outage->lock);
+	return will;
 }
 
 void

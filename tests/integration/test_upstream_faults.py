@@ -712,8 +712,9 @@ def test_p5_an_expiry_of_what_it_is_to_replace_does_not_overtake_a_queued_value(
     assert node.info()["queued_overtaken"] == 0
 
 
-def test_p1_an_expiry_of_what_it_is_to_replace_does_not_bring_that_back(redis_server, proxy, node, make_harcad):
-    """Its event comes while the queued value has yet to be told."""
+@pytest.mark.parametrize("heard", [True, False], ids=["heard of", "heard of afterwards"])
+def test_p1_an_expiry_of_what_it_is_to_replace_does_not_bring_that_back(redis_server, proxy, node, make_harcad, heard):
+    """Its event comes while the queued value has yet to be told. Whether that of what was there before has come or not."""
     sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
     expired, seen = [], set()
 
@@ -722,10 +723,14 @@ def test_p1_an_expiry_of_what_it_is_to_replace_does_not_bring_that_back(redis_se
             expired.append(sibling.client().expire("k", 1000))
 
     with node.raw() as conn:
+        if not heard:
+            proxy.hold("events")
         conn.command("SET", "k", "old")
         prime(node, "k")
-        node.wait_info(fleet_seq=1)
+        if heard:
+            node.wait_info(fleet_seq=1)
         cut_off(proxy, node)
+        proxy.let_go()
         assert conn.command("SET", "k", "mine") == "OK"
         proxy.on_data = expire_in_between
         proxy.accept()

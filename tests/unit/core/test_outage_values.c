@@ -161,8 +161,10 @@ START_TEST(outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced)
 	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
 	hc_outage_own(outage, key_str("k"), 6);
 	hc_outage_own(outage, key_str("k"), 7);
+	must(hc_outage_will_replace(outage, key_str("k"))); /* which is what the upstream has still */
 	must_be(outage, "mine", "base", HC_OUTAGE_SURE);
 	hc_outage_own(outage, key_str("k"), 8);
+	must(!hc_outage_will_replace(outage, key_str("k")));
 	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
 	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
 	/* By numbers that may have begun anew, nothing can be told. */
