@@ -47,6 +47,8 @@ on_pong(void *arg, enum hc_status status, const redisReply *reply)
 		return; /* it took a whole lease */
 	sync->fence_restarted = false;
 	arm_lease_end(sync);
+	if (fence->alone && !hc_stragglers_any(sync->core->stragglers))
+		hc_outage_drop_overtaken(sync->core->outage);
 	if (was)
 		return;
 	hc_log(HC_LOG_INFO, "fleet_in_step", "incarnation=%" PRIu32 " heard=%" PRIu64 " queued=%" PRIu64,
@@ -117,6 +119,7 @@ hc_sync_fence(struct hc_sync *sync)
 	if (!sync->following || sync->asking || sync->replaying || fence->asked)
 		return;
 	*fence = (struct hc_fence){.asked = true, .asked_ms = hc_clock_mono_ms(), .heard = sync->heard.upto};
+	fence->alone = !hc_stragglers_any(sync->core->stragglers);
 	if (hc_link_send(sync->control, state, 4, on_state, sync) != HC_OK ||
 	    hc_link_send(sync->control, info, 2, on_lineage, sync) != HC_OK)
 		fence->asked = false;

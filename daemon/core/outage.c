@@ -266,12 +266,14 @@ hc_outage_put_value(struct hc_outage *outage, struct hc_outage_node *node, struc
 }
 
 void
-hc_outage_put_base(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *base)
+hc_outage_put_base(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *base, uint64_t version)
 {
+	hc_outage_drop_base(outage, node);
 	if (base == NULL)
 		return;
 	hc_entry_ref(base);
 	node->base = base;
+	node->base_version = version;
 	outage->bytes += hc_outage_bytes_of(base);
 }
 

@@ -16,7 +16,7 @@
  *     event of a sibling, younger than the change
  *         → CONTESTED: written only if the upstream has the base still; else off the list, what the sibling wrote stays
  *     own event after that: an older change of ours, whose answer was lost, has replaced the sibling's
- *         → it is deleted there, unless another writes the key once more
+ *         → it is deleted there, unless another writes the key once more (and no more of ours is heard of after that)
  *     the upstream is another, or events are lost
  *         → UNSURE: written if it has the base still, or nothing at all; else the key is deleted there
  *
@@ -139,6 +139,11 @@ void hc_outage_contest_all(struct hc_outage *outage, uint64_t seq);
 void hc_outage_contest_model(struct hc_outage *outage, uint32_t model, uint64_t seq, uint32_t epoch);
 /* A clear, whosever, has given it that epoch upstream: what is on the list has been weighed against it. */
 void hc_outage_heard_epoch(struct hc_outage *outage, uint32_t model, uint32_t epoch);
+/*
+ * All is heard of that the upstream has carried out, and nothing that was given up is on its way to it: what another
+ * has written instead of what is to be deleted, stays there, and goes off the list.
+ */
+void hc_outage_drop_overtaken(struct hc_outage *outage);
 /* Nobody can tell any more what others have changed. */
 void hc_outage_unsure(struct hc_outage *outage);
 
@@ -157,6 +162,7 @@ struct hc_outage_item {
 	struct hc_slice key;    /* of `entry`, or a copy */
 	struct hc_entry *entry; /* a reference; NULL: to be deleted */
 	struct hc_entry *base;  /* the same; NULL: not known */
+	uint64_t base_version;
 	int64_t expire_ms;
 	uint32_t epoch; /* of its model, which the value counts as */
 	struct hc_outage_since since;
@@ -164,6 +170,7 @@ struct hc_outage_item {
 	enum hc_outage_doubt doubt;
 	bool left_out;                  /* the replay's own */
 	enum hc_outage_outcome outcome; /* to be filled in before the page is settled */
+	uint64_t written; /* the same: the change by which the upstream was given the value; 0: it was not */
 	uint64_t mark;
 };
 
@@ -186,7 +193,7 @@ struct hc_outage_page {
 	size_t n_items;
 };
 
-/* At most `max` keys, and values of about `max_bytes`. */
+/* At most `max` keys, and values of about `max_bytes`; none, when there is nothing to tell yet. */
 enum hc_status hc_outage_take(
     struct hc_outage *outage, size_t max, uint64_t max_bytes, int64_t now_ms, struct hc_outage_page *page);
 void hc_outage_settle(struct hc_outage *outage, const struct hc_outage_page *page);

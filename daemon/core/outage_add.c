@@ -23,6 +23,7 @@ changed(struct hc_outage *outage, struct hc_outage_node *node)
 {
 	node->mark = ++outage->marks;
 	node->tries = 0;
+	node->overtaken = 0;
 	hc_outage_log_node(outage, node);
 	hc_outage_recount(outage);
 }
@@ -40,8 +41,8 @@ take_base(struct hc_outage *outage, struct hc_outage_node *node, bool was_there,
 {
 	if (value->sent || node->doubt == HC_OUTAGE_CONTESTED)
 		hc_outage_drop_base(outage, node);
-	else if (!was_there)
-		hc_outage_put_base(outage, node, value->base);
+	else if (!was_there && value->base != NULL)
+		hc_outage_put_base(outage, node, value->base, hc_entry_version(value->base));
 	if (node->doubt == HC_OUTAGE_CONTESTED)
 		node->doubt = HC_OUTAGE_SURE; /* this is younger than what another wrote */
 }
@@ -96,6 +97,7 @@ hc_outage_add_value(struct hc_outage *outage, struct hc_key key, const struct hc
 		node->expire_ms = value->expire_ms;
 		node->since = value->since;
 		node->sent = value->sent;
+		node->told = false;
 		node->own_of_any = outage->own_of_any;
 		node->epoch = hc_entry_epoch(value->entry);
 		if (value->losses != atomic_load(&outage->losses))

@@ -29,13 +29,14 @@ set_contested(struct hc_outage *outage, struct hc_outage_node *node)
 
 /* Under the lock. */
 static void
-contest(struct hc_outage *outage, struct hc_outage_node **at, uint64_t seq)
+contest(struct hc_outage *outage, struct hc_outage_node *node, uint64_t seq)
 {
-	struct hc_outage_node *node = *at;
-
 	if (node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
-		hc_outage_remove(outage, at); /* see replaced_by_ours() */
-		hc_outage_recount(outage);
+		if (node->overtaken == 0)
+			hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
+		if (node->overtaken < seq) /* see replaced_by_ours(), which may yet come */
+			node->overtaken = seq;
+		outage->any_overtaken = true;
 	} else if (node->entry != NULL && seq > node->since.heard) {
 		set_contested(outage, node);
 		if (seq < node->own_of_any)
@@ -47,9 +48,9 @@ void
 hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 {
 	pthread_mutex_lock(&outage->lock);
-	struct hc_outage_node **at = hc_outage_slot(outage, key);
-	if (*at != NULL && seq > (*at)->own) /* what was missed is caught up with after what is live */
-		contest(outage, at, seq);
+	struct hc_outage_node *node = *hc_outage_slot(outage, key);
+	if (node != NULL && seq > node->own) /* what was missed is caught up with after what is live */
+		contest(outage, node, seq);
 	pthread_mutex_unlock(&outage->lock);
 }
 
@@ -57,7 +58,7 @@ hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 static bool
 is_older_than_base(const struct hc_outage_node *node, uint64_t seq)
 {
-	return node->base != NULL && node->doubt == HC_OUTAGE_SURE && seq <= hc_entry_version(node->base);
+	return node->base != NULL && node->doubt == HC_OUTAGE_SURE && seq <= node->base_version;
 }
 
 bool
@@ -65,11 +66,20 @@ hc_outage_will_replace(struct hc_outage *outage, struct hc_key key)
 {
 	pthread_mutex_lock(&outage->lock);
 	const struct hc_outage_node *node = *hc_outage_slot(outage, key);
-	/* One of ours that is heard of may be the value, unless it is no younger than the base. */
+	/* Once it has been told, one of ours that is heard of may be the value, if it is younger than the base. */
 	bool will = node != NULL && node->entry != NULL && !node->sent && node->doubt == HC_OUTAGE_SURE &&
-		    (node->own == 0 || is_older_than_base(node, node->own));
+		    (!node->told || node->own == 0 || is_older_than_base(node, node->own));
 	pthread_mutex_unlock(&outage->lock);
 	return will;
+}
+
+/* It is to be deleted after all. */
+static void
+not_overtaken(struct hc_outage *outage, struct hc_outage_node *node)
+{
+	if (node->overtaken > 0)
+		hc_outage_log_node(outage, node);
+	node->overtaken = 0;
 }
 
 void
@@ -87,6 +97,8 @@ hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 		if (node->doubt == HC_OUTAGE_CONTESTED)
 			replaced_by_ours(outage, node, node->own);
 	}
+	if (node != NULL && node->overtaken < seq)
+		not_overtaken(outage, node);
 	pthread_mutex_unlock(&outage->lock);
 }
 
@@ -153,6 +165,10 @@ hc_outage_unsure(struct hc_outage *outage)
 	TAILQ_FOREACH(node, &outage->values, in_order)
 	{
 		hc_outage_doubt(node);
+	}
+	TAILQ_FOREACH(node, &outage->gone, in_order)
+	{
+		not_overtaken(outage, node);
 	}
 	pthread_mutex_unlock(&outage->lock);
 }

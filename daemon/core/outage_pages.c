@@ -24,6 +24,7 @@ copy_node(const struct hc_outage_node *node, bool stale, struct hc_outage_page *
 	    .key = hc_slice(key, node->len),
 	    .entry = stale ? NULL : node->entry,
 	    .base = stale ? NULL : node->base,
+	    .base_version = node->base_version,
 	    .expire_ms = node->expire_ms,
 	    .epoch = node->epoch,
 	    .since = node->since,
@@ -61,7 +62,7 @@ copy_gone(const struct hc_outage *outage, size_t max, struct hc_outage_page *pag
 	{
 		if (page->n_items >= max)
 			break;
-		if (!copy_node(node, false, page))
+		if (node->overtaken == 0 && !copy_node(node, false, page))
 			return HC_NOMEM;
 	}
 	return HC_OK;
@@ -84,6 +85,24 @@ copy_values(const struct hc_outage *outage, size_t max, uint64_t max_bytes, int6
 	return HC_OK;
 }
 
+void
+hc_outage_drop_overtaken(struct hc_outage *outage)
+{
+	struct hc_outage_node *node, *next;
+
+	pthread_mutex_lock(&outage->lock);
+	node = outage->any_overtaken ? TAILQ_FIRST(&outage->gone) : NULL;
+	outage->any_overtaken = false;
+	for (; node != NULL; node = next) {
+		const struct hc_key key = {node->key, node->len, node->hash};
+		next = TAILQ_NEXT(node, in_order);
+		if (node->overtaken > 0)
+			hc_outage_remove(outage, hc_outage_slot(outage, key));
+	}
+	hc_outage_recount(outage);
+	pthread_mutex_unlock(&outage->lock);
+}
+
 static enum hc_status
 fill_page(struct hc_outage *outage, size_t max, uint64_t max_bytes, int64_t now_ms, struct hc_outage_page *page)
 {
@@ -100,12 +119,21 @@ fill_page(struct hc_outage *outage, size_t max, uint64_t max_bytes, int64_t now_
 	return status;
 }
 
+static void
+note_told(struct hc_outage *outage, const struct hc_outage_page *page)
+{
+	for (size_t i = 0; i < page->n_items; i++)
+		(*hc_outage_slot(outage, hc_key(page->items[i].key)))->told = true;
+}
+
 enum hc_status
 hc_outage_take(struct hc_outage *outage, size_t max, uint64_t max_bytes, int64_t now_ms, struct hc_outage_page *page)
 {
 	*page = (struct hc_outage_page){0};
 	pthread_mutex_lock(&outage->lock);
 	enum hc_status status = fill_page(outage, max, max_bytes, now_ms, page);
+	if (status == HC_OK)
+		note_told(outage, page);
 	pthread_mutex_unlock(&outage->lock);
 	if (status != HC_OK)
 		hc_outage_page_fini(page);
@@ -162,9 +190,19 @@ try_again(struct hc_outage *outage, struct hc_outage_node *node, bool counts)
 
 	TAILQ_REMOVE(nodes, node, in_order);
 	TAILQ_INSERT_TAIL(nodes, node, in_order);
+	node->told = false;
 	node->tries += counts;
 	if (node->tries >= TRIES_MAX && node->entry != NULL)
 		to_be_deleted(outage, node);
+}
+
+/* Whether what was written is there still, as far as that was known when the key was given the value it has here now.
+ */
+static bool
+is_base_of(const struct hc_outage_item *item, const struct hc_outage_node *node)
+{
+	return item->written > 0 && node->entry != NULL && !node->sent && node->doubt == HC_OUTAGE_SURE &&
+	       node->since.heard <= item->written && node->own <= item->written;
 }
 
 static void
@@ -175,7 +213,10 @@ settle_item(struct hc_outage *outage, const struct hc_outage_item *item)
 	if (node == NULL)
 		return;
 	if (node->mark != item->mark) { /* changed again; and the upstream's is another than before */
-		hc_outage_drop_base(outage, node);
+		if (is_base_of(item, node))
+			hc_outage_put_base(outage, node, item->entry, item->written);
+		else
+			hc_outage_drop_base(outage, node);
 		return;
 	}
 	switch (item->outcome) {
@@ -258,8 +299,10 @@ hc_outage_lose(struct hc_outage *outage, const struct hc_outage_page *page)
 	pthread_mutex_lock(&outage->lock);
 	for (size_t i = 0; i < page->n_items; i++) {
 		struct hc_outage_node *node = *hc_outage_slot(outage, hc_key(page->items[i].key));
-		if (node != NULL && page->items[i].entry != NULL)
-			hc_outage_drop_base(outage, node); /* it may be this one by now */
+		if (node == NULL || page->items[i].entry == NULL)
+			continue;
+		hc_outage_drop_base(outage, node); /* it may be this one by now */
+		node->sent = node->sent || node->told;
 	}
 	pthread_mutex_unlock(&outage->lock);
 }

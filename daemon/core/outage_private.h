@@ -20,13 +20,16 @@ struct hc_outage_node {
 	struct hc_outage_since since;
 	uint64_t own;           /* change of ours that the upstream carried out last: it replaced what came before */
 	uint64_t own_of_any;    /* the list's, when this came onto it */
+	uint64_t overtaken;     /* it is to be deleted no more, by that change of another's; 0: it is */
 	uint32_t epoch;         /* that the value counts as of */
 	int64_t at_ms;          /* wall clock, when it came onto the list */
 	struct hc_entry *entry; /* owned, as is base; NULL: it went */
 	struct hc_entry *base;
+	uint64_t base_version;
 	int64_t expire_ms;
 	enum hc_outage_doubt doubt;
-	bool sent; /* the upstream may have the value already */
+	bool sent; /* the upstream may have the value already: its write, or a page with it, was lost under way */
+	bool told; /* the same: a page with it is under way */
 	unsigned tries;
 	size_t len;
 	char key[];
@@ -57,6 +60,7 @@ struct hc_outage {
 	size_t n_keys;
 	uint64_t bytes;
 	struct hc_outage_nodes values, gone;
+	bool any_overtaken;
 	uint64_t own_of_any; /* the last change of ours that was heard of, whatever its key */
 	struct hc_outage_model *cleared;
 	size_t n_cleared, cap_cleared;
@@ -69,9 +73,9 @@ struct hc_outage {
 struct hc_outage_node **hc_outage_slot(struct hc_outage *outage, struct hc_key key);
 /* One that went; NULL: no memory. The key is not on the list. */
 struct hc_outage_node *hc_outage_add_node(struct hc_outage *outage, struct hc_key key);
-/* The node takes a reference, in the place of the value it had; of a base if there is one, and it had none. */
+/* The node takes a reference, in the place of the value it had; of a base if there is one. */
 void hc_outage_put_value(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *entry);
-void hc_outage_put_base(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *base);
+void hc_outage_put_base(struct hc_outage *outage, struct hc_outage_node *node, struct hc_entry *base, uint64_t version);
 /* What it counts in the list's `bytes`; NULL: 0. */
 uint64_t hc_outage_bytes_of(const struct hc_entry *entry);
 struct hc_outage_model *hc_outage_model(struct hc_outage *outage, uint32_t id);

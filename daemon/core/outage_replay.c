@@ -21,7 +21,9 @@
  * A key that a worker is writing at this moment is left out: that is newer, and takes it off the list when it is
  * answered (before it counts as answered: write_settle.c).
  */
+#include <inttypes.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "core/sync.h"
 
@@ -52,7 +54,7 @@ ended(struct hc_sync *sync, enum hc_status status)
 	else
 		hc_outage_lose(sync->core->outage, &page);
 	hc_outage_page_fini(&page);
-	if (more)
+	if (more || hc_outage_empty(sync->core->outage))
 		hc_sync_make_up(sync);
 	/* Otherwise the next tick, or the next connection, tries again. */
 }
@@ -81,7 +83,7 @@ take_new_epochs(struct hc_sync *sync, const redisReply *reply)
 }
 
 static enum hc_outage_outcome
-outcome_of(struct hc_sync *sync, const struct hc_outage_item *item, const struct hc_script_result *result)
+outcome_of(struct hc_sync *sync, struct hc_outage_item *item, const struct hc_script_result *result)
 {
 	if (result->error.ptr != NULL)
 		return HC_OUTAGE_LATER; /* it is out of memory, say */
@@ -91,6 +93,7 @@ outcome_of(struct hc_sync *sync, const struct hc_outage_item *item, const struct
 		return HC_OUTAGE_SETTLED;
 	if (result->done) {
 		hc_stats_count(sync->stats, queued_written);
+		item->written = result->seq;
 		return HC_OUTAGE_SETTLED;
 	}
 	hc_stats_count(sync->stats, queued_overtaken);
@@ -159,7 +162,7 @@ add_value(struct hc_script_call *call, const struct hc_sync *sync, const struct 
 	if (item->base != NULL) {
 		guard.has_base = true;
 		guard.base = hc_entry_value(item->base);
-		guard.base_version = hc_entry_version(item->base);
+		guard.base_version = item->base_version;
 	}
 	op.model = hc_entry_model(item->entry);
 	enum hc_status status = hc_script_call_add(call, &op);
@@ -210,6 +213,15 @@ send_page(struct hc_sync *sync, int64_t now_ms)
 	return status;
 }
 
+/* All of the list has been told, by pages or by what was written again. */
+static void
+note_caught_up(struct hc_sync *sync)
+{
+	if (sync->behind)
+		hc_log(HC_LOG_INFO, "upstream_caught_up", "heard=%" PRIu64, sync->heard.upto);
+	sync->behind = false;
+}
+
 void
 hc_sync_make_up(struct hc_sync *sync)
 {
@@ -217,16 +229,25 @@ hc_sync_make_up(struct hc_sync *sync)
 	int64_t now_ms = hc_clock_wall_ms();
 	enum hc_status status;
 
+	if (hc_outage_empty(outage) && !atomic_load(&sync->core->making_up)) {
+		note_caught_up(sync);
+		return;
+	}
 	/* A lease outlives the control link: what that leads to now may number its changes otherwise. */
 	if (hc_stragglers_any(sync->core->stragglers))
 		return; /* what they gave up is on the list, and is not to come after what replaces it there */
-	if (atomic_load(&sync->core->making_up) || hc_outage_empty(outage) || !hc_link_is_up(sync->control) ||
-	    !sync->following || !atomic_load(&sync->core->coherent) || sync->heard.upto < sync->cleared_seq)
+	if (atomic_load(&sync->core->making_up) || !hc_link_is_up(sync->control) || !sync->following ||
+	    !atomic_load(&sync->core->coherent) || sync->heard.upto < sync->cleared_seq)
 		return;
 	/* First: who begins to write a key of it from now on either sees this, or is seen by add_item(). */
 	atomic_store(&sync->core->making_up, true);
 	if (hc_outage_take(outage, PAGE, PAGE_BYTES, now_ms, &sync->page) != HC_OK) {
 		atomic_store(&sync->core->making_up, false);
+		return;
+	}
+	sync->behind = true;
+	if (!sync->page.all && sync->page.n_models == 0 && sync->page.n_items == 0) {
+		ended(sync, HC_OK);
 		return;
 	}
 	if (sync->page.all) {

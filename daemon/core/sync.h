@@ -27,6 +27,7 @@ struct hc_fence {
 	int64_t asked_ms;
 	uint64_t heard; /* when it was asked for */
 	uint64_t seq;   /* what must have been heard when the pong comes */
+	bool alone;     /* no stragglers were left when it was asked for */
 };
 
 struct hc_sync {
@@ -72,6 +73,7 @@ struct hc_sync {
 
 	/* outage_replay.c's */
 	struct hc_outage_page page; /* being made up for */
+	bool behind;                /* pages have been taken since the list was empty */
 	uint64_t cleared_seq;       /* the last clear that was made up for; 0: all before it has been heard of */
 };
 

@@ -631,6 +631,7 @@ def test_p5_what_is_set_while_it_is_down_is_in_the_fleet_afterwards(redis_server
         with each.raw() as conn:
             assert conn.command("GET", "of model", "MODEL", "m") == b"new"
     assert node.info()["queued_written"] == 10
+    wait_until(lambda: node.log().count("info upstream_caught_up heard=") == 1)
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
@@ -738,6 +739,33 @@ def test_p1_an_expiry_of_what_it_is_to_replace_does_not_bring_that_back(redis_se
             seen.add(conn.command("GET", "k"))
         serves(sibling, "k", b"mine")
     assert expired == [1] and seen == {b"mine"}
+
+
+def test_p5_an_expiry_of_what_was_replayed_does_not_overtake_what_was_queued_meanwhile(redis_server, proxy, node, make_harcad):
+    """A value is on its way, and there is another; what a sibling gives a time to live then is the first."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    pages, seen = [], set()
+
+    def in_between(direction, data, _):
+        if direction == "up" and b"harca:k\r\n" in data:
+            pages.append(data)
+            if len(pages) == 1:
+                assert node.client().set("k", "second")
+            elif len(pages) == 2:
+                assert sibling.client().expire("k", 1000) == 1
+
+    with node.raw() as conn:
+        cut_off(proxy, node)
+        assert conn.command("SET", "k", "first") == "OK"
+        proxy.on_data = in_between
+        proxy.accept()
+        wait_until(lambda: pages, message="the first is told")
+        while len(pages) < 2 or node.info()["queued_writes"] > 0:
+            seen.add(conn.command("GET", "k"))
+        proxy.on_data = None
+    for each in (node, sibling):
+        serves(each, "k", b"second")
+    assert seen <= {b"first", b"second"} and node.info()["queued_overtaken"] == 0
 
 
 def test_p5_an_expiry_in_the_past_overtakes_a_queued_value(redis_server, proxy, node, make_harcad):

@@ -99,8 +99,99 @@ START_TEST(outage_value_will_replace_what_is_upstream_unless_that_may_be_it_or_n
 	must(!hc_outage_will_replace(outage, k));
 	note(outage, "four", HC_MODEL_DEFAULT, NULL, false);
 	must(hc_outage_will_replace(outage, k));
-	hc_outage_own(outage, k, 7); /* that was told, and its answer is on its way */
+	hc_outage_own(outage, k, 7); /* of something else: that has not been told */
+	must(hc_outage_will_replace(outage, k));
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* One is told, and before that is answered there is another: it is to replace the one, not the other way round. */
+START_TEST(outage_value_that_was_told_is_the_base_of_what_came_since)
+{
+	struct hc_outage *outage = outage_of();
+	struct hc_key k = key_str("k");
+
+	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+	struct hc_outage_page page = page_of_one(outage, 1);
+	must(hc_outage_will_replace(outage, k)); /* for all that has been heard */
+	hc_outage_own(outage, k, 6);             /* that was carried out, and its answer is on its way */
 	must(!hc_outage_will_replace(outage, k));
+	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
+	must(hc_outage_will_replace(outage, k)); /* this one was not */
+	page.items[0].outcome = HC_OUTAGE_SETTLED;
+	page.items[0].written = 6;
+	hc_outage_settle(outage, &page);
+	hc_outage_page_fini(&page);
+	must_be(outage, "two", "one", HC_OUTAGE_SURE); /* has it told, too */
+	must(hc_outage_will_replace(outage, k));
+	hc_outage_own(outage, k, 7);
+	must(!hc_outage_will_replace(outage, k));
+	must_be(outage, "two", NULL, HC_OUTAGE_SURE);
+	hc_outage_forget_key(outage, k, hc_outage_mark(outage));
+	must(hc_outage_bytes(outage) == 0);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* … but not where another may have written after the one: what it wrote is there, and is to be replaced all the same.
+ */
+START_TEST(outage_value_that_was_told_is_no_base_of_what_came_after_a_change_of_another)
+{
+	static const uint64_t heard[] = {7, 5}, own[] = {0, 7};
+	struct hc_outage *outage = outage_of();
+	struct hc_key k = key_str("k");
+
+	for (size_t i = 0; i < 2; i++) {
+		struct hc_entry *entry = entry_str(store, "k", "two");
+		const struct hc_outage_value two = {
+		    .entry = entry, .expire_ms = 1000, .since = {.life = 1, .heard = heard[i]}};
+		note(outage, "one", HC_MODEL_DEFAULT, NULL, false);
+		struct hc_outage_page page = page_of_one(outage, 1);
+		must(hc_outage_add_value(outage, k, &two, &limits) == HC_OK);
+		hc_outage_own(outage, k, own[i]);
+		page.items[0].outcome = HC_OUTAGE_SETTLED;
+		page.items[0].written = 6;
+		hc_outage_settle(outage, &page);
+		hc_outage_page_fini(&page);
+		must_be(outage, "two", NULL, HC_OUTAGE_SURE);
+		hc_outage_forget_key(outage, k, hc_outage_mark(outage));
+		hc_entry_unref(entry);
+	}
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* It was told, refused because there is more to be heard of first, and is not there. */
+START_TEST(outage_value_that_was_not_taken_will_replace_what_is_there_still)
+{
+	struct hc_outage *outage = outage_of();
+
+	note(outage, "one", HC_MODEL_DEFAULT, NULL, false);
+	struct hc_outage_page page = page_of_one(outage, 1);
+	hc_outage_own(outage, key_str("k"), 6);
+	must(!hc_outage_will_replace(outage, key_str("k")));
+	page.items[0].outcome = HC_OUTAGE_AGAIN;
+	hc_outage_settle(outage, &page);
+	hc_outage_page_fini(&page);
+	must(hc_outage_will_replace(outage, key_str("k")));
+	/* What is lost on its way may be there for good. */
+	page = page_of_one(outage, 1);
+	hc_outage_lose(outage, &page);
+	hc_outage_page_fini(&page);
+	must(!hc_outage_will_replace(outage, key_str("k")));
+	page = page_of_one(outage, 1);
+	page.items[0].outcome = HC_OUTAGE_AGAIN;
+	hc_outage_settle(outage, &page);
+	hc_outage_page_fini(&page);
+	must(!hc_outage_will_replace(outage, key_str("k")));
+	/* What is given up for another is told by no value any more: nor by that of a page. */
+	page = page_of_one(outage, 1);
+	must(hc_outage_add_key(outage, key_str("k"), 100) == HC_OK);
+	page.items[0].outcome = HC_OUTAGE_SETTLED;
+	page.items[0].written = 7;
+	hc_outage_settle(outage, &page);
+	hc_outage_page_fini(&page);
+	must(hc_outage_bytes(outage) == 0 && hc_outage_has_key(outage, key_str("k")));
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -179,6 +270,19 @@ START_TEST(outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced)
 }
 END_TEST
 
+/* Whether nothing is left to be told of the one key on the list; it goes off that when all is heard of. */
+static bool
+is_overtaken(struct hc_outage *outage)
+{
+	struct hc_outage_page page;
+
+	must(hc_outage_take(outage, 10, UINT64_MAX, 1, &page) == HC_OK);
+	bool is = page.n_items == 0;
+	hc_outage_page_fini(&page);
+	must(!hc_outage_empty(outage));
+	return is;
+}
+
 START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 {
 	struct hc_outage *outage = outage_of();
@@ -193,8 +297,10 @@ START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 	must(page.items[0].entry == NULL);
 	hc_outage_page_fini(&page);
 	hc_outage_contest(outage, key_str("k"), 6); /* what that replaced, heard of once more */
-	must(!hc_outage_empty(outage));
+	must(!is_overtaken(outage));
 	hc_outage_contest(outage, key_str("k"), 8); /* … and theirs this */
+	must(is_overtaken(outage));
+	hc_outage_drop_overtaken(outage);
 	must(hc_outage_empty(outage));
 	note(outage, "mine", HC_MODEL_DEFAULT, "base", false);
 	hc_outage_own(outage, key_str("k"), 9);
@@ -216,6 +322,48 @@ END_TEST
 
 /* A late change of ours is heard of live, a value comes onto the list, then a sibling's change from before is caught up
  * with: whether the upstream has theirs or ours nobody knows. */
+/*
+ * Others wrote it, cleared its model, and wrote it again; then one of ours was carried out that had been given up. All
+ * that is heard of in this order, when the link is back.
+ */
+START_TEST(outage_change_of_ours_that_comes_last_makes_the_key_go)
+{
+	struct hc_outage *outage = outage_of();
+	struct hc_models *models = hc_store_models(store);
+	struct hc_key k = key_str("k");
+	uint32_t id;
+
+	must(hc_models_intern(models, HC_SLICE("m"), &id) == HC_OK);
+	note(outage, "mine", id, NULL, false);
+	hc_outage_contest(outage, k, 6);
+	hc_outage_contest_model(outage, id, 7, hc_models_bump(models, id));
+	hc_outage_contest(outage, k, 8);
+	hc_outage_own(outage, k, 9);
+	hc_outage_contest(outage, k, 8); /* once more */
+	hc_outage_drop_overtaken(outage);
+	must(!is_overtaken(outage));
+	hc_outage_contest(outage, k, 11);
+	hc_outage_own(outage, k, 10); /* heard of late */
+	must(is_overtaken(outage));
+	hc_outage_drop_overtaken(outage);
+	must(hc_outage_empty(outage));
+	/* What is changed here after that is to be told again; and so is what nobody can say of what came after what.
+	 */
+	note(outage, "mine", HC_MODEL_DEFAULT, NULL, false);
+	hc_outage_contest(outage, k, 12);
+	hc_outage_own(outage, k, 13);
+	hc_outage_contest(outage, k, 14);
+	must(hc_outage_add_expiry(outage, k, 1000, 100) == HC_OK);
+	must(!is_overtaken(outage));
+	hc_outage_contest(outage, k, 15);
+	must(is_overtaken(outage));
+	hc_outage_unsure(outage);
+	hc_outage_drop_overtaken(outage);
+	must(!is_overtaken(outage));
+	hc_outage_destroy(outage);
+}
+END_TEST
+
 START_TEST(outage_change_from_before_an_own_one_makes_the_key_go)
 {
 	struct hc_outage *outage = outage_of();
@@ -230,8 +378,10 @@ START_TEST(outage_change_from_before_an_own_one_makes_the_key_go)
 	must(page.items[0].entry == NULL);
 	hc_outage_page_fini(&page);
 	hc_outage_contest(outage, key_str("k"), 8);
-	must(!hc_outage_empty(outage));
+	must(!is_overtaken(outage));
 	hc_outage_contest(outage, key_str("k"), 10); /* theirs is what is there */
+	must(is_overtaken(outage));
+	hc_outage_drop_overtaken(outage);
 	must(hc_outage_empty(outage));
 	note(outage, "mine", HC_MODEL_DEFAULT, NULL, false);
 	hc_outage_contest(outage, key_str("k"), 10);
@@ -433,10 +583,14 @@ main(void)
 	tcase_add_test(tcase, outage_base_is_what_was_there_before_the_first_change);
 	tcase_add_test(tcase, outage_value_that_a_clear_of_this_daemon_ended_is_not_moved_behind_one_of_another);
 	tcase_add_test(tcase, outage_value_will_replace_what_is_upstream_unless_that_may_be_it_or_newer);
+	tcase_add_test(tcase, outage_value_that_was_told_is_the_base_of_what_came_since);
+	tcase_add_test(tcase, outage_value_that_was_told_is_no_base_of_what_came_after_a_change_of_another);
+	tcase_add_test(tcase, outage_value_that_was_not_taken_will_replace_what_is_there_still);
 	tcase_add_test(tcase, outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer);
 	tcase_add_test(tcase, outage_expiry_of_what_a_write_overtook_is_forgotten_with_it);
 	tcase_add_test(tcase, outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced);
 	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
+	tcase_add_test(tcase, outage_change_of_ours_that_comes_last_makes_the_key_go);
 	tcase_add_test(tcase, outage_change_from_before_an_own_one_makes_the_key_go);
 	tcase_add_test(tcase, outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure);
 	tcase_add_test(tcase, outage_value_whose_time_or_model_is_over_is_to_be_deleted);
