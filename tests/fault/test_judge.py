@@ -70,11 +70,11 @@ def fault(since, until, links=EVERYTHING, daemons=(0, 1), hangs=False, forgets=F
     return Window("a fault", frozenset(daemons), links, hangs, forgets=forgets, loses=loses, since=since / 10, mended=until / 10, until=until / 10)
 
 
-def worker_lost(since, until, faults=()):
+def worker_lost(since, until, faults=(), lines=()):
     """As daemon 0's log tells of it."""
     settings = {"upstream.timeout": f"{TIMEOUT_S * 1000:.0f}ms", "fleet.lease": f"{LEASE_S * 1000:.0f}ms"}
     node = types.SimpleNamespace(number=0, daemon=types.SimpleNamespace(settings=settings))
-    return lost(node, "worker", since / 10, None if until is None else until / 10, faults)
+    return lost(node, "worker", since / 10, None if until is None else until / 10, faults, [(at / 10, state, None, None) for at, state in lines])
 
 
 def broken(ops, changes, windows=(), promises=Promises(), flushes=(), stalled_s=0.0, passed=()):
@@ -335,6 +335,10 @@ def test_p5_where_nobody_has_seen_a_daemon_catch_up_it_has_a_lease_for_it():
     assert broken([write(43.8, 43.9, 1)], [], [worker_lost(30, 40, others)]) == []
     assert broken([write(44.1, 44.2, 1)], [], [worker_lost(30, 40, others)]) == ["P5"]
     assert broken([write(99, 100, 1)], [], [worker_lost(30, None, others)]) == []
+    late = [(35, "caught_up"), (40, "up"), (46, "caught_up"), (47, "down"), (60, "caught_up")]  # as its log tells
+    assert broken([write(45.8, 45.9, 1)], [], [worker_lost(30, 40, others, late)]) == []
+    assert broken([write(46.1, 46.2, 1)], [], [worker_lost(30, 40, others, late)]) == ["P5"]
+    assert broken([write(44.1, 44.2, 1)], [], [worker_lost(30, 40, others, late[3:])]) == ["P5"]
 
 
 def test_p5_an_acknowledged_clear_that_is_not_upstream_is_found():

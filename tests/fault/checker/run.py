@@ -6,6 +6,7 @@
 
 import dataclasses
 import datetime
+import itertools
 import os
 import random
 import re
@@ -168,7 +169,7 @@ def deaths(scene):
 def restless(scene):
     """Daemons that do not get well. (A machine that kept one from running may have cost it its links just now.)"""
     try:
-        wait_until(lambda: all(node.is_well() for node in scene.nodes), TIMEOUT, "all daemons are well in the end", 0.01)
+        wait_until(scene.is_well, TIMEOUT, "all daemons are well in the end", 0.01)
     except AssertionError as error:
         return [str(error)]
     return []
@@ -222,7 +223,7 @@ def dump(seed, ops, timeline, windows, logs):
 
 # ---- what the daemons themselves noticed ----
 
-LOG_LINE = re.compile(r"^(\S+Z) \w+ upstream_(up|down) link=harcad-(([a-z]+)\S*)")
+LOG_LINE = re.compile(r"^(\S+Z) \w+ upstream_(up|down|caught_up) (?:link=harcad-(([a-z]+)\S*))?")
 
 
 def losses(scene, faults):
@@ -230,34 +231,36 @@ def losses(scene, faults):
     windows = []
     offset = time.monotonic() - time.time()
     for node in scene.nodes:
-        down = {}
-        for line in node.daemon.log(tail=10 << 20).splitlines():
-            match = LOG_LINE.match(line)
-            if match is None:
-                continue
-            stamp, state, link, kind = match.groups()
-            at = datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp() + offset - node.clock_offset_s
+        down, lines = {}, []
+        for match in filter(None, map(LOG_LINE.match, node.daemon.log(tail=10 << 20).splitlines())):
+            stamp, *what = match.groups()
+            lines.append((datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp() + offset - node.clock_offset_s, *what))
+        for at, state, link, kind in lines:
             if state == "down":
                 down.setdefault(link, at)
             elif link in down:
-                windows.append(lost(node, kind, down.pop(link), at, faults))
+                windows.append(lost(node, kind, down.pop(link), at, faults, lines))
         windows += [lost(node, link.split("-")[0], at, None, faults) for link, at in down.items()]
     return windows
 
 
-def lost(node, link, since, until, faults):
+def lost(node, link, since, until, faults, lines=()):
     """It takes a timeout to notice, and a while to catch up."""
     return Window(f"log: {link} link down", frozenset({node.number}), frozenset({link}),
                   since=since - 2 * setting_s(node, "upstream.timeout"),
-                  mended=until, until=None if until is None else caught_up(node, until, faults))
+                  mended=until, until=None if until is None else caught_up(node, until, faults, lines))
 
 
-def caught_up(node, up, faults):
+def caught_up(node, up, faults, lines):
     """When a daemon whose link was up then had told Redis all that it had queued. Until then it may queue more of the same
     keys: it tries at each tick, a quarter of a lease, and has to hear first of what others have just done to them. Who
-    waits for all to be well after a fault sees it; otherwise there is only an estimate."""
+    waits for all to be well after a fault sees it; otherwise the daemon's log tells, if there is more to it than a lease."""
     seen = [window.until for window in faults if node.number in window.daemons and window.since <= up <= window.until]
-    return max([up + 0.1, *seen]) if seen else up + setting_s(node, "fleet.lease")
+    if seen:
+        return max([up + 0.1, *seen])
+    until_next = itertools.takewhile(lambda line: line[1] != "down", (line for line in lines if line[0] >= up))
+    told = [at for at, state, *_ in until_next if state == "caught_up"]
+    return max([up + setting_s(node, "fleet.lease"), *told[:1]])
 
 
 def setting_s(node, name):

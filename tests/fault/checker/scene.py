@@ -96,8 +96,7 @@ class Scene:
             node = Node(number, self.upstream, self.config.settings, self.seed, offset_s)
             self.nodes.append(node)
             node.start()
-        for node in self.nodes:
-            wait_until(node.is_well, message="the fleet is in step")
+        wait_until(self.is_well, message="the fleet is in step")
         return self
 
     def __exit__(self, *exc):
@@ -110,6 +109,9 @@ class Scene:
             except AssertionError as error:
                 errors.append(str(error))
         assert not errors or exc[0], "\n".join(errors)
+
+    def is_well(self):
+        return all(node.is_well() for node in self.nodes)
 
     def take_due(self, node):
         """A key that shall be written there now, or None."""
