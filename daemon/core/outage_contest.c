@@ -73,6 +73,24 @@ hc_outage_will_replace(struct hc_outage *outage, struct hc_key key)
 	return will;
 }
 
+void
+hc_outage_drop_overtaken(struct hc_outage *outage)
+{
+	struct hc_outage_node *node, *next;
+
+	pthread_mutex_lock(&outage->lock);
+	node = outage->any_overtaken ? TAILQ_FIRST(&outage->gone) : NULL;
+	outage->any_overtaken = false;
+	for (; node != NULL; node = next) {
+		const struct hc_key key = {node->key, node->len, node->hash};
+		next = TAILQ_NEXT(node, in_order);
+		if (node->overtaken > 0)
+			hc_outage_remove(outage, hc_outage_slot(outage, key));
+	}
+	hc_outage_recount(outage);
+	pthread_mutex_unlock(&outage->lock);
+}
+
 /* It is to be deleted after all. */
 static void
 not_overtaken(struct hc_outage *outage, struct hc_outage_node *node)

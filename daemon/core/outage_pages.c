@@ -85,24 +85,6 @@ copy_values(const struct hc_outage *outage, size_t max, uint64_t max_bytes, int6
 	return HC_OK;
 }
 
-void
-hc_outage_drop_overtaken(struct hc_outage *outage)
-{
-	struct hc_outage_node *node, *next;
-
-	pthread_mutex_lock(&outage->lock);
-	node = outage->any_overtaken ? TAILQ_FIRST(&outage->gone) : NULL;
-	outage->any_overtaken = false;
-	for (; node != NULL; node = next) {
-		const struct hc_key key = {node->key, node->len, node->hash};
-		next = TAILQ_NEXT(node, in_order);
-		if (node->overtaken > 0)
-			hc_outage_remove(outage, hc_outage_slot(outage, key));
-	}
-	hc_outage_recount(outage);
-	pthread_mutex_unlock(&outage->lock);
-}
-
 static enum hc_status
 fill_page(struct hc_outage *outage, size_t max, uint64_t max_bytes, int64_t now_ms, struct hc_outage_page *page)
 {
@@ -196,13 +178,12 @@ try_again(struct hc_outage *outage, struct hc_outage_node *node, bool counts)
 		to_be_deleted(outage, node);
 }
 
-/* Whether what was written is there still, as far as that was known when the key was given the value it has here now.
- */
+/* Whether the key has been given another value here, knowing of nothing that had replaced what was written. */
 static bool
 is_base_of(const struct hc_outage_item *item, const struct hc_outage_node *node)
 {
-	return item->written > 0 && node->entry != NULL && !node->sent && node->doubt == HC_OUTAGE_SURE &&
-	       node->since.heard <= item->written && node->own <= item->written;
+	return item->written > 0 && node->entry != NULL && node->entry != item->entry && !node->sent &&
+	       node->doubt == HC_OUTAGE_SURE && node->since.heard <= item->written && node->own <= item->written;
 }
 
 static void

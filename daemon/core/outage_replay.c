@@ -229,15 +229,17 @@ hc_sync_make_up(struct hc_sync *sync)
 	int64_t now_ms = hc_clock_wall_ms();
 	enum hc_status status;
 
-	if (hc_outage_empty(outage) && !atomic_load(&sync->core->making_up)) {
+	if (atomic_load(&sync->core->making_up))
+		return;
+	if (hc_outage_empty(outage)) {
 		note_caught_up(sync);
 		return;
 	}
 	/* A lease outlives the control link: what that leads to now may number its changes otherwise. */
 	if (hc_stragglers_any(sync->core->stragglers))
 		return; /* what they gave up is on the list, and is not to come after what replaces it there */
-	if (atomic_load(&sync->core->making_up) || !hc_link_is_up(sync->control) || !sync->following ||
-	    !atomic_load(&sync->core->coherent) || sync->heard.upto < sync->cleared_seq)
+	if (!hc_link_is_up(sync->control) || !sync->following || !atomic_load(&sync->core->coherent) ||
+	    sync->heard.upto < sync->cleared_seq)
 		return;
 	/* First: who begins to write a key of it from now on either sees this, or is seen by add_item(). */
 	atomic_store(&sync->core->making_up, true);

@@ -161,6 +161,26 @@ START_TEST(outage_value_that_was_told_is_no_base_of_what_came_after_a_change_of_
 }
 END_TEST
 
+/* Its expiry is set while it is told: it is there, and another's expiry would be of it. */
+START_TEST(outage_value_that_was_told_is_no_base_of_itself)
+{
+	struct hc_outage *outage = outage_of();
+	struct hc_key k = key_str("k");
+
+	note(outage, "one", HC_MODEL_DEFAULT, NULL, false);
+	struct hc_outage_page page = page_of_one(outage, 1);
+	must(hc_outage_add_expiry(outage, k, 2000, 100) == HC_OK);
+	page.items[0].outcome = HC_OUTAGE_SETTLED;
+	page.items[0].written = 6;
+	hc_outage_settle(outage, &page);
+	hc_outage_page_fini(&page);
+	hc_outage_own(outage, k, 6);
+	must(!hc_outage_will_replace(outage, k));
+	must_be(outage, "one", NULL, HC_OUTAGE_SURE);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
 /* It was told, refused because there is more to be heard of first, and is not there. */
 START_TEST(outage_value_that_was_not_taken_will_replace_what_is_there_still)
 {
@@ -320,8 +340,6 @@ START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 }
 END_TEST
 
-/* A late change of ours is heard of live, a value comes onto the list, then a sibling's change from before is caught up
- * with: whether the upstream has theirs or ours nobody knows. */
 /*
  * Others wrote it, cleared its model, and wrote it again; then one of ours was carried out that had been given up. All
  * that is heard of in this order, when the link is back.
@@ -364,6 +382,8 @@ START_TEST(outage_change_of_ours_that_comes_last_makes_the_key_go)
 }
 END_TEST
 
+/* A late change of ours is heard of live, a value comes onto the list, then a sibling's change from before is caught up
+ * with: whether the upstream has theirs or ours nobody knows. */
 START_TEST(outage_change_from_before_an_own_one_makes_the_key_go)
 {
 	struct hc_outage *outage = outage_of();
@@ -585,6 +605,7 @@ main(void)
 	tcase_add_test(tcase, outage_value_will_replace_what_is_upstream_unless_that_may_be_it_or_newer);
 	tcase_add_test(tcase, outage_value_that_was_told_is_the_base_of_what_came_since);
 	tcase_add_test(tcase, outage_value_that_was_told_is_no_base_of_what_came_after_a_change_of_another);
+	tcase_add_test(tcase, outage_value_that_was_told_is_no_base_of_itself);
 	tcase_add_test(tcase, outage_value_that_was_not_taken_will_replace_what_is_there_still);
 	tcase_add_test(tcase, outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer);
 	tcase_add_test(tcase, outage_expiry_of_what_a_write_overtook_is_forgotten_with_it);
