@@ -677,6 +677,19 @@ def test_p5_what_others_wrote_since_stays_where_it_is_known_what_was_before(redi
     assert node.info()["queued_overtaken"] == 1
 
 
+def test_p5_what_a_sibling_wrote_after_it_had_cleared_the_model_stays(redis_server, proxy, node, make_harcad):
+    """Of what was queued nothing is left but a deletion, which that overtakes; once all is heard of, it goes."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    with node.raw() as conn, sibling.raw() as theirs:
+        cut_off(proxy, node)
+        assert conn.command("SET", "k", "mine", "MODEL", "m") == "OK"
+        for command in (["SET", "k", "theirs", "MODEL", "m"], ["CLEAR", "MODEL", "m"], ["SET", "k", "theirs again"]):
+            assert theirs.command(*command) == "OK"
+        back(proxy, node)
+    for each in (node, sibling):
+        serves(each, "k", b"theirs again")
+
+
 def test_p5_what_a_sibling_writes_just_before_the_replay_arrives_stays(redis_server, proxy, node, make_harcad):
     """Its event is not heard of yet: only the script can tell."""
     sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
