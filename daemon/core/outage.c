@@ -274,6 +274,7 @@ hc_outage_put_base(struct hc_outage *outage, struct hc_outage_node *node, struct
 	hc_entry_ref(base);
 	node->base = base;
 	node->base_version = version;
+	node->base_is_spare = false;
 	outage->bytes += hc_outage_bytes_of(base);
 }
 

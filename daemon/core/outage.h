@@ -19,6 +19,8 @@
  *         → it is deleted there, unless another writes the key once more (and no more of ours is heard of after that)
  *     the upstream is another, or events are lost
  *         → UNSURE: written if it has the base still, or nothing at all; else the key is deleted there
+ *     another value is given to the key here after that
+ *         → it is younger than whatever was missed: sure again, and what the upstream has is no reason not to write it
  *
  * A model that was cleared is counted here by one epoch, and by the upstream by another, once it is told. Values that
  * came onto the list after the clear belong behind it, whatever its number. If others have cleared the model meanwhile,

@@ -43,8 +43,9 @@ take_base(struct hc_outage *outage, struct hc_outage_node *node, bool was_there,
 		hc_outage_drop_base(outage, node);
 	else if (!was_there && value->base != NULL)
 		hc_outage_put_base(outage, node, value->base, hc_entry_version(value->base));
-	if (node->doubt == HC_OUTAGE_CONTESTED)
-		node->doubt = HC_OUTAGE_SURE; /* this is younger than what another wrote */
+	if (node->doubt == HC_OUTAGE_UNSURE)
+		node->base_is_spare = true;
+	node->doubt = HC_OUTAGE_SURE; /* this is younger than what another wrote, or may have written, before */
 }
 
 /* What the values would take with that one in place of what its key has. */

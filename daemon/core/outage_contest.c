@@ -58,7 +58,7 @@ hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 static bool
 is_older_than_base(const struct hc_outage_node *node, uint64_t seq)
 {
-	return node->base != NULL && node->doubt == HC_OUTAGE_SURE && seq <= node->base_version;
+	return node->base != NULL && !node->base_is_spare && node->doubt == HC_OUTAGE_SURE && seq <= node->base_version;
 }
 
 bool

@@ -10,6 +10,13 @@
 
 /* ---- taking ---- */
 
+/* What the upstream must have still, or others know better. */
+static struct hc_entry *
+base_of(const struct hc_outage_node *node)
+{
+	return node->base_is_spare && node->doubt != HC_OUTAGE_UNSURE ? NULL : node->base;
+}
+
 /* `stale`: as one that went. */
 static bool
 copy_node(const struct hc_outage_node *node, bool stale, struct hc_outage_page *page)
@@ -23,7 +30,7 @@ copy_node(const struct hc_outage_node *node, bool stale, struct hc_outage_page *
 	*item = (struct hc_outage_item){
 	    .key = hc_slice(key, node->len),
 	    .entry = stale ? NULL : node->entry,
-	    .base = stale ? NULL : node->base,
+	    .base = stale ? NULL : base_of(node),
 	    .base_version = node->base_version,
 	    .expire_ms = node->expire_ms,
 	    .epoch = node->epoch,

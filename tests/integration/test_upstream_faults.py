@@ -781,6 +781,33 @@ def test_p5_an_expiry_of_what_was_replayed_does_not_overtake_what_was_queued_mea
     assert seen <= {b"first", b"second"} and node.info()["queued_overtaken"] == 0
 
 
+@pytest.mark.parametrize("there", [None, "before"], ids=["nothing", "a value"])
+def test_p5_what_is_set_while_values_of_which_nobody_knows_are_told_reaches_the_fleet(redis_server, proxy, make_harcad, there):
+    """The first comes when nothing has been heard of the fleet, and gives way to what is there; the second is younger than that."""
+    if there:
+        redis_server.client().set(PREFIX + b"k", there)
+    proxy.refuse()
+    node = make_harcad(BRISK, upstream=proxy.url)
+    down(node)
+    pages = []
+
+    def in_between(direction, data, _):
+        if direction == "up" and b"harca:k\r\n" in data:
+            pages.append(data)
+            if len(pages) == 1:
+                assert node.client().set("k", "second")
+
+    with node.raw() as conn:
+        assert conn.command("SET", "k", "first") == "OK"
+        proxy.on_data = in_between
+        proxy.accept()
+        wait_until(lambda: pages, message="the first is told")
+        node.wait_info(queued_writes=0)
+        proxy.on_data = None
+        assert redis_server.client().get(PREFIX + b"k") == b"second"
+        serves(node, "k", b"second")
+
+
 def test_p5_an_expiry_in_the_past_overtakes_a_queued_value(redis_server, proxy, node, make_harcad):
     """It is a delete."""
     sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)

@@ -45,8 +45,12 @@ note(struct hc_outage *outage, const char *text, uint32_t id, const char *base, 
 {
 	struct hc_entry *entry = entry_of_model(store, "k", text, id);
 	struct hc_entry *was = base != NULL ? entry_str(store, "k", base) : NULL;
-	const struct hc_outage_value value = {
-	    .entry = entry, .base = was, .expire_ms = 1000, .since = {.life = 1, .heard = 5}, .sent = sent};
+	const struct hc_outage_value value = {.entry = entry,
+	    .base = was,
+	    .expire_ms = 1000,
+	    .since = {.life = 1, .heard = 5},
+	    .losses = hc_outage_losses(outage),
+	    .sent = sent};
 
 	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
 	hc_entry_unref(entry);
@@ -286,6 +290,61 @@ START_TEST(outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced)
 	must_be(outage, "mine", NULL, HC_OUTAGE_UNSURE);
 	hc_entry_unref(entry);
 	hc_entry_unref(base);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* Numbers prove nothing of a value; the next one comes when they do again, whatever the upstream has of before. */
+START_TEST(outage_value_that_comes_after_what_was_missed_is_sure)
+{
+	struct hc_outage *outage = outage_of();
+	struct hc_key k = key_str("k");
+
+	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+	hc_outage_unsure(outage);
+	must_be(outage, "one", "base", HC_OUTAGE_UNSURE);
+	struct hc_outage_page page = page_of_one(outage, 1);
+	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
+	must_be(outage, "two", NULL, HC_OUTAGE_SURE);
+	note(outage, "three", HC_MODEL_DEFAULT, NULL, false);
+	must_be(outage, "three", NULL, HC_OUTAGE_SURE);
+	hc_outage_contest(outage, k, 5);
+	must_be(outage, "three", NULL, HC_OUTAGE_SURE);
+	hc_outage_unsure(outage); /* once more: who has the base still, has nothing of others */
+	must_be(outage, "three", "base", HC_OUTAGE_UNSURE);
+	note(outage, "four", HC_MODEL_DEFAULT, NULL, false);
+	page.items[0].outcome = HC_OUTAGE_SETTLED;
+	page.items[0].written = 6;
+	hc_outage_settle(outage, &page);
+	hc_outage_page_fini(&page);
+	must_be(outage, "four", "one", HC_OUTAGE_SURE); /* what it was told meanwhile is needed */
+	hc_outage_contest(outage, k, 7);
+	must_be(outage, "four", "one", HC_OUTAGE_CONTESTED);
+	hc_outage_forget_key(outage, k, hc_outage_mark(outage));
+	must(hc_outage_bytes(outage) == 0);
+	/* What others write after it contests it, and then the base of before the doubt is none. */
+	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+	hc_outage_unsure(outage);
+	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
+	hc_outage_contest(outage, k, 6);
+	must_be(outage, "two", NULL, HC_OUTAGE_CONTESTED);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* What is lost while a value comes onto the list may be younger. */
+START_TEST(outage_value_that_comes_while_something_is_lost_is_unsure)
+{
+	struct hc_outage *outage = outage_of();
+	struct hc_entry *entry = entry_str(store, "k", "two");
+	const struct hc_outage_value two = {
+	    .entry = entry, .expire_ms = 1000, .since = {.life = 1, .heard = 5}, .losses = hc_outage_losses(outage)};
+
+	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+	hc_outage_unsure(outage);
+	must(hc_outage_add_value(outage, key_str("k"), &two, &limits) == HC_OK);
+	must_be(outage, "two", "base", HC_OUTAGE_UNSURE);
+	hc_entry_unref(entry);
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -610,6 +669,8 @@ main(void)
 	tcase_add_test(tcase, outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer);
 	tcase_add_test(tcase, outage_expiry_of_what_a_write_overtook_is_forgotten_with_it);
 	tcase_add_test(tcase, outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced);
+	tcase_add_test(tcase, outage_value_that_comes_after_what_was_missed_is_sure);
+	tcase_add_test(tcase, outage_value_that_comes_while_something_is_lost_is_unsure);
 	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
 	tcase_add_test(tcase, outage_change_of_ours_that_comes_last_makes_the_key_go);
 	tcase_add_test(tcase, outage_change_from_before_an_own_one_makes_the_key_go);
