@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -384,21 +385,47 @@ is_owed(const struct hc_client *client)
 	       client->links[HC_CLIENT_TURN].in;
 }
 
-int64_t
-hc_client_look(struct hc_client *client, int64_t now_ms)
+/* It has done its part, and the loop has not come to it: others have had long turns since it looked at sockets. */
+static bool
+is_kept_waiting(const struct hc_client *client)
+{
+	struct pollfd at = {.fd = client->fd};
+
+	at.events = (short)((client->reading ? POLLIN : 0) | (client->writing ? POLLOUT : 0));
+	return poll(&at, 1, 0) > 0 && (at.revents & at.events) != 0;
+}
+
+/* When it is to be looked at again; closing, if that is due. */
+static int64_t
+look(struct hc_client *client, int64_t now_ms)
 {
 	int64_t stall_ms = stall_limit_ms(client), idle_ms = idle_limit_ms(client);
 
-	if (stall_ms <= now_ms)
+	if (stall_ms > now_ms && idle_ms > now_ms)
+		return stall_ms < idle_ms ? stall_ms : idle_ms;
+	bool waits = is_kept_waiting(client);
+	if (stall_ms <= now_ms && !waits) {
 		hc_client_close_for(client, "client.stall_timeout");
-	else if (idle_ms <= now_ms && !is_owed(client))
+	} else if (idle_ms <= now_ms && !waits && !is_owed(client)) {
 		hc_client_close_for(client, "client.idle_timeout");
-	else if (idle_ms <= now_ms) { /* it is silent from when on it has got that */
-		atomic_store_explicit(&client->session.active_ms, now_ms, memory_order_relaxed);
+	} else { /* it is silent, and takes nothing, from when on it has got that */
+		if (stall_ms <= now_ms)
+			client->stalled_since_ms = now_ms;
+		if (idle_ms <= now_ms)
+			atomic_store_explicit(&client->session.active_ms, now_ms, memory_order_relaxed);
+		stall_ms = stall_limit_ms(client);
 		idle_ms = idle_limit_ms(client);
 	}
+	return stall_ms < idle_ms ? stall_ms : idle_ms;
+}
+
+int64_t
+hc_client_look(struct hc_client *client, int64_t now_ms)
+{
+	int64_t at_ms = look(client, now_ms);
+
 	if (!client->closing)
-		return stall_ms < idle_ms ? stall_ms : idle_ms;
+		return at_ms;
 	hc_client_close(client);
 	return INT64_MAX;
 }

@@ -92,25 +92,57 @@ def test_pipelines_have_the_turn_that_the_setting_says(make_harcad):
         wait_until(lambda: seen_first() < n)
 
 
+LARGE = 8 << 20
+
+
+def long_commands(harcad, seconds):
+    """A command that takes long, and of how many a client has that much to do."""
+    first, command = 50, encode("SETRANGE", "large", LARGE - 1, "y")
+    with harcad.raw() as conn:
+        assert conn.command("SET", "large", b"x" * LARGE) == "OK"
+        began = time.monotonic()
+        conn.send(command * first)
+        assert [conn.read_reply() for _ in range(first)] == [LARGE] * first
+    return command, int(seconds / (time.monotonic() - began) * first)
+
+
 def test_pipelines_whose_turn_is_long_in_coming_are_neither_idle_nor_stalled(make_harcad):
     """Eight clients, each of which has three turns to come, and waits for more than the limits from one to the next. What they
     send are a few commands that take long, so that all of it is under way at once."""
     harcad = make_harcad({"server.workers": 1, "file.enabled": "no", "client.turn_us": 300000,
                           "client.idle_timeout": "1s", "client.stall_timeout": "1s"})
-    size, first = 8 << 20, 50
-    commands = encode("SETRANGE", "large", size - 1, "y")
-    with harcad.raw() as conn:
-        assert conn.command("SET", "large", b"x" * size) == "OK"
-        began = time.monotonic()
-        conn.send(commands * first)
-        assert [conn.read_reply() for _ in range(first)] == [size] * first
-        n = int(0.8 / (time.monotonic() - began) * first)
+    command, n = long_commands(harcad, 0.8)
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(harcad.raw()) for _ in range(8)]
+        clients = []
+        for _ in range(8):
+            clients.append(stack.enter_context(harcad.raw()))
+            clients[-1].send(command * n)
         for client in clients:
-            client.send(commands * n)
+            assert [client.read_reply() for _ in range(n)] == [LARGE] * n
+
+
+def test_pipelines_of_others_make_nobody_idle_who_sends_nor_stalled_who_reads(make_harcad):
+    """Each round of six clients' turns takes longer than the limits, and only after it the daemon sees what has come during it."""
+    harcad = make_harcad({"server.workers": 1, "file.enabled": "no", "client.turn_us": 300000,
+                          "client.idle_timeout": "1s", "client.stall_timeout": "1s"})
+    command, n = long_commands(harcad, 1.2)
+    sent, stood_still, read = 0, False, []
+    with contextlib.ExitStack() as stack:
+        other, reader, *clients = [stack.enter_context(harcad.raw()) for _ in range(8)]
         for client in clients:
-            assert [client.read_reply() for _ in range(n)] == [size] * n
+            client.send(command * n)
+        reader.send(encode("GET", "large") * 10)
+        reading = threading.Thread(target=lambda: read.extend(len(reader.read_reply()) for _ in range(10)))
+        reading.start()
+        began = last = time.monotonic()
+        while time.monotonic() - began < 6 and not stood_still:
+            other.send(encode("PING"))
+            sent += 1
+            time.sleep(0.1)
+            stood_still = time.monotonic() - last > 0.8  # which nobody could tell from a client that is silent
+            last = time.monotonic()
+        reading.join()
+        assert stood_still or [other.read_reply() for _ in range(sent)] == ["PONG"] * sent and read == [LARGE] * 10
 
 
 def test_pipelines_of_what_nobody_times_leave_others_their_turn(make_harcad):
