@@ -146,14 +146,15 @@ def conclude(seed, kills, tier, keeps, node, history, trouble, stall_s, log, loa
     if not violations and not trouble:
         return True, f"seed {seed}: ok, {told}; " + ", ".join(f"{name} {n}" for name, n in sorted(register.checked.items()))
     path = dump(seed, ops, node, log)
-    text = [f"seed {seed}: FAILED, {len(violations)} violations", *(f"trouble: {t}" for t in trouble),
-            f"rerun: scripts/check-history --kills {kills} --runs 1 --seed {seed}", f"all of it: {path}", told]
-    text += [describe(v, ops, node) for v in violations[:report.VIOLATIONS_SHOWN]]
+    text = [describe(v, ops, node) for v in violations[:report.VIOLATIONS_SHOWN]]
+    text += [told, f"seed {seed}: FAILED, {len(violations)} violations", *(f"trouble: {t}" for t in trouble),
+             f"rerun: scripts/check-history --kills {kills} --runs 1 --seed {seed}", f"all of it: {path}",
+             *map(report.contradiction, violations[:1])]
     return False, "\n".join(text)
 
 
 def describe(violation, ops, node):
-    lines = [f"{violation.promise}: {violation.text}"] + [f"  >> {op}" for op in sorted(violation.ops, key=report.time_of)]
+    lines = [report.contradiction(violation)]
     since, until = min(op.sent for op in violation.ops), max(op.sent for op in violation.ops)
     lines += [f"  life {life} ended {end:.4f}" for life, end in node.ends.items() if since <= end <= until]
     key = violation.ops[-1].key

@@ -6,10 +6,13 @@ VIOLATIONS_SHOWN = 8
 LINES_SHOWN = 60
 
 
+def contradiction(violation):
+    return "\n".join([f"{violation.promise}: {violation.text}"] +
+                     [f"  >> {item}" for item in sorted(violation.ops, key=time_of)])
+
+
 def describe(violation, ops, timeline, windows):
-    lines = [f"{violation.promise}: {violation.text}"]
-    for item in sorted(violation.ops, key=time_of):
-        lines.append(f"  >> {item}")
+    lines = [contradiction(violation)]
     times = [time_of(item) for item in violation.ops]
     since, until = min(times) - CONTEXT_S, max(times) + CONTEXT_S
     keys = {key for item in violation.ops if (key := getattr(item, "key", None))}
@@ -41,7 +44,7 @@ def shortened(lines):
 
 
 def failure(config, seed, violations, trouble, history_path):
-    """The head of a report; the descriptions follow it."""
+    """The end of a report: what there is to know when no more than that has been kept."""
     counts = {}
     for violation in violations:
         counts[violation.promise] = counts.get(violation.promise, 0) + 1
@@ -49,4 +52,5 @@ def failure(config, seed, violations, trouble, history_path):
     lines += [f"trouble: {text}" for text in trouble]
     lines.append(f"rerun: scripts/check-history {config.arguments()} --runs 1 --seed {seed}")
     lines.append(f"all of it: {history_path}")
+    lines += [contradiction(violation) for violation in violations[:1]]
     return "\n".join(lines)

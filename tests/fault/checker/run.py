@@ -197,8 +197,8 @@ def conclude(config, seed, scene, history, windows, trouble, stalls, logs):
         return True, f"seed {seed}: ok, {told}; {summary(windows)}; " + \
             ", ".join(f"{name} {n}" for name, n in sorted(judge.checked.items()))
     path = dump(seed, ops, timeline, windows, logs)
-    text = [report.failure(config, seed, violations, trouble, path), told]
-    text += [report.describe(v, ops, timeline, windows) for v in violations[:report.VIOLATIONS_SHOWN]]
+    text = [report.describe(v, ops, timeline, windows) for v in violations[:report.VIOLATIONS_SHOWN]]
+    text += [told, report.failure(config, seed, violations, trouble, path)]
     return False, "\n".join(text)
 
 
