@@ -385,49 +385,47 @@ is_owed(const struct hc_client *client)
 	       client->links[HC_CLIENT_TURN].in;
 }
 
-/* It has done its part, and the loop has not come to it: others have had long turns since it looked at sockets. */
+/* The loop has not come to what its socket is ready for: others have had long turns since it looked at sockets. */
 static bool
-is_kept_waiting(const struct hc_client *client)
+is_ready(const struct hc_client *client, short what)
 {
-	struct pollfd at = {.fd = client->fd};
+	struct pollfd at = {.fd = client->fd, .events = what};
 
-	at.events = (short)((client->reading ? POLLIN : 0) | (client->writing ? POLLOUT : 0));
-	return poll(&at, 1, 0) > 0 && (at.revents & at.events) != 0;
+	return poll(&at, 1, 0) > 0 && (at.revents & what) != 0;
 }
 
-/* When it is to be looked at again; closing, if that is due. */
-static int64_t
-look(struct hc_client *client, int64_t now_ms)
+/* It has taken nothing for too long, and there is no room yet. */
+static bool
+is_stalled(const struct hc_client *client, int64_t now_ms)
 {
-	int64_t stall_ms = stall_limit_ms(client), idle_ms = idle_limit_ms(client);
+	return stall_limit_ms(client) <= now_ms && !is_ready(client, POLLOUT);
+}
 
-	if (stall_ms > now_ms && idle_ms > now_ms)
-		return stall_ms < idle_ms ? stall_ms : idle_ms;
-	bool waits = is_kept_waiting(client);
-	if (stall_ms <= now_ms && !waits) {
-		hc_client_close_for(client, "client.stall_timeout");
-	} else if (idle_ms <= now_ms && !waits && !is_owed(client)) {
-		hc_client_close_for(client, "client.idle_timeout");
-	} else { /* it is silent, and takes nothing, from when on it has got that */
-		if (stall_ms <= now_ms)
-			client->stalled_since_ms = now_ms;
-		if (idle_ms <= now_ms)
-			atomic_store_explicit(&client->session.active_ms, now_ms, memory_order_relaxed);
-		stall_ms = stall_limit_ms(client);
-		idle_ms = idle_limit_ms(client);
-	}
-	return stall_ms < idle_ms ? stall_ms : idle_ms;
+/* It has sent nothing for too long, and nothing is to come for it either. */
+static bool
+is_idle(const struct hc_client *client, int64_t now_ms)
+{
+	return idle_limit_ms(client) <= now_ms && !is_owed(client) && !(client->reading && is_ready(client, POLLIN));
 }
 
 int64_t
 hc_client_look(struct hc_client *client, int64_t now_ms)
 {
-	int64_t at_ms = look(client, now_ms);
-
-	if (!client->closing)
-		return at_ms;
-	hc_client_close(client);
-	return INT64_MAX;
+	if (is_stalled(client, now_ms))
+		hc_client_close_for(client, "client.stall_timeout");
+	else if (is_idle(client, now_ms))
+		hc_client_close_for(client, "client.idle_timeout");
+	if (client->closing) {
+		hc_client_close(client);
+		return INT64_MAX;
+	}
+	/* It takes nothing, and is silent, from when on it is the client's turn again. */
+	if (stall_limit_ms(client) <= now_ms)
+		client->stalled_since_ms = now_ms;
+	if (idle_limit_ms(client) <= now_ms)
+		atomic_store_explicit(&client->session.active_ms, now_ms, memory_order_relaxed);
+	int64_t stall_ms = stall_limit_ms(client), idle_ms = idle_limit_ms(client);
+	return stall_ms < idle_ms ? stall_ms : idle_ms;
 }
 
 void

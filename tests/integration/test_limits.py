@@ -244,6 +244,27 @@ def test_limits_client_that_never_reads_is_bounded_then_closed_for_stalling(make
         bystander.check(harcad)
 
 
+def test_limits_client_that_never_reads_is_stalled_whatever_it_sends(make_harcad):
+    """It may go on sending, since what waits for it is less than client.output_pause."""
+    harcad = make_harcad({"client.stall_timeout": f"{int(1000 * SLOW)}ms"})
+    admin = harcad.client()
+    admin.set("k", b"v" * 100_000)
+    with harcad.raw(unix=True) as conn:
+        conn.command("CLIENT", "SETNAME", "stalled")
+
+        def is_full():
+            """What the sockets' buffers do not hold waits in the daemon."""
+            return all(int(one["omem"]) > 0 for one in admin.client_list() if one["name"] == "stalled")
+
+        while not is_full() or not (time.sleep(0.1) or is_full()):
+            conn.send(encode("GET", "k"))
+        until = time.monotonic() + 10 * SLOW
+        with pytest.raises(ConnectionError):
+            while time.monotonic() < until:
+                conn.sock.sendall(b"\r\n" * 16384)
+        assert "why=client.stall_timeout" in harcad.log()
+
+
 def test_limits_slow_reader_gets_everything(make_harcad):
     """Pausing is not losing: who reads late gets every reply, and what it sent meanwhile is served."""
     harcad = make_harcad({"client.output_pause": "64K"})

@@ -123,7 +123,7 @@ def test_pipelines_whose_turn_is_long_in_coming_are_neither_idle_nor_stalled(mak
 
 def test_pipelines_of_others_make_nobody_idle_who_sends_nor_stalled_who_reads(make_harcad):
     """Each round of six clients' turns takes longer than the limits, and only after it the daemon sees what has come during it."""
-    harcad = make_harcad({"server.workers": 1, "file.enabled": "no", "client.turn_us": 300000,
+    harcad = make_harcad({"server.workers": 1, "file.enabled": "no", "client.turn_us": 230000,
                           "client.idle_timeout": "1s", "client.stall_timeout": "1s"})
     command, n = long_commands(harcad, 1.2)
     sent, stood_still, read = 0, False, []
@@ -131,8 +131,8 @@ def test_pipelines_of_others_make_nobody_idle_who_sends_nor_stalled_who_reads(ma
         other, reader, *clients = [stack.enter_context(harcad.raw()) for _ in range(8)]
         for client in clients:
             client.send(command * n)
-        reader.send(encode("GET", "large") * 10)
-        reading = threading.Thread(target=lambda: read.extend(len(reader.read_reply()) for _ in range(10)))
+        reader.send(encode("GET", "large") * 40)
+        reading = threading.Thread(target=lambda: read.extend(len(reader.read_reply()) for _ in range(40)))
         reading.start()
         began = last = time.monotonic()
         while time.monotonic() - began < 6 and not stood_still:
@@ -142,7 +142,7 @@ def test_pipelines_of_others_make_nobody_idle_who_sends_nor_stalled_who_reads(ma
             stood_still = time.monotonic() - last > 0.8  # which nobody could tell from a client that is silent
             last = time.monotonic()
         reading.join()
-        assert stood_still or [other.read_reply() for _ in range(sent)] == ["PONG"] * sent and read == [LARGE] * 10
+        assert stood_still or [other.read_reply() for _ in range(sent)] == ["PONG"] * sent and read == [LARGE] * 40
 
 
 def test_pipelines_of_what_nobody_times_leave_others_their_turn(make_harcad):
