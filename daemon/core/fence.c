@@ -90,6 +90,37 @@ on_state(void *arg, enum hc_status status, const redisReply *reply)
 		start_over(sync);
 }
 
+/* By its new name, which workers are told when they notice that their links lead to one of another (worker.c). */
+static void
+rename_life(struct hc_sync *sync, uint32_t lineage)
+{
+	uint64_t former = sync->life;
+
+	sync->life = (former & ~(uint64_t)UINT32_MAX) | lineage;
+	sync->control_life = sync->life;
+	if (sync->events_life == former)
+		sync->events_life = sync->life;
+	atomic_store(&sync->core->life, sync->life);
+	hc_sync_note_heard(sync);
+	hc_log(HC_LOG_INFO, "upstream_lineage_begun", "heard=%" PRIu64 " reason=\"it has a replica now\"",
+	    sync->heard.upto);
+}
+
+/* The link follows one process, and has looked at it a tick ago; but that may have taken another's data since. */
+static bool
+is_same_life(struct hc_sync *sync, const redisReply *reply)
+{
+	const struct hc_slice info = {reply->str, reply->len};
+	uint32_t lineage = hc_life_lineage(info);
+
+	if (sync->life == 0 || lineage == (uint32_t)sync->life)
+		return true;
+	if (lineage == 0 || !hc_life_goes_on(info))
+		return false;
+	rename_life(sync, lineage);
+	return true;
+}
+
 static void
 on_lineage(void *arg, enum hc_status status, const redisReply *reply)
 {
@@ -99,8 +130,7 @@ on_lineage(void *arg, enum hc_status status, const redisReply *reply)
 
 	if (!fence->asked)
 		return;
-	if (status == HC_OK && sync->life != 0 && reply->type == REDIS_REPLY_STRING &&
-	    hc_life_lineage(hc_slice(reply->str, (size_t)reply->len)) != (uint32_t)sync->life) {
+	if (status == HC_OK && reply->type == REDIS_REPLY_STRING && !is_same_life(sync, reply)) {
 		start_over(sync);
 		return;
 	}

@@ -38,6 +38,17 @@ hc_life_lineage(struct hc_slice info)
 }
 
 bool
+hc_life_goes_on(struct hc_slice info)
+{
+	struct hc_slice followed = field(info, HC_SLICE("master_replid2"));
+	size_t zeros = 0;
+
+	while (zeros < followed.len && followed.ptr[zeros] == '0')
+		zeros++;
+	return hc_slice_eq(field(info, HC_SLICE("role")), HC_SLICE("master")) && zeros > 0 && zeros == followed.len;
+}
+
+bool
 hc_life_in_cluster(struct hc_slice info)
 {
 	return hc_slice_eq(field(info, HC_SLICE("cluster_enabled")), HC_SLICE("1"));

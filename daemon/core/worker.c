@@ -55,8 +55,19 @@ on_info(void *arg, enum hc_status status, const redisReply *reply)
 {
 	struct hc_core_worker *worker = arg;
 
-	if (status == HC_OK && reply->type == REDIS_REPLY_STRING)
-		worker->life = hc_life(hc_slice(reply->str, (size_t)reply->len));
+	if (status != HC_OK || reply->type != REDIS_REPLY_STRING)
+		return;
+	worker->life = hc_life(hc_slice(reply->str, (size_t)reply->len));
+	if (worker->life == atomic_load(&worker->core->life))
+		worker->astray = 0;
+}
+
+static enum hc_status
+ask_for_life(struct hc_core_worker *worker)
+{
+	const struct hc_slice info[] = {HC_SLICE("INFO")};
+
+	return hc_link_send(worker->link, info, 1, on_info, worker);
 }
 
 static void
@@ -64,7 +75,6 @@ on_up(void *arg, struct hc_link *link)
 {
 	struct hc_core_worker *worker = arg;
 	struct hc_core *core = worker->core;
-	const struct hc_slice info[] = {HC_SLICE("INFO")};
 	const struct hc_slice load[] = {HC_SLICE("SCRIPT"), HC_SLICE("LOAD"), hc_slice(hc_lua_write, hc_lua_write_len)};
 
 	if (atomic_fetch_add(&core->links_up, 1) + 1 == core->n_workers)
@@ -73,7 +83,7 @@ on_up(void *arg, struct hc_link *link)
 	worker->life = 0;
 	worker->astray = 0;
 	worker->epochs_asked_ms = 0;
-	(void)hc_link_send(link, info, 1, on_info, worker); /* answered before all that is asked from here on */
+	(void)ask_for_life(worker); /* answered before all that is asked from here on */
 	worker->write_sha[0] = '\0';
 	hc_catalog_forget(worker->catalog);
 	(void)hc_link_send(link, load, 3, on_loaded, worker);
@@ -231,6 +241,8 @@ look_where_it_leads(struct hc_core_worker *worker)
 		worker->astray = 0;
 	else if (++worker->astray >= ASTRAY_TICKS)
 		hc_link_reconnect(worker->link, "it leads to another server than the event link");
+	else
+		(void)ask_for_life(worker); /* it may be the same, by a new name */
 }
 
 void

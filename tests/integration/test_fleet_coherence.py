@@ -11,6 +11,7 @@ from harcad_harness import SLOW, free_port, wait_until
 JOURNAL = b"harcad/harca/journal"
 LEASE_S = 1.0 * SLOW
 LEASE = {"fleet.lease": f"{int(LEASE_S * 1000)}ms"}
+WORKER_TICK_S = 1  # looks where its link leads
 LATE_S = 0.25 * SLOW  # what a busy machine takes to run a timer
 
 
@@ -21,6 +22,11 @@ def explain(node, key):
 
 def is_suspect(node, key):
     return explain(node, key).get(b"suspect") == b"yes"
+
+
+def has_fresh_copy(node, key):
+    told = explain(node, key)
+    return told[b"tier"] == b"memory" and told[b"suspect"] == b"no"
 
 
 class Scene:
@@ -416,9 +422,65 @@ def test_p3_a_server_that_was_restarted_without_data_has_nothing(scene):
     serves(scene.here, "k", b"new")
 
 
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+def test_a_first_replica_makes_the_upstream_no_other(make_harcad, make_redis, twice):
+    """It gives its data another name then, and the daemons go on from where they were."""
+    redis = make_redis(repl_backlog_ttl=1)
+    node, sibling = start_fleet(make_harcad, redis, 2, LEASE)
+
+    def gets_a_replica():
+        before = redis.client().info("replication")["master_replid"]
+        replica = make_redis(replicaof=f"127.0.0.1 {redis.port}")
+        wait_until(lambda: redis.client().info("replication")["master_replid"] != before, message="it has another name")
+        return replica
+
+    node.client().set("k", "v")
+    for each in (node, sibling):
+        prime(each, "k")
+    resyncs = [each.info()["resyncs"] for each in (node, sibling)]
+    replica = gets_a_replica()
+    for each in (node, sibling):
+        wait_until(lambda: "upstream_lineage_begun" in each.log(), message="it noticed")
+    if twice:
+        replica.close()
+        wait_until(lambda: redis.client().info("replication")["repl_backlog_active"] == 0, message="nobody is expected back")
+        gets_a_replica()
+        for each in (node, sibling):
+            wait_until(lambda: each.log().count("upstream_lineage_begun") == 2, message="it noticed")
+    for each in (node, sibling):
+        assert has_fresh_copy(each, "k")
+    for each in (node, sibling):
+        each.client().set("k", each.port)
+        for one in (node, sibling):
+            serves(one, "k", str(each.port).encode())
+    time.sleep(2 * max(LEASE_S, WORKER_TICK_S))
+    for each in (node, sibling):
+        wait_until(lambda: each.client().get("k") and has_fresh_copy(each, "k"), message="its worker knows the name")
+    assert [each.info()["resyncs"] for each in (node, sibling)] == resyncs
+    assert "another server" not in node.log() + sibling.log()
+
+
 def replicated(replica, *keys):
     """Until it has them: just after a full synchronisation, WAIT says yes too early."""
     wait_until(lambda: all(replica.client().get(PREFIX + key) for key in keys), message="the replica has all of it")
+
+
+def test_p3_a_server_that_took_over_the_data_of_another_is_another(make_harcad, make_redis):
+    """The same process, the same state, the same numbers; all connections stay."""
+    first = make_redis()
+    second = make_redis(replicaof=f"127.0.0.1 {first.port}")
+    node, = start_fleet(make_harcad, first, 1, LEASE)
+    node.client().set("k", "old")
+    replicated(second, b"k")
+    second.client().replicaof("NO", "ONE")
+    other, = start_fleet(make_harcad, second, 1, LEASE)
+    other.client().set("k", "new")
+    prime(node, "k")
+    node.client().set("x", "as many changes")
+    first.client().replicaof("127.0.0.1", str(second.port))
+    wait_until(lambda: first.client().info("replication").get("master_link_status") == "up")
+    first.client().replicaof("NO", "ONE")
+    serves(node, "k", b"new")
 
 
 def test_p2_failover_to_a_replica_that_lost_the_tail(make_harcad, make_redis, make_link_proxy):
