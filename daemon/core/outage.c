@@ -127,6 +127,8 @@ hc_outage_log_node(struct hc_outage *outage, const struct hc_outage_node *node)
 		record.epoch = node->epoch;
 		record.value = hc_entry_value(node->entry);
 		record.expire_ms = node->expire_ms;
+		if (node->doubt == HC_OUTAGE_UNSURE)
+			record.since.life = 0;
 	}
 	hc_outage_log_append(outage->log, &record);
 }

@@ -18,7 +18,8 @@
  *     own event after that: an older change of ours, whose answer was lost, has replaced the sibling's
  *         → it is deleted there, unless another writes the key once more (and no more of ours is heard of after that)
  *     the upstream is another, or events are lost
- *         → UNSURE: written if it has the base still, or nothing at all; else the key is deleted there
+ *         → UNSURE: written if it has the base still, or nothing at all; else the key is deleted there. (What was
+ *           contested is deleted in any case: what the upstream has may be older than both.)
  *     another value is given to the key here after that
  *         → it is younger than whatever was missed: sure again, and what the upstream has is no reason not to write it
  *
@@ -187,6 +188,7 @@ struct hc_outage_page_model {
  * upstream, settle the page; what was changed anew in between stays on the list.
  */
 struct hc_outage_page {
+	uint64_t losses; /* hc_outage_losses() when it was taken */
 	bool all;
 	uint64_t all_mark;
 	struct hc_outage_page_model *models;

@@ -100,6 +100,19 @@ not_overtaken(struct hc_outage *outage, struct hc_outage_node *node)
 	node->overtaken = 0;
 }
 
+/* What the upstream has for all that is known, and without numbers only that counts: the value itself, once it is told.
+ */
+static void
+rebase(struct hc_outage *outage, struct hc_outage_node *node, uint64_t seq)
+{
+	if (is_older_than_base(node, seq))
+		return;
+	if (node->doubt == HC_OUTAGE_UNSURE && (node->sent || node->told))
+		hc_outage_put_base(outage, node, node->entry, seq);
+	else
+		hc_outage_drop_base(outage, node);
+}
+
 void
 hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 {
@@ -110,8 +123,7 @@ hc_outage_own(struct hc_outage *outage, struct hc_key key, uint64_t seq)
 	if (node != NULL && node->own < seq)
 		node->own = seq;
 	if (node != NULL && node->entry != NULL) {
-		if (!is_older_than_base(node, seq))
-			hc_outage_drop_base(outage, node);
+		rebase(outage, node, seq);
 		if (node->doubt == HC_OUTAGE_CONTESTED)
 			replaced_by_ours(outage, node, node->own);
 	}
@@ -172,18 +184,33 @@ hc_outage_heard_epoch(struct hc_outage *outage, uint32_t id, uint32_t epoch)
 	pthread_mutex_unlock(&outage->lock);
 }
 
+/* Under the lock. What another wrote instead of a value was younger; what the upstream has now may be older than both.
+ */
+static void
+doubt_contested(struct hc_outage *outage, struct hc_outage_node *node)
+{
+	hc_outage_drop_value(outage, node);
+	node->own = 0;
+	hc_outage_log_node(outage, node);
+}
+
 void
 hc_outage_unsure(struct hc_outage *outage)
 {
-	struct hc_outage_node *node;
+	struct hc_outage_node *node, *next;
 
 	pthread_mutex_lock(&outage->lock);
 	atomic_fetch_add(&outage->losses, 1);
 	outage->own_of_any = 0;
-	TAILQ_FOREACH(node, &outage->values, in_order)
-	{
-		hc_outage_doubt(node);
+	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
+		next = TAILQ_NEXT(node, in_order);
+		if (node->doubt == HC_OUTAGE_CONTESTED)
+			doubt_contested(outage, node);
+		else
+			hc_outage_doubt(node);
 	}
+	if (!TAILQ_EMPTY(&outage->values))
+		hc_outage_log_type(outage, HC_OUTAGE_RECORD_UNSURE, HC_SLICE(""));
 	TAILQ_FOREACH(node, &outage->gone, in_order)
 	{
 		not_overtaken(outage, node);

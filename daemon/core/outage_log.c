@@ -262,6 +262,8 @@ record_of(const struct hc_outage_log *log, const struct hc_outage_item *item)
 	record.epoch = item->epoch;
 	record.value = hc_entry_value(item->entry);
 	record.expire_ms = item->expire_ms;
+	if (item->doubt == HC_OUTAGE_UNSURE)
+		record.since.life = 0;
 	return record;
 }
 

@@ -35,6 +35,7 @@ enum hc_outage_record_type {
 	HC_OUTAGE_RECORD_MODEL_DONE,
 	HC_OUTAGE_RECORD_ALL, /* what came before counts no more */
 	HC_OUTAGE_RECORD_ALL_DONE,
+	HC_OUTAGE_RECORD_UNSURE, /* nobody can tell any more what others have changed since the values before this */
 };
 
 struct hc_outage_record {
@@ -43,7 +44,7 @@ struct hc_outage_record {
 	uint32_t epoch;
 	uint32_t known; /* of a model: see outage_private.h */
 	int64_t expire_ms;
-	struct hc_outage_since since;
+	struct hc_outage_since since; /* life 0: nobody can tell */
 	int64_t at_ms;
 };
 

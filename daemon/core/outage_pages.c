@@ -14,7 +14,7 @@
 static struct hc_entry *
 base_of(const struct hc_outage_node *node)
 {
-	return node->base_is_spare && node->doubt != HC_OUTAGE_UNSURE ? NULL : node->base;
+	return node->base_is_spare && node->doubt == HC_OUTAGE_SURE ? NULL : node->base;
 }
 
 /* `stale`: as one that went. */
@@ -118,8 +118,8 @@ note_told(struct hc_outage *outage, const struct hc_outage_page *page)
 enum hc_status
 hc_outage_take(struct hc_outage *outage, size_t max, uint64_t max_bytes, int64_t now_ms, struct hc_outage_page *page)
 {
-	*page = (struct hc_outage_page){0};
 	pthread_mutex_lock(&outage->lock);
+	*page = (struct hc_outage_page){.losses = atomic_load(&outage->losses)};
 	enum hc_status status = fill_page(outage, max, max_bytes, now_ms, page);
 	if (status == HC_OK)
 		note_told(outage, page);
@@ -193,18 +193,35 @@ is_base_of(const struct hc_outage_item *item, const struct hc_outage_node *node)
 	       node->doubt == HC_OUTAGE_SURE && node->since.heard <= item->written && node->own <= item->written;
 }
 
+/*
+ * The key was changed again while its value was told, and the upstream has that now, which is another than before:
+ * whoever has changed it since will be heard of.
+ */
 static void
-settle_item(struct hc_outage *outage, const struct hc_outage_item *item)
+settle_changed(struct hc_outage *outage, const struct hc_outage_page *page, const struct hc_outage_item *item,
+    struct hc_outage_node *node)
+{
+	bool misses_nothing = item->written > 0 && page->losses == atomic_load(&outage->losses);
+
+	if (misses_nothing && node->doubt == HC_OUTAGE_UNSURE) {
+		node->doubt = HC_OUTAGE_SURE;
+		node->since.heard = item->written;
+	}
+	if (is_base_of(item, node))
+		hc_outage_put_base(outage, node, item->entry, item->written);
+	else
+		hc_outage_drop_base(outage, node);
+}
+
+static void
+settle_item(struct hc_outage *outage, const struct hc_outage_page *page, const struct hc_outage_item *item)
 {
 	struct hc_outage_node **at = hc_outage_slot(outage, hc_key(item->key)), *node = *at;
 
 	if (node == NULL)
 		return;
-	if (node->mark != item->mark) { /* changed again; and the upstream's is another than before */
-		if (is_base_of(item, node))
-			hc_outage_put_base(outage, node, item->entry, item->written);
-		else
-			hc_outage_drop_base(outage, node);
+	if (node->mark != item->mark) {
+		settle_changed(outage, page, item, node);
 		return;
 	}
 	switch (item->outcome) {
@@ -233,7 +250,7 @@ hc_outage_settle(struct hc_outage *outage, const struct hc_outage_page *page)
 			hc_outage_remove_model(outage, model);
 	}
 	for (size_t i = 0; i < page->n_items; i++)
-		settle_item(outage, &page->items[i]);
+		settle_item(outage, page, &page->items[i]);
 	hc_outage_recount(outage);
 	pthread_mutex_unlock(&outage->lock);
 }
@@ -289,7 +306,8 @@ hc_outage_lose(struct hc_outage *outage, const struct hc_outage_page *page)
 		struct hc_outage_node *node = *hc_outage_slot(outage, hc_key(page->items[i].key));
 		if (node == NULL || page->items[i].entry == NULL)
 			continue;
-		hc_outage_drop_base(outage, node); /* it may be this one by now */
+		if (node->doubt != HC_OUTAGE_UNSURE)
+			hc_outage_drop_base(outage, node); /* it may be this one by now */
 		node->sent = node->sent || node->told;
 	}
 	pthread_mutex_unlock(&outage->lock);
@@ -334,8 +352,11 @@ hc_outage_restore(struct hc_outage *outage, const struct hc_outage_item *item)
 	if (item->entry == NULL) {
 		status = hc_outage_add_key(outage, key, UINT64_MAX);
 	} else {
-		const struct hc_outage_value value = {
-		    .entry = item->entry, .expire_ms = item->expire_ms, .since = item->since, .sent = true};
+		const struct hc_outage_value value = {.entry = item->entry,
+		    .expire_ms = item->expire_ms,
+		    .since = item->since,
+		    .losses = hc_outage_losses(outage),
+		    .sent = true};
 		status = hc_outage_add_value(outage, key, &value, &none);
 	}
 	if (status != HC_OK)

@@ -149,6 +149,9 @@ on_record(void *arg, const struct hc_outage_record *record)
 	case HC_OUTAGE_RECORD_ALL_DONE:
 		hc_outage_drop_all(core->outage);
 		break;
+	case HC_OUTAGE_RECORD_UNSURE:
+		hc_outage_unsure(core->outage);
+		break;
 	}
 	return HC_OK;
 }

@@ -7,6 +7,7 @@ import os
 import time
 
 import pytest
+import redis as redis_py
 
 from fleet import PREFIX, STATE, STATE_SCRIPT, calls, has_copy, has_heard_all, in_step, prime, serves, start_fleet
 from harcad_harness import CUT, Redis, RespError, SLOW, free_port, wait_until
@@ -20,6 +21,8 @@ BRISK = {
     "upstream.backoff_max": "100ms",
     "fleet.lease": f"{int(1000 * SLOW)}ms",
 }
+SAVE_S = 1  # how often it is written down how far the fleet has been heard
+JOURNAL = b"harcad/harca/journal"
 # How much longer than a bound something may take on a machine with other things to do.
 SLACK_S = 1.0 * SLOW
 # What is answered at once, as opposed to after upstream.timeout.
@@ -781,31 +784,129 @@ def test_p5_an_expiry_of_what_was_replayed_does_not_overtake_what_was_queued_mea
     assert seen <= {b"first", b"second"} and node.info()["queued_overtaken"] == 0
 
 
-@pytest.mark.parametrize("there", [None, "before"], ids=["nothing", "a value"])
-def test_p5_what_is_set_while_values_of_which_nobody_knows_are_told_reaches_the_fleet(redis_server, proxy, make_harcad, there):
-    """The first comes when nothing has been heard of the fleet, and gives way to what is there; the second is younger than that."""
-    if there:
-        redis_server.client().set(PREFIX + b"k", there)
+@pytest.fixture
+def newcomer(make_harcad, proxy):
+    """One daemon that has heard nothing of the fleet yet: whatever it queues, nobody knows whether others have changed that."""
     proxy.refuse()
     node = make_harcad(BRISK, upstream=proxy.url)
     down(node)
+    return node
+
+
+def told_with(proxy, node, change):
+    """The upstream is back; `change` is made while the first page that tells of k is under way. Until all has been told."""
     pages = []
 
     def in_between(direction, data, _):
         if direction == "up" and b"harca:k\r\n" in data:
             pages.append(data)
             if len(pages) == 1:
-                assert node.client().set("k", "second")
+                change(node.client())
 
-    with node.raw() as conn:
+    proxy.on_data = in_between
+    proxy.accept()
+    wait_until(lambda: pages, message="it is told")
+    node.wait_info(queued_writes=0)
+    proxy.on_data = None
+
+
+@pytest.mark.parametrize("there", [None, "before"], ids=["nothing", "a value"])
+def test_p5_what_is_set_while_values_of_which_nobody_knows_are_told_reaches_the_fleet(redis_server, proxy, newcomer, there):
+    """The first gives way to what is there; the second is younger than that."""
+    if there:
+        redis_server.client().set(PREFIX + b"k", there)
+    with newcomer.raw() as conn:
         assert conn.command("SET", "k", "first") == "OK"
-        proxy.on_data = in_between
-        proxy.accept()
-        wait_until(lambda: pages, message="the first is told")
-        node.wait_info(queued_writes=0)
-        proxy.on_data = None
+        told_with(proxy, newcomer, lambda client: client.set("k", "second"))
         assert redis_server.client().get(PREFIX + b"k") == b"second"
-        serves(node, "k", b"second")
+        serves(newcomer, "k", b"second")
+
+
+def test_p5_an_expiry_while_values_of_which_nobody_knows_are_told_reaches_the_fleet(redis_server, proxy, newcomer):
+    with newcomer.raw() as conn:
+        assert conn.command("SET", "k", "v") == "OK"
+        told_with(proxy, newcomer, lambda client: client.expire("k", 1000))
+    assert redis_server.client().get(PREFIX + b"k") == b"v"
+    assert 0 < redis_server.client().ttl(PREFIX + b"k") <= 1000
+
+
+def test_p5_a_value_of_which_nobody_knows_whether_it_has_been_told_stays(redis_server, proxy, newcomer):
+    """The answer is lost, but its event says that it is there."""
+    pages = []
+
+    def cut(direction, data, number):
+        if direction == "up" and b"harca:k\r\n" in data and not pages:
+            pages.append(number)
+        return CUT if direction == "down" and pages and number == pages[0] else None
+
+    with newcomer.raw() as conn:
+        assert conn.command("SET", "k", "v") == "OK"
+        proxy.on_data = cut
+        proxy.accept()
+        wait_until(lambda: pages, message="it is told")
+        newcomer.wait_info(queued_writes=0)
+        proxy.on_data = None
+    assert redis_server.client().get(PREFIX + b"k") == b"v"
+
+
+def lose_journal(redis, sibling):
+    """Of what was changed before nobody can hear any more, but that something was."""
+    sibling.client().set("other", "x")
+    assert redis.client().delete(JOURNAL) == 1
+
+
+def knows_of_a_loss(node):
+    wait_until(lambda: "journal" in node.log().rpartition("fleet_copies_suspect")[2], message="it knows that it cannot know")
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["lives on", "is killed"])
+def test_p2_what_may_have_been_overtaken_does_not_overtake_after_a_kill(redis_server, proxy, node, make_harcad, killed):
+    """The queue's file knows what the daemon knew: that there are changes of which nothing was heard."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    cut_off(proxy, node)
+    with node.raw() as conn:
+        assert conn.command("SET", "k", "mine") == "OK"
+    sibling.client().set("k", "theirs")
+    lose_journal(redis_server, sibling)
+    proxy.on_data = lambda direction, data, _: CUT if direction == "up" and b"harca:k\r\n" in data else None
+    proxy.accept()
+    knows_of_a_loss(node)
+    time.sleep(2 * SAVE_S)
+    assert node.info()["queued_writes"] == 1
+    if killed:
+        node.kill()
+    proxy.on_data = None
+    if killed:
+        node.start()
+    in_step(node)
+    node.wait_info(queued_writes=0)
+    assert redis_server.client().get(PREFIX + b"k") != b"mine"
+
+
+def test_p5_a_command_of_another_that_changes_nothing_does_not_overtake_what_was_set_after_a_loss(
+        redis_server, proxy, node, make_harcad):
+    """What is passed on is told to the fleet whatever comes of it: the upstream has what it had before."""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    sibling.client().set("k", "base")
+    has_heard_all(node, redis_server.client())
+    prime(node, "k")
+    cut_off(proxy, node)
+    with node.raw() as conn:
+        assert conn.command("SET", "k", "one") == "OK"
+        lose_journal(redis_server, sibling)
+        proxy.refuse_new("worker")
+        proxy.on_data = lambda direction, data, _: CUT if direction == "up" and b"replication\r\n" in data else None
+        proxy.accept()
+        knows_of_a_loss(node)
+        assert conn.command("SET", "k", "two") == "OK"
+        assert node.info()["queued_writes"] == 1
+        with pytest.raises(redis_py.ResponseError):
+            sibling.client().lpush("k", "x")
+        proxy.on_data = None
+        proxy.refuse_new()
+        in_step(node)
+        node.wait_info(queued_writes=0)
+        assert redis_server.client().get(PREFIX + b"k") == b"two"
 
 
 def test_p5_an_expiry_in_the_past_overtakes_a_queued_value(redis_server, proxy, node, make_harcad):

@@ -70,6 +70,19 @@ must_be(struct hc_outage *outage, const char *text, const char *base, enum hc_ou
 	hc_outage_page_fini(&page);
 }
 
+/* Whether nothing is left to be told of the one key on the list; it goes off that when all is heard of. */
+static bool
+is_overtaken(struct hc_outage *outage)
+{
+	struct hc_outage_page page;
+
+	must(hc_outage_take(outage, 10, UINT64_MAX, 1, &page) == HC_OK);
+	bool is = page.n_items == 0;
+	hc_outage_page_fini(&page);
+	must(!hc_outage_empty(outage));
+	return is;
+}
+
 START_TEST(outage_base_is_what_was_there_before_the_first_change)
 {
 	struct hc_outage *outage = outage_of();
@@ -285,9 +298,10 @@ START_TEST(outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced)
 	/* By numbers that may have begun anew, nothing can be told. */
 	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
 	hc_outage_unsure(outage);
-	must_be(outage, "mine", "base", HC_OUTAGE_UNSURE);
-	hc_outage_own(outage, key_str("k"), 6);
+	hc_outage_own(outage, key_str("k"), 6); /* of something else: that has not been told */
 	must_be(outage, "mine", NULL, HC_OUTAGE_UNSURE);
+	hc_outage_own(outage, key_str("k"), 7); /* but now it has */
+	must_be(outage, "mine", "mine", HC_OUTAGE_UNSURE);
 	hc_entry_unref(entry);
 	hc_entry_unref(base);
 	hc_outage_destroy(outage);
@@ -322,12 +336,73 @@ START_TEST(outage_value_that_comes_after_what_was_missed_is_sure)
 	must_be(outage, "four", "one", HC_OUTAGE_CONTESTED);
 	hc_outage_forget_key(outage, k, hc_outage_mark(outage));
 	must(hc_outage_bytes(outage) == 0);
-	/* What others write after it contests it, and then the base of before the doubt is none. */
+	/* What others tell of after it contests it, unless the upstream has the base still. */
 	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
 	hc_outage_unsure(outage);
 	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
 	hc_outage_contest(outage, k, 6);
-	must_be(outage, "two", NULL, HC_OUTAGE_CONTESTED);
+	must_be(outage, "two", "base", HC_OUTAGE_CONTESTED);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* An expiry is set of a value of which numbers prove nothing, while that is told: they do of what comes after it. */
+START_TEST(outage_value_that_was_told_is_sure_unless_something_is_lost_meanwhile)
+{
+	for (int lost = 0; lost < 2; lost++) {
+		struct hc_outage *outage = outage_of();
+		struct hc_key k = key_str("k");
+		note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+		hc_outage_unsure(outage);
+		struct hc_outage_page page = page_of_one(outage, 1);
+		must(hc_outage_add_expiry(outage, k, 2000, 100) == HC_OK);
+		if (lost)
+			hc_outage_unsure(outage);
+		page.items[0].outcome = HC_OUTAGE_SETTLED;
+		page.items[0].written = 6;
+		hc_outage_settle(outage, &page);
+		hc_outage_page_fini(&page);
+		hc_outage_contest(outage, k, 6);
+		must_be(outage, "one", NULL, lost ? HC_OUTAGE_CONTESTED : HC_OUTAGE_SURE);
+		hc_outage_contest(outage, k, 7);
+		must_be(outage, "one", NULL, HC_OUTAGE_CONTESTED);
+		hc_outage_destroy(outage);
+	}
+}
+END_TEST
+
+/* What is lost on its way may be there, or what was there before. Which one, its event tells. */
+START_TEST(outage_value_that_was_lost_on_its_way_is_its_own_base_if_it_is_heard_of)
+{
+	struct hc_outage *outage = outage_of();
+
+	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+	hc_outage_unsure(outage);
+	struct hc_outage_page page = page_of_one(outage, 1);
+	hc_outage_lose(outage, &page);
+	hc_outage_page_fini(&page);
+	must_be(outage, "one", "base", HC_OUTAGE_UNSURE);
+	hc_outage_own(outage, key_str("k"), 6);
+	must_be(outage, "one", "one", HC_OUTAGE_UNSURE);
+	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
+	must(hc_outage_bytes(outage) == 0);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* Another wrote it; then the upstream may have what was there before both. */
+START_TEST(outage_value_that_was_contested_before_a_loss_is_not_to_come_back)
+{
+	struct hc_outage *outage = outage_of();
+
+	note(outage, "one", HC_MODEL_DEFAULT, NULL, false);
+	hc_outage_contest(outage, key_str("k"), 6);
+	hc_outage_unsure(outage);
+	struct hc_outage_page page = page_of_one(outage, 1);
+	must(page.items[0].entry == NULL);
+	hc_outage_page_fini(&page);
+	hc_outage_contest(outage, key_str("k"), 2);
+	must(is_overtaken(outage));
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -348,19 +423,6 @@ START_TEST(outage_value_that_comes_while_something_is_lost_is_unsure)
 	hc_outage_destroy(outage);
 }
 END_TEST
-
-/* Whether nothing is left to be told of the one key on the list; it goes off that when all is heard of. */
-static bool
-is_overtaken(struct hc_outage *outage)
-{
-	struct hc_outage_page page;
-
-	must(hc_outage_take(outage, 10, UINT64_MAX, 1, &page) == HC_OK);
-	bool is = page.n_items == 0;
-	hc_outage_page_fini(&page);
-	must(!hc_outage_empty(outage));
-	return is;
-}
 
 START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 {
@@ -671,6 +733,9 @@ main(void)
 	tcase_add_test(tcase, outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced);
 	tcase_add_test(tcase, outage_value_that_comes_after_what_was_missed_is_sure);
 	tcase_add_test(tcase, outage_value_that_comes_while_something_is_lost_is_unsure);
+	tcase_add_test(tcase, outage_value_that_was_told_is_sure_unless_something_is_lost_meanwhile);
+	tcase_add_test(tcase, outage_value_that_was_lost_on_its_way_is_its_own_base_if_it_is_heard_of);
+	tcase_add_test(tcase, outage_value_that_was_contested_before_a_loss_is_not_to_come_back);
 	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
 	tcase_add_test(tcase, outage_change_of_ours_that_comes_last_makes_the_key_go);
 	tcase_add_test(tcase, outage_change_from_before_an_own_one_makes_the_key_go);
