@@ -41,9 +41,8 @@ struct hc_models {
 	struct chunk *_Atomic *chunks;
 	/* written under the lock, read by anyone */
 	_Atomic uint32_t count;
-	/* atomic */
 	_Atomic uint64_t changes;
-	pthread_mutex_t lock; /* adding names */
+	pthread_mutex_t lock; /* adding names, changing epochs */
 };
 
 static struct chunk *
@@ -194,52 +193,50 @@ hc_models_name(const struct hc_models *models, uint32_t id)
 	return model_of(models, id)->name;
 }
 
-/* The model's last clear is no earlier than that change of all. */
+/*
+ * Under the lock. Who sees the new epoch is told that the model was cleared; who sees the new count sees the epoch,
+ * too. In between, what was missed just now counts as missed before the clear, which nobody has been told of yet.
+ */
 static void
-cleared(struct model *model, uint64_t change)
+clear(struct hc_models *models, uint32_t id, uint32_t epoch)
 {
-	uint64_t old = atomic_load_explicit(&model->cleared_at, memory_order_relaxed);
+	struct model *model = model_of(models, id);
+	uint64_t change = hc_models_changes(models) + 1;
 
-	while (old < change && !atomic_compare_exchange_weak_explicit(
-				   &model->cleared_at, &old, change, memory_order_acq_rel, memory_order_relaxed))
-		continue;
-}
-
-/* After the epoch itself: whoever sees the old count may have seen the old epoch, never the other
- * way round. */
-static void
-changed(struct hc_models *models, struct model *model)
-{
-	cleared(model, atomic_fetch_add_explicit(&models->changes, 1, memory_order_acq_rel) + 1);
+	atomic_store_explicit(&model->cleared_at, change, memory_order_release);
+	atomic_store_explicit(epoch_of(models, id), epoch, memory_order_release);
+	atomic_fetch_add_explicit(&model->clears, 1, memory_order_relaxed);
+	atomic_store_explicit(&models->changes, change, memory_order_release);
 }
 
 uint32_t
 hc_models_bump(struct hc_models *models, uint32_t id)
 {
-	struct model *model = model_of(models, id);
-	cleared(model, hc_models_changes(models) + 1); /* before: who sees the new epoch sees this too */
-	uint32_t epoch = atomic_fetch_add_explicit(epoch_of(models, id), 1, memory_order_acq_rel) + 1;
-
-	atomic_fetch_add_explicit(&model->clears, 1, memory_order_relaxed);
-	changed(models, model);
+	pthread_mutex_lock(&models->lock);
+	uint32_t epoch = hc_models_epoch(models, id) + 1;
+	clear(models, id, epoch);
+	pthread_mutex_unlock(&models->lock);
 	return epoch;
+}
+
+/* Another thread may be in the midst of it; to those who are told here that it is done, it is done. */
+static bool
+is_raised(const struct hc_models *models, uint32_t id, uint32_t epoch)
+{
+	return hc_models_epoch(models, id) >= epoch && !hc_models_cleared_since(models, id, hc_models_changes(models));
 }
 
 bool
 hc_models_raise(struct hc_models *models, uint32_t id, uint32_t epoch)
 {
-	struct model *model = model_of(models, id);
-	_Atomic uint32_t *at = epoch_of(models, id);
-	uint32_t old = atomic_load_explicit(at, memory_order_relaxed);
-
-	do {
-		if (old >= epoch)
-			return false;
-		cleared(model, hc_models_changes(models) + 1);
-	} while (!atomic_compare_exchange_weak_explicit(at, &old, epoch, memory_order_acq_rel, memory_order_relaxed));
-	atomic_fetch_add_explicit(&model->clears, 1, memory_order_relaxed);
-	changed(models, model);
-	return true;
+	if (is_raised(models, id, epoch))
+		return false;
+	pthread_mutex_lock(&models->lock);
+	bool moves = hc_models_epoch(models, id) < epoch;
+	if (moves)
+		clear(models, id, epoch);
+	pthread_mutex_unlock(&models->lock);
+	return moves;
 }
 
 uint64_t

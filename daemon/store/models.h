@@ -46,7 +46,10 @@ struct hc_slice hc_models_name(const struct hc_models *models, uint32_t id);
 
 /* The next epoch: everything written in the model before is invalid. Returns the new one. */
 uint32_t hc_models_bump(struct hc_models *models, uint32_t id);
-/* Raises the epoch to `epoch` unless it is there or beyond already. Returns true when it moved. */
+/*
+ * Raises the epoch to `epoch` unless it is there or beyond already. Returns true when it moved. Whoever did it, it is
+ * done then: what is missed from here on was not missed before the clear.
+ */
 bool hc_models_raise(struct hc_models *models, uint32_t id, uint32_t epoch);
 
 /* Moves on after every change of any model's epoch: while it stands still, no entry has become

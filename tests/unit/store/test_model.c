@@ -91,6 +91,42 @@ START_TEST(model_epoch_bump_raise_reset)
 }
 END_TEST
 
+#define RAISES 200000
+
+static struct hc_models *raised;
+static pthread_barrier_t round_begins;
+
+/* Both raise it at the same time: to neither it looks as if it were being cleared yet. */
+static void *
+raise_each(void *arg)
+{
+	bool *seen = arg;
+
+	for (uint32_t epoch = 1; epoch <= RAISES; epoch++) {
+		(void)hc_models_raise(raised, HC_MODEL_DEFAULT, epoch);
+		*seen = *seen || hc_models_cleared_since(raised, HC_MODEL_DEFAULT, hc_models_changes(raised));
+		pthread_barrier_wait(&round_begins);
+	}
+	return NULL;
+}
+
+START_TEST(model_that_was_raised_is_raised_for_all)
+{
+	bool seen[2] = {false, false};
+	pthread_t thread;
+
+	ck_assert_int_eq(hc_models_create(10, &raised), HC_OK);
+	pthread_barrier_init(&round_begins, NULL, 2);
+	pthread_create(&thread, NULL, raise_each, &seen[1]);
+	raise_each(&seen[0]);
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&round_begins);
+	ck_assert(!seen[0] && !seen[1]);
+	ck_assert_uint_eq(hc_models_epoch(raised, HC_MODEL_DEFAULT), RAISES);
+	hc_models_destroy(raised);
+}
+END_TEST
+
 START_TEST(model_account_follows_the_store)
 {
 	struct hc_store *store = store_of(1 << 20, 2);
@@ -168,6 +204,7 @@ main(void)
 	tcase_add_test(tcase, model_intern_bad_name_is_invalid);
 	tcase_add_test(tcase, model_intern_full_table_is_limit);
 	tcase_add_test(tcase, model_epoch_bump_raise_reset);
+	tcase_add_test(tcase, model_that_was_raised_is_raised_for_all);
 	tcase_add_test(tcase, model_account_follows_the_store);
 	tcase_add_test(tcase, model_intern_by_threads_agrees);
 	suite_add_tcase(suite, tcase);
