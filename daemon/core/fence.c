@@ -13,6 +13,9 @@
 #include "core/life.h"
 #include "core/sync.h"
 
+/* What a server needs at the least to take another's data and to keep nothing that tells so: see hc_life_goes_on(). */
+#define LOOK_GAP_MS 1500
+
 static void
 arm_lease_end(struct hc_sync *sync)
 {
@@ -90,50 +93,74 @@ on_state(void *arg, enum hc_status status, const redisReply *reply)
 		start_over(sync);
 }
 
-/* By its new name, which workers are told when they notice that their links lead to one of another (worker.c). */
-static void
-rename_life(struct hc_sync *sync, uint32_t lineage)
+static uint64_t
+life_of(enum hc_status status, const redisReply *reply, struct hc_slice *info)
 {
-	uint64_t former = sync->life;
+	if (status != HC_OK || reply->type != REDIS_REPLY_STRING)
+		return 0;
+	*info = hc_slice(reply->str, reply->len);
+	return hc_life(*info);
+}
 
-	sync->life = (former & ~(uint64_t)UINT32_MAX) | lineage;
-	sync->control_life = sync->life;
-	if (sync->events_life == former)
-		sync->events_life = sync->life;
-	atomic_store(&sync->core->life, sync->life);
+/*
+ * The same life by its new name, which workers are told when they notice that their links lead to one of another
+ * (worker.c).
+ */
+static void
+rename_life(struct hc_sync *sync, uint64_t life)
+{
+	if (sync->events_life == sync->life)
+		sync->events_life = life;
+	sync->life = sync->control_life = life;
+	sync->looked_ms = hc_clock_mono_ms();
+	atomic_store(&sync->core->life, life);
 	hc_sync_note_heard(sync);
 	hc_log(HC_LOG_INFO, "upstream_lineage_begun", "heard=%" PRIu64 " reason=\"it has a replica now\"",
 	    sync->heard.upto);
 }
 
-/* The link follows one process, and has looked at it a tick ago; but that may have taken another's data since. */
-static bool
-is_same_life(struct hc_sync *sync, const redisReply *reply)
+/* All of INFO: whether it is the same process, which has had no time to take another's data since it was looked at. */
+static void
+on_renamed(void *arg, enum hc_status status, const redisReply *reply)
 {
-	const struct hc_slice info = {reply->str, reply->len};
-	uint32_t lineage = hc_life_lineage(info);
+	struct hc_sync *sync = arg;
+	struct hc_slice info;
+	uint64_t life = life_of(status, reply, &info);
 
-	if (sync->life == 0 || lineage == (uint32_t)sync->life)
-		return true;
-	if (lineage == 0 || !hc_life_goes_on(info))
-		return false;
-	rename_life(sync, lineage);
-	return true;
+	if (!sync->following || life == 0 || life == sync->life)
+		return; /* the next fence looks again */
+	if (life >> 32 != sync->life >> 32 || !hc_life_goes_on(info) ||
+	    hc_clock_mono_ms() - sync->looked_ms > LOOK_GAP_MS) {
+		start_over(sync);
+		return;
+	}
+	rename_life(sync, life);
+	hc_sync_fence(sync);
+}
+
+static bool
+is_same_lineage(const struct hc_sync *sync, const redisReply *reply)
+{
+	return sync->life == 0 || reply->type != REDIS_REPLY_STRING ||
+	       hc_life_lineage(hc_slice(reply->str, reply->len)) == (uint32_t)sync->life;
 }
 
 static void
 on_lineage(void *arg, enum hc_status status, const redisReply *reply)
 {
-	const struct hc_slice ping[] = {HC_SLICE("PING")};
+	const struct hc_slice ping[] = {HC_SLICE("PING")}, info[] = {HC_SLICE("INFO")};
 	struct hc_sync *sync = arg;
 	struct hc_fence *fence = &sync->fence;
 
 	if (!fence->asked)
 		return;
-	if (status == HC_OK && reply->type == REDIS_REPLY_STRING && !is_same_life(sync, reply)) {
-		start_over(sync);
+	if (status == HC_OK && !is_same_lineage(sync, reply)) {
+		fence->asked = false;
+		(void)hc_link_send(sync->control, info, 1, on_renamed, sync);
 		return;
 	}
+	if (status == HC_OK)
+		sync->looked_ms = fence->asked_ms;
 	if (status != HC_OK || hc_link_send(sync->events, ping, 1, on_pong, sync) != HC_OK)
 		fence->asked = false;
 }

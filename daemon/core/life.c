@@ -37,15 +37,24 @@ hc_life_lineage(struct hc_slice info)
 	return digest(field(info, HC_SLICE("master_replid")));
 }
 
+static bool
+is_zeros(struct hc_slice value)
+{
+	size_t zeros = 0;
+
+	while (zeros < value.len && value.ptr[zeros] == '0')
+		zeros++;
+	return zeros > 0 && zeros == value.len;
+}
+
 bool
 hc_life_goes_on(struct hc_slice info)
 {
 	struct hc_slice followed = field(info, HC_SLICE("master_replid2"));
-	size_t zeros = 0;
+	struct hc_slice replicas = field(info, HC_SLICE("connected_slaves"));
 
-	while (zeros < followed.len && followed.ptr[zeros] == '0')
-		zeros++;
-	return hc_slice_eq(field(info, HC_SLICE("role")), HC_SLICE("master")) && zeros > 0 && zeros == followed.len;
+	return hc_slice_eq(field(info, HC_SLICE("role")), HC_SLICE("master")) && is_zeros(followed) &&
+	       replicas.len > 0 && !is_zeros(replicas);
 }
 
 bool

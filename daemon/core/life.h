@@ -14,9 +14,10 @@ uint64_t hc_life(struct hc_slice info);
 /* Of INFO replication: the lower half alone; 0 when it does not tell. */
 uint32_t hc_life_lineage(struct hc_slice info);
 /*
- * Of INFO replication, of a server whose lineage is another than just before on the same connection: whether only the
- * name is. A master that has its first replica begins a lineage and follows none; one that was a replica in between
- * names the one that it followed. (Redis: changeReplicationId(), shiftReplicationId() in replication.c.)
+ * Of INFO, of a process whose lineage is another than just before: whether only the name is. A master that gets its
+ * first replica begins a lineage and follows none; one that was a replica in between names the one that it followed,
+ * until it gives up its backlog, a second later at the soonest. (Redis: changeReplicationId(), shiftReplicationId() in
+ * replication.c.)
  */
 bool hc_life_goes_on(struct hc_slice info);
 /* Whether it is a node of a Redis Cluster. */

@@ -181,6 +181,7 @@ hc_sync_get_in_step(struct hc_sync *sync)
 		return;
 	sync->following = false; /* when it cannot be sent, the next tick tries again */
 	sync->asked_at = sync->heard.upto;
+	sync->looked_ms = hc_clock_mono_ms();
 	if (hc_link_send(sync->control, info, 1, on_control_info, sync) == HC_OK)
 		sync->asking = hc_sync_send_state(sync, on_state) == HC_OK;
 }

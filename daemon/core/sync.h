@@ -52,6 +52,7 @@ struct hc_sync {
 	uint64_t life;  /* of the upstream that `heard` is about; 0: there is none */
 	uint32_t incarnation;
 	uint64_t events_life, control_life; /* to which the links lead */
+	int64_t looked_ms;                  /* monotonic: when the control link's was last seen to be that */
 	struct hc_heard heard;
 	uint64_t asked_at; /* up to which all had been heard when the state was asked for */
 

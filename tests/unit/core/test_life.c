@@ -38,13 +38,15 @@ static const struct {
 	const char *info;
 	bool goes_on;
 } followed[] = {
-    {"role:master\r\nmaster_replid:" ID_A "\r\nmaster_replid2:" NONE "\r\n", true},
-    {"role:master\nmaster_replid2:" NONE "\n", true},
-    {"role:master\r\nmaster_replid:" ID_A "\r\nmaster_replid2:" ID_B "\r\n", false}, /* it was a replica */
-    {"role:slave\r\nmaster_replid:" ID_A "\r\nmaster_replid2:" NONE "\r\n", false},  /* it is one */
-    {"role:master\r\nmaster_replid2:\r\n", false},
-    {"role:master\r\nmaster_replid:" NONE "\r\n", false},
-    {"master_replid2:" NONE "\r\n", false},
+    {"role:master\r\nconnected_slaves:1\r\nmaster_replid:" ID_A "\r\nmaster_replid2:" NONE "\r\n", true},
+    {"role:master\nconnected_slaves:10\nmaster_replid2:" NONE "\n", true},
+    {"role:master\r\nconnected_slaves:1\r\nmaster_replid2:" ID_B "\r\n", false}, /* it was a replica */
+    {"role:slave\r\nconnected_slaves:1\r\nmaster_replid2:" NONE "\r\n", false},  /* it is one */
+    {"role:master\r\nconnected_slaves:0\r\nmaster_replid2:" NONE "\r\n", false}, /* it has none */
+    {"role:master\r\nmaster_replid2:" NONE "\r\n", false},
+    {"role:master\r\nconnected_slaves:1\r\nmaster_replid2:\r\n", false},
+    {"role:master\r\nconnected_slaves:1\r\nmaster_replid:" NONE "\r\n", false},
+    {"connected_slaves:1\r\nmaster_replid2:" NONE "\r\n", false},
     {"", false},
 };
 
