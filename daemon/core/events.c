@@ -53,6 +53,7 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 	struct hc_core *core = sync->core;
 	bool queued = !hc_outage_empty(core->outage), ours = is_ours(core, event, own);
 	bool ahead = hc_heard_hole_end(&sync->heard) > 0;
+	bool rewritten = event->type == HC_EVENT_SET || event->type == HC_EVENT_DEL;
 	bool may_be_there = event->type == HC_EVENT_SET || event->type == HC_EVENT_EXPIRE;
 	bool refetch = live && may_be_there && core->settings->fleet_refetch;
 
@@ -66,7 +67,7 @@ invalidate_keys(struct hc_sync *sync, const struct hc_event *event, bool own, bo
 		if ((queued || ahead) && ours)
 			hc_outage_own(core->outage, hashed, version);
 		else if (queued && !stays)
-			hc_outage_contest(core->outage, hashed, version);
+			hc_outage_contest(core->outage, hashed, version, rewritten);
 		if (own)
 			hc_store_invalidate_older(core->store, hashed, version);
 		else if (!stays && hc_store_invalidate(core->store, hashed, version) && refetch)

@@ -121,7 +121,7 @@ hc_outage_log_node(struct hc_outage *outage, const struct hc_outage_node *node)
 
 	if (outage->log == NULL)
 		return;
-	if (node->entry != NULL) {
+	if (node->entry != NULL && !node->was_contested) {
 		record.type = HC_OUTAGE_RECORD_VALUE;
 		record.model = hc_models_name(outage->models, hc_entry_model(node->entry));
 		record.epoch = node->epoch;
@@ -341,7 +341,7 @@ hc_outage_find(struct hc_outage *outage, struct hc_key key, int64_t now_ms, stru
 	pthread_mutex_lock(&outage->lock);
 	const struct hc_outage_node *node = *hc_outage_slot(outage, key);
 	bool has = outage->all || node != NULL;
-	if (node != NULL && node->entry != NULL && node->doubt != HC_OUTAGE_CONTESTED &&
+	if (node != NULL && node->entry != NULL && node->doubt != HC_OUTAGE_CONTESTED && !node->was_contested &&
 	    !hc_outage_is_stale(outage, node, now_ms) && hc_entry_expire_ms(node->entry) > now_ms) {
 		*entry = node->entry;
 		hc_entry_ref(*entry);

@@ -19,7 +19,7 @@
  *         → it is deleted there, unless another writes the key once more (and no more of ours is heard of after that)
  *     the upstream is another, or events are lost
  *         → UNSURE: written if it has the base still, or nothing at all; else the key is deleted there. (What was
- *           contested is deleted in any case: what the upstream has may be older than both.)
+ *           contested is written only if it has the base still: what it has else may be older than both.)
  *     another value is given to the key here after that
  *         → it is younger than whatever was missed: sure again, and what the upstream has is no reason not to write it
  *
@@ -120,8 +120,11 @@ bool hc_outage_doubts_key(struct hc_outage *outage, struct hc_key key);
 
 /* ---- what others changed ---- */
 
-/* A change of another daemon's, the seq-th. */
-void hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq);
+/*
+ * A change of another daemon's, the seq-th. `rewritten`: the key was given a value, or went; else only its expiry was
+ * changed, or perhaps nothing.
+ */
+void hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq, bool rewritten);
 /*
  * Whether a value of the key is here that the upstream cannot have yet, and that nobody has contested: what the
  * upstream has is what it will replace. An expiry of that is no change to contest it.
@@ -171,6 +174,7 @@ struct hc_outage_item {
 	struct hc_outage_since since;
 	int64_t at_ms; /* wall clock, when the key came onto the list */
 	enum hc_outage_doubt doubt;
+	bool was_contested;             /* before it became unsure */
 	bool left_out;                  /* the replay's own */
 	enum hc_outage_outcome outcome; /* to be filled in before the page is settled */
 	uint64_t written; /* the same: the change by which the upstream was given the value; 0: it was not */

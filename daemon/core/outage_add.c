@@ -39,12 +39,13 @@ written(struct hc_outage *outage, struct hc_outage_node *node)
 static void
 take_base(struct hc_outage *outage, struct hc_outage_node *node, bool was_there, const struct hc_outage_value *value)
 {
-	if (value->sent || node->doubt == HC_OUTAGE_CONTESTED)
+	if (value->sent || node->doubt == HC_OUTAGE_CONTESTED || node->was_contested)
 		hc_outage_drop_base(outage, node);
 	else if (!was_there && value->base != NULL)
 		hc_outage_put_base(outage, node, value->base, hc_entry_version(value->base));
 	if (node->doubt == HC_OUTAGE_UNSURE)
 		node->base_is_spare = true;
+	node->was_contested = false;
 	node->doubt = HC_OUTAGE_SURE; /* this is younger than what another wrote, or may have written, before */
 }
 

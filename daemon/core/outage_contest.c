@@ -27,9 +27,30 @@ set_contested(struct hc_outage *outage, struct hc_outage_node *node)
 	hc_outage_log_type(outage, HC_OUTAGE_RECORD_DONE, hc_outage_node_key(node));
 }
 
+/* Heard of late: it is the base, or what that has replaced. */
+static bool
+is_older_than_base(const struct hc_outage_node *node, uint64_t seq)
+{
+	return node->base != NULL && !node->base_is_spare && node->doubt == HC_OUTAGE_SURE && seq <= node->base_version;
+}
+
 /* Under the lock. */
 static void
-contest(struct hc_outage *outage, struct hc_outage_node *node, uint64_t seq)
+contest_value(struct hc_outage *outage, struct hc_outage_node *node, uint64_t seq, bool rewritten)
+{
+	if (seq <= node->since.heard || is_older_than_base(node, seq))
+		return;
+	/* If the base is there again, it is what the other has written; unless this may be the event of the base. */
+	if (rewritten && (node->base_is_spare || node->doubt == HC_OUTAGE_UNSURE || node->base_version > 0))
+		hc_outage_drop_base(outage, node);
+	set_contested(outage, node);
+	if (seq < node->own_of_any)
+		replaced_by_ours(outage, node, node->own_of_any); /* for all that is known */
+}
+
+/* Under the lock. */
+static void
+contest(struct hc_outage *outage, struct hc_outage_node *node, uint64_t seq, bool rewritten)
 {
 	if (node->entry == NULL && node->doubt == HC_OUTAGE_CONTESTED) {
 		if (node->overtaken == 0)
@@ -37,28 +58,19 @@ contest(struct hc_outage *outage, struct hc_outage_node *node, uint64_t seq)
 		if (node->overtaken < seq) /* see replaced_by_ours(), which may yet come */
 			node->overtaken = seq;
 		outage->any_overtaken = true;
-	} else if (node->entry != NULL && seq > node->since.heard) {
-		set_contested(outage, node);
-		if (seq < node->own_of_any)
-			replaced_by_ours(outage, node, node->own_of_any); /* for all that is known */
+	} else if (node->entry != NULL) {
+		contest_value(outage, node, seq, rewritten);
 	}
 }
 
 void
-hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq)
+hc_outage_contest(struct hc_outage *outage, struct hc_key key, uint64_t seq, bool rewritten)
 {
 	pthread_mutex_lock(&outage->lock);
 	struct hc_outage_node *node = *hc_outage_slot(outage, key);
 	if (node != NULL && seq > node->own) /* what was missed is caught up with after what is live */
-		contest(outage, node, seq);
+		contest(outage, node, seq, rewritten);
 	pthread_mutex_unlock(&outage->lock);
-}
-
-/* Heard of late: it is the base, or what that has replaced. */
-static bool
-is_older_than_base(const struct hc_outage_node *node, uint64_t seq)
-{
-	return node->base != NULL && !node->base_is_spare && node->doubt == HC_OUTAGE_SURE && seq <= node->base_version;
 }
 
 bool
@@ -107,7 +119,7 @@ rebase(struct hc_outage *outage, struct hc_outage_node *node, uint64_t seq)
 {
 	if (is_older_than_base(node, seq))
 		return;
-	if (node->doubt == HC_OUTAGE_UNSURE && (node->sent || node->told))
+	if (node->doubt == HC_OUTAGE_UNSURE && !node->was_contested && (node->sent || node->told))
 		hc_outage_put_base(outage, node, node->entry, seq);
 	else
 		hc_outage_drop_base(outage, node);
@@ -184,30 +196,35 @@ hc_outage_heard_epoch(struct hc_outage *outage, uint32_t id, uint32_t epoch)
 	pthread_mutex_unlock(&outage->lock);
 }
 
-/* Under the lock. What another wrote instead of a value was younger; what the upstream has now may be older than both.
+/*
+ * Under the lock. What may have been told before this may have been replaced, by what had been there before it, too.
+ * And of what another had written instead, the upstream may have something older now.
  */
 static void
-doubt_contested(struct hc_outage *outage, struct hc_outage_node *node)
+doubt_value(struct hc_outage *outage, struct hc_outage_node *node)
 {
-	hc_outage_drop_value(outage, node);
-	node->own = 0;
+	bool contested = node->doubt == HC_OUTAGE_CONTESTED;
+
+	if (node->sent && node->base != node->entry)
+		hc_outage_drop_base(outage, node);
+	hc_outage_doubt(node);
+	if (!contested)
+		return;
+	node->was_contested = true;
 	hc_outage_log_node(outage, node);
 }
 
 void
 hc_outage_unsure(struct hc_outage *outage)
 {
-	struct hc_outage_node *node, *next;
+	struct hc_outage_node *node;
 
 	pthread_mutex_lock(&outage->lock);
 	atomic_fetch_add(&outage->losses, 1);
 	outage->own_of_any = 0;
-	for (node = TAILQ_FIRST(&outage->values); node != NULL; node = next) {
-		next = TAILQ_NEXT(node, in_order);
-		if (node->doubt == HC_OUTAGE_CONTESTED)
-			doubt_contested(outage, node);
-		else
-			hc_outage_doubt(node);
+	TAILQ_FOREACH(node, &outage->values, in_order)
+	{
+		doubt_value(outage, node);
 	}
 	if (!TAILQ_EMPTY(&outage->values))
 		hc_outage_log_type(outage, HC_OUTAGE_RECORD_UNSURE, HC_SLICE(""));

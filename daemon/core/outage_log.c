@@ -255,7 +255,7 @@ record_of(const struct hc_outage_log *log, const struct hc_outage_item *item)
 	struct hc_outage_record record = {
 	    .type = HC_OUTAGE_RECORD_GONE, .key = item->key, .since = item->since, .at_ms = item->at_ms};
 
-	if (item->entry == NULL)
+	if (item->entry == NULL || item->was_contested) /* nothing would be known of the base */
 		return record;
 	record.type = HC_OUTAGE_RECORD_VALUE;
 	record.model = hc_models_name(log->models, hc_entry_model(item->entry));
@@ -293,7 +293,8 @@ write_page(const struct hc_outage_log *log, int fd, struct bytes *bytes, const s
 	}
 	for (size_t i = 0; done && i < page->n_items; i++) {
 		record = record_of(log, &page->items[i]);
-		done = page->items[i].doubt == HC_OUTAGE_CONTESTED || put(fd, bytes, &record);
+		bool counts = page->items[i].entry == NULL || page->items[i].doubt != HC_OUTAGE_CONTESTED;
+		done = !counts || put(fd, bytes, &record);
 	}
 	return done && write_all(fd, bytes->ptr, bytes->len);
 }

@@ -37,6 +37,7 @@ copy_node(const struct hc_outage_node *node, bool stale, struct hc_outage_page *
 	    .since = node->since,
 	    .at_ms = node->at_ms,
 	    .doubt = node->doubt,
+	    .was_contested = node->was_contested,
 	    .mark = node->mark,
 	};
 	if (item->entry != NULL)
@@ -193,24 +194,25 @@ is_base_of(const struct hc_outage_item *item, const struct hc_outage_node *node)
 	       node->doubt == HC_OUTAGE_SURE && node->since.heard <= item->written && node->own <= item->written;
 }
 
-/*
- * The key was changed again while its value was told, and the upstream has that now, which is another than before:
- * whoever has changed it since will be heard of.
- */
+/* The key was changed again while it was told. */
 static void
 settle_changed(struct hc_outage *outage, const struct hc_outage_page *page, const struct hc_outage_item *item,
     struct hc_outage_node *node)
 {
+	if (item->outcome <= HC_OUTAGE_AGAIN) { /* for nothing */
+		node->told = false;
+		return;
+	}
 	bool misses_nothing = item->written > 0 && page->losses == atomic_load(&outage->losses);
-
-	if (misses_nothing && node->doubt == HC_OUTAGE_UNSURE) {
+	if (misses_nothing && node->doubt == HC_OUTAGE_UNSURE) { /* whoever has changed that since will be heard of */
 		node->doubt = HC_OUTAGE_SURE;
+		node->was_contested = false;
 		node->since.heard = item->written;
 	}
 	if (is_base_of(item, node))
 		hc_outage_put_base(outage, node, item->entry, item->written);
 	else
-		hc_outage_drop_base(outage, node);
+		hc_outage_drop_base(outage, node); /* the upstream has another than before */
 }
 
 static void
@@ -306,8 +308,8 @@ hc_outage_lose(struct hc_outage *outage, const struct hc_outage_page *page)
 		struct hc_outage_node *node = *hc_outage_slot(outage, hc_key(page->items[i].key));
 		if (node == NULL || page->items[i].entry == NULL)
 			continue;
-		if (node->doubt != HC_OUTAGE_UNSURE)
-			hc_outage_drop_base(outage, node); /* it may be this one by now */
+		if (node->doubt != HC_OUTAGE_UNSURE || page->losses != atomic_load(&outage->losses))
+			hc_outage_drop_base(outage, node); /* it may be this one by now, and else nothing tells */
 		node->sent = node->sent || node->told;
 	}
 	pthread_mutex_unlock(&outage->lock);

@@ -26,6 +26,7 @@ struct hc_outage_node {
 	struct hc_entry *entry; /* owned, as is base; NULL: it went */
 	struct hc_entry *base;
 	uint64_t base_version;
+	bool was_contested; /* by another, before the value became unsure */
 	bool base_is_spare; /* needed only if the value becomes unsure: another may have replaced it before */
 	int64_t expire_ms;
 	enum hc_outage_doubt doubt;

@@ -154,7 +154,7 @@ add_value(struct hc_script_call *call, const struct hc_sync *sync, const struct 
 	struct hc_op_guard guard = {
 	    .heard = sync->heard.upto,
 	    .epoch = item->epoch,
-	    .contested = item->doubt == HC_OUTAGE_CONTESTED,
+	    .contested = item->doubt == HC_OUTAGE_CONTESTED || item->was_contested,
 	    .unsure = item->doubt == HC_OUTAGE_UNSURE,
 	};
 	struct hc_op op = {.kind = HC_OP_GUARD, .key = hc_key(item->key), .guard = &guard};

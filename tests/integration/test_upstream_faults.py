@@ -7,7 +7,6 @@ import os
 import time
 
 import pytest
-import redis as redis_py
 
 from fleet import PREFIX, STATE, STATE_SCRIPT, calls, has_copy, has_heard_all, in_step, prime, serves, start_fleet
 from harcad_harness import CUT, Redis, RespError, SLOW, free_port, wait_until
@@ -859,6 +858,26 @@ def knows_of_a_loss(node):
     wait_until(lambda: "journal" in node.log().rpartition("fleet_copies_suspect")[2], message="it knows that it cannot know")
 
 
+def set_after_a_loss(proxy, redis, node, sibling, conn):
+    """One value of k comes onto the queue before, another after the daemon knows that there are changes which it has missed."""
+    cut_off(proxy, node)
+    assert conn.command("SET", "k", "one") == "OK"
+    lose_journal(redis, sibling)
+    proxy.refuse_new("worker")
+    proxy.on_data = lambda direction, data, _: CUT if direction == "up" and b"replication\r\n" in data else None
+    proxy.accept()
+    knows_of_a_loss(node)
+    assert conn.command("SET", "k", "two") == "OK"
+    assert node.info()["queued_writes"] == 1
+
+
+def all_is_told(proxy, node):
+    proxy.on_data = None
+    proxy.refuse_new()
+    in_step(node)
+    node.wait_info(queued_writes=0)
+
+
 @pytest.mark.parametrize("killed", [False, True], ids=["lives on", "is killed"])
 def test_p2_what_may_have_been_overtaken_does_not_overtake_after_a_kill(redis_server, proxy, node, make_harcad, killed):
     """The queue's file knows what the daemon knew: that there are changes of which nothing was heard."""
@@ -883,30 +902,49 @@ def test_p2_what_may_have_been_overtaken_does_not_overtake_after_a_kill(redis_se
     assert redis_server.client().get(PREFIX + b"k") != b"mine"
 
 
-def test_p5_a_command_of_another_that_changes_nothing_does_not_overtake_what_was_set_after_a_loss(
-        redis_server, proxy, node, make_harcad):
-    """What is passed on is told to the fleet whatever comes of it: the upstream has what it had before."""
+@pytest.mark.parametrize("command", [["LPUSH", "k", "x"], ["SET", "k", "base"]], ids=["nothing is changed", "the same is set"])
+def test_p5_what_is_set_after_a_loss_replaces_what_was_there_before_and_not_what_is_set_then(
+        redis_server, proxy, node, make_harcad, command):
+    """Whichever it is, the upstream has the same bytes. (What is passed on is told to the fleet whatever comes of it.)"""
+    sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
+    sibling.client().set("k", "base")
+    has_heard_all(node, redis_server.client())
+    prime(node, "k")
+    with node.raw() as conn, sibling.raw() as theirs:
+        set_after_a_loss(proxy, redis_server, node, sibling, conn)
+        is_set = theirs.command(*command) == "OK"
+        assert redis_server.client().get(PREFIX + b"k") == b"base"
+        all_is_told(proxy, node)
+    assert redis_server.client().get(PREFIX + b"k") == (b"base" if is_set else b"two")
+
+
+def test_p2_a_value_that_may_have_been_told_does_not_come_back_over_what_was_there_before(redis_server, proxy, node, make_harcad):
+    """It was told, and a sibling, which saw it, set what had been there before; of neither of which anything is heard."""
     sibling, = start_fleet(make_harcad, redis_server, 1, BRISK)
     sibling.client().set("k", "base")
     has_heard_all(node, redis_server.client())
     prime(node, "k")
     cut_off(proxy, node)
+    pages = []
+
+    def cut(direction, data, number):
+        if direction == "up" and b"harca:k\r\n" in data and not pages:
+            pages.append(number)
+        return CUT if direction == "down" and pages else None
+
     with node.raw() as conn:
-        assert conn.command("SET", "k", "one") == "OK"
+        assert conn.command("SET", "k", "mine") == "OK"
         lose_journal(redis_server, sibling)
-        proxy.refuse_new("worker")
-        proxy.on_data = lambda direction, data, _: CUT if direction == "up" and b"replication\r\n" in data else None
+        proxy.on_data = cut
         proxy.accept()
-        knows_of_a_loss(node)
-        assert conn.command("SET", "k", "two") == "OK"
-        assert node.info()["queued_writes"] == 1
-        with pytest.raises(redis_py.ResponseError):
-            sibling.client().lpush("k", "x")
+        wait_until(lambda: pages, message="it is told")
+        proxy.refuse()
+        serves(sibling, "k", b"mine")
+        sibling.client().set("k", "base")
+        lose_journal(redis_server, sibling)
         proxy.on_data = None
-        proxy.refuse_new()
-        in_step(node)
-        node.wait_info(queued_writes=0)
-        assert redis_server.client().get(PREFIX + b"k") == b"two"
+        back(proxy, node)
+        assert redis_server.client().get(PREFIX + b"k") != b"mine"
 
 
 def test_p5_an_expiry_in_the_past_overtakes_a_queued_value(redis_server, proxy, node, make_harcad):

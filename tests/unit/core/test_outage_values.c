@@ -112,7 +112,7 @@ START_TEST(outage_value_will_replace_what_is_upstream_unless_that_may_be_it_or_n
 	note(outage, "two", HC_MODEL_DEFAULT, NULL, true); /* the upstream may have that one */
 	must(!hc_outage_will_replace(outage, k));
 	note(outage, "three", HC_MODEL_DEFAULT, NULL, false);
-	hc_outage_contest(outage, k, 6);
+	hc_outage_contest(outage, k, 6, true);
 	must(!hc_outage_will_replace(outage, k));
 	note(outage, "four", HC_MODEL_DEFAULT, NULL, false);
 	must(hc_outage_will_replace(outage, k));
@@ -322,7 +322,7 @@ START_TEST(outage_value_that_comes_after_what_was_missed_is_sure)
 	must_be(outage, "two", NULL, HC_OUTAGE_SURE);
 	note(outage, "three", HC_MODEL_DEFAULT, NULL, false);
 	must_be(outage, "three", NULL, HC_OUTAGE_SURE);
-	hc_outage_contest(outage, k, 5);
+	hc_outage_contest(outage, k, 5, true);
 	must_be(outage, "three", NULL, HC_OUTAGE_SURE);
 	hc_outage_unsure(outage); /* once more: who has the base still, has nothing of others */
 	must_be(outage, "three", "base", HC_OUTAGE_UNSURE);
@@ -332,16 +332,24 @@ START_TEST(outage_value_that_comes_after_what_was_missed_is_sure)
 	hc_outage_settle(outage, &page);
 	hc_outage_page_fini(&page);
 	must_be(outage, "four", "one", HC_OUTAGE_SURE); /* what it was told meanwhile is needed */
-	hc_outage_contest(outage, k, 7);
-	must_be(outage, "four", "one", HC_OUTAGE_CONTESTED);
+	hc_outage_contest(outage, k, 7, true);
+	must_be(outage, "four", NULL, HC_OUTAGE_CONTESTED);
 	hc_outage_forget_key(outage, k, hc_outage_mark(outage));
 	must(hc_outage_bytes(outage) == 0);
-	/* What others tell of after it contests it, unless the upstream has the base still. */
-	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
-	hc_outage_unsure(outage);
-	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
-	hc_outage_contest(outage, k, 6);
-	must_be(outage, "two", "base", HC_OUTAGE_CONTESTED);
+	/* What others tell of after it contests it. If they changed nothing, the upstream has the base still. */
+	for (int rewritten = 0; rewritten < 2; rewritten++) {
+		note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+		hc_outage_unsure(outage);
+		note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
+		hc_outage_contest(outage, k, 6, rewritten);
+		must_be(outage, "two", rewritten ? NULL : "base", HC_OUTAGE_CONTESTED);
+		hc_outage_forget_key(outage, k, hc_outage_mark(outage));
+		note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+		hc_outage_unsure(outage);
+		hc_outage_contest(outage, k, 1, rewritten);
+		must_be(outage, "one", rewritten ? NULL : "base", HC_OUTAGE_CONTESTED);
+		hc_outage_forget_key(outage, k, hc_outage_mark(outage));
+	}
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -362,47 +370,101 @@ START_TEST(outage_value_that_was_told_is_sure_unless_something_is_lost_meanwhile
 		page.items[0].written = 6;
 		hc_outage_settle(outage, &page);
 		hc_outage_page_fini(&page);
-		hc_outage_contest(outage, k, 6);
+		hc_outage_contest(outage, k, 6, true);
 		must_be(outage, "one", NULL, lost ? HC_OUTAGE_CONTESTED : HC_OUTAGE_SURE);
-		hc_outage_contest(outage, k, 7);
+		hc_outage_contest(outage, k, 7, true);
 		must_be(outage, "one", NULL, HC_OUTAGE_CONTESTED);
 		hc_outage_destroy(outage);
 	}
 }
 END_TEST
 
-/* What is lost on its way may be there, or what was there before. Which one, its event tells. */
+/* What is lost on its way may be there, or what was there before. Which one, its event tells, unless that may be
+ * missed. */
 START_TEST(outage_value_that_was_lost_on_its_way_is_its_own_base_if_it_is_heard_of)
+{
+	struct hc_outage *outage = outage_of();
+
+	for (int lost = 0; lost < 3; lost++) {
+		note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+		hc_outage_unsure(outage);
+		struct hc_outage_page page = page_of_one(outage, 1);
+		if (lost == 1)
+			hc_outage_unsure(outage);
+		hc_outage_lose(outage, &page);
+		hc_outage_page_fini(&page);
+		if (lost == 2)
+			hc_outage_unsure(outage);
+		must_be(outage, "one", lost ? NULL : "base", HC_OUTAGE_UNSURE);
+		hc_outage_own(outage, key_str("k"), 6);
+		must_be(outage, "one", "one", HC_OUTAGE_UNSURE);
+		hc_outage_unsure(outage);
+		must_be(outage, "one", "one", HC_OUTAGE_UNSURE);
+		hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
+		must(hc_outage_bytes(outage) == 0);
+	}
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* What was told was not taken: the upstream has what it had before, whatever has become of the value since. */
+START_TEST(outage_base_stays_when_what_was_told_was_not_taken)
 {
 	struct hc_outage *outage = outage_of();
 
 	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
 	hc_outage_unsure(outage);
 	struct hc_outage_page page = page_of_one(outage, 1);
-	hc_outage_lose(outage, &page);
+	must(hc_outage_add_expiry(outage, key_str("k"), 2000, 100) == HC_OK);
+	page.items[0].outcome = HC_OUTAGE_AGAIN;
+	hc_outage_settle(outage, &page);
 	hc_outage_page_fini(&page);
 	must_be(outage, "one", "base", HC_OUTAGE_UNSURE);
-	hc_outage_own(outage, key_str("k"), 6);
-	must_be(outage, "one", "one", HC_OUTAGE_UNSURE);
-	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
-	must(hc_outage_bytes(outage) == 0);
+	hc_outage_destroy(outage);
+}
+END_TEST
+
+/* What the base itself was written by, heard of late, contests nothing. */
+START_TEST(outage_event_of_the_base_contests_nothing)
+{
+	struct hc_outage *outage = outage_of();
+	struct hc_entry *entry = entry_str(store, "k", "mine"), *base = entry_str(store, "k", "base");
+	const struct hc_outage_value value = {
+	    .entry = entry, .base = base, .expire_ms = 1000, .since = {.life = 1, .heard = 5}};
+
+	hc_entry_set_version(base, 7);
+	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	hc_outage_contest(outage, key_str("k"), 6, true);
+	hc_outage_contest(outage, key_str("k"), 7, true);
+	must_be(outage, "mine", "base", HC_OUTAGE_SURE);
+	hc_outage_contest(outage, key_str("k"), 8, true);
+	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
+	hc_entry_unref(entry);
+	hc_entry_unref(base);
 	hc_outage_destroy(outage);
 }
 END_TEST
 
 /* Another wrote it; then the upstream may have what was there before both. */
-START_TEST(outage_value_that_was_contested_before_a_loss_is_not_to_come_back)
+START_TEST(outage_value_that_was_contested_before_a_loss_replaces_the_base_and_nothing_else)
 {
 	struct hc_outage *outage = outage_of();
+	struct hc_key k = key_str("k");
+	struct hc_entry *found;
 
-	note(outage, "one", HC_MODEL_DEFAULT, NULL, false);
-	hc_outage_contest(outage, key_str("k"), 6);
+	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
+	hc_outage_contest(outage, k, 6, false);
 	hc_outage_unsure(outage);
 	struct hc_outage_page page = page_of_one(outage, 1);
-	must(page.items[0].entry == NULL);
+	must(page.items[0].was_contested && page.items[0].base != NULL && page.items[0].doubt == HC_OUTAGE_UNSURE);
+	must(hc_outage_find(outage, k, 1, &found) && found == NULL);
+	hc_outage_own(outage, k, 3);
+	must_be(outage, "one", NULL, HC_OUTAGE_UNSURE);
 	hc_outage_page_fini(&page);
-	hc_outage_contest(outage, key_str("k"), 2);
-	must(is_overtaken(outage));
+	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
+	page = page_of_one(outage, 1);
+	must(!page.items[0].was_contested && page.items[0].doubt == HC_OUTAGE_SURE);
+	hc_outage_page_fini(&page);
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -429,26 +491,26 @@ START_TEST(outage_change_of_another_contests_what_is_older_than_it)
 	struct hc_outage *outage = outage_of();
 
 	note(outage, "mine", HC_MODEL_DEFAULT, "base", false);
-	hc_outage_contest(outage, key_str("k"), 5);
+	hc_outage_contest(outage, key_str("k"), 5, true);
 	must_be(outage, "mine", "base", HC_OUTAGE_SURE);
-	hc_outage_contest(outage, key_str("k"), 6);
+	hc_outage_contest(outage, key_str("k"), 6, true);
 	must_be(outage, "mine", "base", HC_OUTAGE_CONTESTED);
 	hc_outage_own(outage, key_str("k"), 7); /* an older change of ours has replaced that */
 	struct hc_outage_page page = page_of_one(outage, 1);
 	must(page.items[0].entry == NULL);
 	hc_outage_page_fini(&page);
-	hc_outage_contest(outage, key_str("k"), 6); /* what that replaced, heard of once more */
+	hc_outage_contest(outage, key_str("k"), 6, true); /* what that replaced, heard of once more */
 	must(!is_overtaken(outage));
-	hc_outage_contest(outage, key_str("k"), 8); /* … and theirs this */
+	hc_outage_contest(outage, key_str("k"), 8, true); /* … and theirs this */
 	must(is_overtaken(outage));
 	hc_outage_drop_overtaken(outage);
 	must(hc_outage_empty(outage));
 	note(outage, "mine", HC_MODEL_DEFAULT, "base", false);
 	hc_outage_own(outage, key_str("k"), 9);
 	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
-	hc_outage_contest(outage, key_str("k"), 8); /* heard of late: ours came after it */
+	hc_outage_contest(outage, key_str("k"), 8, true); /* heard of late: ours came after it */
 	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
-	hc_outage_contest(outage, key_str("k"), 10);
+	hc_outage_contest(outage, key_str("k"), 10, true);
 	note(outage, "younger", HC_MODEL_DEFAULT, "theirs", false);
 	must_be(outage, "younger", NULL, HC_OUTAGE_SURE);
 	hc_outage_unsure(outage);
@@ -474,14 +536,14 @@ START_TEST(outage_change_of_ours_that_comes_last_makes_the_key_go)
 
 	must(hc_models_intern(models, HC_SLICE("m"), &id) == HC_OK);
 	note(outage, "mine", id, NULL, false);
-	hc_outage_contest(outage, k, 6);
+	hc_outage_contest(outage, k, 6, true);
 	hc_outage_contest_model(outage, id, 7, hc_models_bump(models, id));
-	hc_outage_contest(outage, k, 8);
+	hc_outage_contest(outage, k, 8, true);
 	hc_outage_own(outage, k, 9);
-	hc_outage_contest(outage, k, 8); /* once more */
+	hc_outage_contest(outage, k, 8, true); /* once more */
 	hc_outage_drop_overtaken(outage);
 	must(!is_overtaken(outage));
-	hc_outage_contest(outage, k, 11);
+	hc_outage_contest(outage, k, 11, true);
 	hc_outage_own(outage, k, 10); /* heard of late */
 	must(is_overtaken(outage));
 	hc_outage_drop_overtaken(outage);
@@ -489,12 +551,12 @@ START_TEST(outage_change_of_ours_that_comes_last_makes_the_key_go)
 	/* What is changed here after that is to be told again; and so is what nobody can say of what came after what.
 	 */
 	note(outage, "mine", HC_MODEL_DEFAULT, NULL, false);
-	hc_outage_contest(outage, k, 12);
+	hc_outage_contest(outage, k, 12, true);
 	hc_outage_own(outage, k, 13);
-	hc_outage_contest(outage, k, 14);
+	hc_outage_contest(outage, k, 14, true);
 	must(hc_outage_add_expiry(outage, k, 1000, 100) == HC_OK);
 	must(!is_overtaken(outage));
-	hc_outage_contest(outage, k, 15);
+	hc_outage_contest(outage, k, 15, true);
 	must(is_overtaken(outage));
 	hc_outage_unsure(outage);
 	hc_outage_drop_overtaken(outage);
@@ -512,20 +574,20 @@ START_TEST(outage_change_from_before_an_own_one_makes_the_key_go)
 	hc_outage_own(outage, key_str("k"), 9);
 	must(hc_outage_empty(outage));
 	note(outage, "mine", HC_MODEL_DEFAULT, NULL, false);
-	hc_outage_contest(outage, key_str("k"), 5); /* heard of before it came onto the list */
+	hc_outage_contest(outage, key_str("k"), 5, true); /* heard of before it came onto the list */
 	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
-	hc_outage_contest(outage, key_str("k"), 7);
+	hc_outage_contest(outage, key_str("k"), 7, true);
 	struct hc_outage_page page = page_of_one(outage, 1);
 	must(page.items[0].entry == NULL);
 	hc_outage_page_fini(&page);
-	hc_outage_contest(outage, key_str("k"), 8);
+	hc_outage_contest(outage, key_str("k"), 8, true);
 	must(!is_overtaken(outage));
-	hc_outage_contest(outage, key_str("k"), 10); /* theirs is what is there */
+	hc_outage_contest(outage, key_str("k"), 10, true); /* theirs is what is there */
 	must(is_overtaken(outage));
 	hc_outage_drop_overtaken(outage);
 	must(hc_outage_empty(outage));
 	note(outage, "mine", HC_MODEL_DEFAULT, NULL, false);
-	hc_outage_contest(outage, key_str("k"), 10);
+	hc_outage_contest(outage, key_str("k"), 10, true);
 	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
 	hc_outage_destroy(outage);
 }
@@ -542,7 +604,7 @@ START_TEST(outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure)
 	hc_outage_unsure(outage);
 	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
 	must_be(outage, "mine", NULL, HC_OUTAGE_UNSURE);
-	hc_outage_contest(outage, key_str("k"), 7); /* by the new numbers, that is younger */
+	hc_outage_contest(outage, key_str("k"), 7, true); /* by the new numbers, that is younger */
 	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
 	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
 	value.losses = hc_outage_losses(outage);
@@ -735,7 +797,9 @@ main(void)
 	tcase_add_test(tcase, outage_value_that_comes_while_something_is_lost_is_unsure);
 	tcase_add_test(tcase, outage_value_that_was_told_is_sure_unless_something_is_lost_meanwhile);
 	tcase_add_test(tcase, outage_value_that_was_lost_on_its_way_is_its_own_base_if_it_is_heard_of);
-	tcase_add_test(tcase, outage_value_that_was_contested_before_a_loss_is_not_to_come_back);
+	tcase_add_test(tcase, outage_base_stays_when_what_was_told_was_not_taken);
+	tcase_add_test(tcase, outage_event_of_the_base_contests_nothing);
+	tcase_add_test(tcase, outage_value_that_was_contested_before_a_loss_replaces_the_base_and_nothing_else);
 	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
 	tcase_add_test(tcase, outage_change_of_ours_that_comes_last_makes_the_key_go);
 	tcase_add_test(tcase, outage_change_from_before_an_own_one_makes_the_key_go);
