@@ -3,72 +3,7 @@
  */
 #include "core/outage.h"
 
-#include "../store/support.h"
-
-static struct hc_store *store;
-static const struct hc_outage_limits limits = {150, 1 << 30};
-
-static void
-set_up(void)
-{
-	store = store_with(1 << 20, 1, true);
-}
-
-static void
-tear_down(void)
-{
-	hc_store_destroy(store);
-}
-
-static struct hc_outage *
-outage_of(void)
-{
-	struct hc_outage *outage;
-
-	ck_assert_int_eq(hc_outage_create(hc_store_models(store), &outage), HC_OK);
-	return outage;
-}
-
-static struct hc_outage_page
-page_of_one(struct hc_outage *outage, int64_t now_ms)
-{
-	struct hc_outage_page page;
-
-	must(hc_outage_take(outage, 10, UINT64_MAX, now_ms, &page) == HC_OK);
-	must(page.n_items == 1 && page.n_models == 0 && !page.all);
-	return page;
-}
-
-/* A value of model `id`, noted when all up to 5 had been heard. */
-static void
-note(struct hc_outage *outage, const char *text, uint32_t id, const char *base, bool sent)
-{
-	struct hc_entry *entry = entry_of_model(store, "k", text, id);
-	struct hc_entry *was = base != NULL ? entry_str(store, "k", base) : NULL;
-	const struct hc_outage_value value = {.entry = entry,
-	    .base = was,
-	    .expire_ms = 1000,
-	    .since = {.life = 1, .heard = 5},
-	    .losses = hc_outage_losses(outage),
-	    .sent = sent};
-
-	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
-	hc_entry_unref(entry);
-	hc_entry_unref(was);
-}
-
-static void
-must_be(struct hc_outage *outage, const char *text, const char *base, enum hc_outage_doubt doubt)
-{
-	struct hc_outage_page page = page_of_one(outage, 1);
-	const struct hc_outage_item *item = &page.items[0];
-
-	must(item->entry != NULL && hc_slice_eq(hc_entry_value(item->entry), hc_slice_str(text)));
-	must(base == NULL ? item->base == NULL
-			  : item->base != NULL && hc_slice_eq(hc_entry_value(item->base), hc_slice_str(base)));
-	must(item->doubt == doubt);
-	hc_outage_page_fini(&page);
-}
+#include "tests/unit/core/outage_support.h"
 
 /* Whether nothing is left to be told of the one key on the list; it goes off that when all is heard of. */
 static bool
@@ -135,10 +70,7 @@ START_TEST(outage_value_that_was_told_is_the_base_of_what_came_since)
 	must(!hc_outage_will_replace(outage, k));
 	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
 	must(hc_outage_will_replace(outage, k)); /* this one was not */
-	page.items[0].outcome = HC_OUTAGE_SETTLED;
-	page.items[0].written = 6;
-	hc_outage_settle(outage, &page);
-	hc_outage_page_fini(&page);
+	settle(outage, &page, HC_OUTAGE_SETTLED, 6);
 	must_be(outage, "two", "one", HC_OUTAGE_SURE); /* has it told, too */
 	must(hc_outage_will_replace(outage, k));
 	hc_outage_own(outage, k, 7);
@@ -166,10 +98,7 @@ START_TEST(outage_value_that_was_told_is_no_base_of_what_came_after_a_change_of_
 		struct hc_outage_page page = page_of_one(outage, 1);
 		must(hc_outage_add_value(outage, k, &two, &limits) == HC_OK);
 		hc_outage_own(outage, k, own[i]);
-		page.items[0].outcome = HC_OUTAGE_SETTLED;
-		page.items[0].written = 6;
-		hc_outage_settle(outage, &page);
-		hc_outage_page_fini(&page);
+		settle(outage, &page, HC_OUTAGE_SETTLED, 6);
 		must_be(outage, "two", NULL, HC_OUTAGE_SURE);
 		hc_outage_forget_key(outage, k, hc_outage_mark(outage));
 		hc_entry_unref(entry);
@@ -187,10 +116,7 @@ START_TEST(outage_value_that_was_told_is_no_base_of_itself)
 	note(outage, "one", HC_MODEL_DEFAULT, NULL, false);
 	struct hc_outage_page page = page_of_one(outage, 1);
 	must(hc_outage_add_expiry(outage, k, 2000, 100) == HC_OK);
-	page.items[0].outcome = HC_OUTAGE_SETTLED;
-	page.items[0].written = 6;
-	hc_outage_settle(outage, &page);
-	hc_outage_page_fini(&page);
+	settle(outage, &page, HC_OUTAGE_SETTLED, 6);
 	hc_outage_own(outage, k, 6);
 	must(!hc_outage_will_replace(outage, k));
 	must_be(outage, "one", NULL, HC_OUTAGE_SURE);
@@ -207,9 +133,7 @@ START_TEST(outage_value_that_was_not_taken_will_replace_what_is_there_still)
 	struct hc_outage_page page = page_of_one(outage, 1);
 	hc_outage_own(outage, key_str("k"), 6);
 	must(!hc_outage_will_replace(outage, key_str("k")));
-	page.items[0].outcome = HC_OUTAGE_AGAIN;
-	hc_outage_settle(outage, &page);
-	hc_outage_page_fini(&page);
+	settle(outage, &page, HC_OUTAGE_AGAIN, 0);
 	must(hc_outage_will_replace(outage, key_str("k")));
 	/* What is lost on its way may be there for good. */
 	page = page_of_one(outage, 1);
@@ -217,17 +141,12 @@ START_TEST(outage_value_that_was_not_taken_will_replace_what_is_there_still)
 	hc_outage_page_fini(&page);
 	must(!hc_outage_will_replace(outage, key_str("k")));
 	page = page_of_one(outage, 1);
-	page.items[0].outcome = HC_OUTAGE_AGAIN;
-	hc_outage_settle(outage, &page);
-	hc_outage_page_fini(&page);
+	settle(outage, &page, HC_OUTAGE_AGAIN, 0);
 	must(!hc_outage_will_replace(outage, key_str("k")));
 	/* What is given up for another is told by no value any more: nor by that of a page. */
 	page = page_of_one(outage, 1);
 	must(hc_outage_add_key(outage, key_str("k"), 100) == HC_OK);
-	page.items[0].outcome = HC_OUTAGE_SETTLED;
-	page.items[0].written = 7;
-	hc_outage_settle(outage, &page);
-	hc_outage_page_fini(&page);
+	settle(outage, &page, HC_OUTAGE_SETTLED, 7);
 	must(hc_outage_bytes(outage) == 0 && hc_outage_has_key(outage, key_str("k")));
 	hc_outage_destroy(outage);
 }
@@ -277,16 +196,29 @@ START_TEST(outage_expiry_of_what_a_write_overtook_is_forgotten_with_it)
 }
 END_TEST
 
+/* "mine" over a "base" that the seventh change wrote, of which nothing has been heard. */
+static void
+note_over_seventh(struct hc_outage *outage)
+{
+	struct hc_entry *entry = entry_str(store, "k", "mine"), *base = entry_str(store, "k", "base");
+	const struct hc_outage_value value = {.entry = entry,
+	    .base = base,
+	    .expire_ms = 1000,
+	    .since = {.life = 1, .heard = 5},
+	    .losses = hc_outage_losses(outage)};
+
+	hc_entry_set_version(base, 7);
+	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	hc_entry_unref(entry);
+	hc_entry_unref(base);
+}
+
 /* A change of ours that is heard of late: what is as old as the base does not replace it. */
 START_TEST(outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced)
 {
 	struct hc_outage *outage = outage_of();
-	struct hc_entry *entry = entry_str(store, "k", "mine"), *base = entry_str(store, "k", "base");
-	const struct hc_outage_value value = {
-	    .entry = entry, .base = base, .expire_ms = 1000, .since = {.life = 1, .heard = 5}};
 
-	hc_entry_set_version(base, 7);
-	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	note_over_seventh(outage);
 	hc_outage_own(outage, key_str("k"), 6);
 	hc_outage_own(outage, key_str("k"), 7);
 	must(hc_outage_will_replace(outage, key_str("k"))); /* which is what the upstream has still */
@@ -296,130 +228,12 @@ START_TEST(outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced)
 	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
 	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
 	/* By numbers that may have begun anew, nothing can be told. */
-	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	note_over_seventh(outage);
 	hc_outage_unsure(outage);
 	hc_outage_own(outage, key_str("k"), 6); /* of something else: that has not been told */
 	must_be(outage, "mine", NULL, HC_OUTAGE_UNSURE);
 	hc_outage_own(outage, key_str("k"), 7); /* but now it has */
 	must_be(outage, "mine", "mine", HC_OUTAGE_UNSURE);
-	hc_entry_unref(entry);
-	hc_entry_unref(base);
-	hc_outage_destroy(outage);
-}
-END_TEST
-
-/* Numbers prove nothing of a value; the next one comes when they do again, whatever the upstream has of before. */
-START_TEST(outage_value_that_comes_after_what_was_missed_is_sure)
-{
-	struct hc_outage *outage = outage_of();
-	struct hc_key k = key_str("k");
-
-	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
-	hc_outage_unsure(outage);
-	must_be(outage, "one", "base", HC_OUTAGE_UNSURE);
-	struct hc_outage_page page = page_of_one(outage, 1);
-	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
-	must_be(outage, "two", NULL, HC_OUTAGE_SURE);
-	note(outage, "three", HC_MODEL_DEFAULT, NULL, false);
-	must_be(outage, "three", NULL, HC_OUTAGE_SURE);
-	hc_outage_contest(outage, k, 5, true);
-	must_be(outage, "three", NULL, HC_OUTAGE_SURE);
-	hc_outage_unsure(outage); /* once more: who has the base still, has nothing of others */
-	must_be(outage, "three", "base", HC_OUTAGE_UNSURE);
-	note(outage, "four", HC_MODEL_DEFAULT, NULL, false);
-	page.items[0].outcome = HC_OUTAGE_SETTLED;
-	page.items[0].written = 6;
-	hc_outage_settle(outage, &page);
-	hc_outage_page_fini(&page);
-	must_be(outage, "four", "one", HC_OUTAGE_SURE); /* what it was told meanwhile is needed */
-	hc_outage_contest(outage, k, 7, true);
-	must_be(outage, "four", NULL, HC_OUTAGE_CONTESTED);
-	hc_outage_forget_key(outage, k, hc_outage_mark(outage));
-	must(hc_outage_bytes(outage) == 0);
-	/* What others tell of after it contests it. If they changed nothing, the upstream has the base still. */
-	for (int rewritten = 0; rewritten < 2; rewritten++) {
-		note(outage, "one", HC_MODEL_DEFAULT, "base", false);
-		hc_outage_unsure(outage);
-		note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
-		hc_outage_contest(outage, k, 6, rewritten);
-		must_be(outage, "two", rewritten ? NULL : "base", HC_OUTAGE_CONTESTED);
-		hc_outage_forget_key(outage, k, hc_outage_mark(outage));
-		note(outage, "one", HC_MODEL_DEFAULT, "base", false);
-		hc_outage_unsure(outage);
-		hc_outage_contest(outage, k, 1, rewritten);
-		must_be(outage, "one", rewritten ? NULL : "base", HC_OUTAGE_CONTESTED);
-		hc_outage_forget_key(outage, k, hc_outage_mark(outage));
-	}
-	hc_outage_destroy(outage);
-}
-END_TEST
-
-/* An expiry is set of a value of which numbers prove nothing, while that is told: they do of what comes after it. */
-START_TEST(outage_value_that_was_told_is_sure_unless_something_is_lost_meanwhile)
-{
-	for (int lost = 0; lost < 2; lost++) {
-		struct hc_outage *outage = outage_of();
-		struct hc_key k = key_str("k");
-		note(outage, "one", HC_MODEL_DEFAULT, "base", false);
-		hc_outage_unsure(outage);
-		struct hc_outage_page page = page_of_one(outage, 1);
-		must(hc_outage_add_expiry(outage, k, 2000, 100) == HC_OK);
-		if (lost)
-			hc_outage_unsure(outage);
-		page.items[0].outcome = HC_OUTAGE_SETTLED;
-		page.items[0].written = 6;
-		hc_outage_settle(outage, &page);
-		hc_outage_page_fini(&page);
-		hc_outage_contest(outage, k, 6, true);
-		must_be(outage, "one", NULL, lost ? HC_OUTAGE_CONTESTED : HC_OUTAGE_SURE);
-		hc_outage_contest(outage, k, 7, true);
-		must_be(outage, "one", NULL, HC_OUTAGE_CONTESTED);
-		hc_outage_destroy(outage);
-	}
-}
-END_TEST
-
-/* What is lost on its way may be there, or what was there before. Which one, its event tells, unless that may be
- * missed. */
-START_TEST(outage_value_that_was_lost_on_its_way_is_its_own_base_if_it_is_heard_of)
-{
-	struct hc_outage *outage = outage_of();
-
-	for (int lost = 0; lost < 3; lost++) {
-		note(outage, "one", HC_MODEL_DEFAULT, "base", false);
-		hc_outage_unsure(outage);
-		struct hc_outage_page page = page_of_one(outage, 1);
-		if (lost == 1)
-			hc_outage_unsure(outage);
-		hc_outage_lose(outage, &page);
-		hc_outage_page_fini(&page);
-		if (lost == 2)
-			hc_outage_unsure(outage);
-		must_be(outage, "one", lost ? NULL : "base", HC_OUTAGE_UNSURE);
-		hc_outage_own(outage, key_str("k"), 6);
-		must_be(outage, "one", "one", HC_OUTAGE_UNSURE);
-		hc_outage_unsure(outage);
-		must_be(outage, "one", "one", HC_OUTAGE_UNSURE);
-		hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
-		must(hc_outage_bytes(outage) == 0);
-	}
-	hc_outage_destroy(outage);
-}
-END_TEST
-
-/* What was told was not taken: the upstream has what it had before, whatever has become of the value since. */
-START_TEST(outage_base_stays_when_what_was_told_was_not_taken)
-{
-	struct hc_outage *outage = outage_of();
-
-	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
-	hc_outage_unsure(outage);
-	struct hc_outage_page page = page_of_one(outage, 1);
-	must(hc_outage_add_expiry(outage, key_str("k"), 2000, 100) == HC_OK);
-	page.items[0].outcome = HC_OUTAGE_AGAIN;
-	hc_outage_settle(outage, &page);
-	hc_outage_page_fini(&page);
-	must_be(outage, "one", "base", HC_OUTAGE_UNSURE);
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -428,60 +242,13 @@ END_TEST
 START_TEST(outage_event_of_the_base_contests_nothing)
 {
 	struct hc_outage *outage = outage_of();
-	struct hc_entry *entry = entry_str(store, "k", "mine"), *base = entry_str(store, "k", "base");
-	const struct hc_outage_value value = {
-	    .entry = entry, .base = base, .expire_ms = 1000, .since = {.life = 1, .heard = 5}};
 
-	hc_entry_set_version(base, 7);
-	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
+	note_over_seventh(outage);
 	hc_outage_contest(outage, key_str("k"), 6, true);
 	hc_outage_contest(outage, key_str("k"), 7, true);
 	must_be(outage, "mine", "base", HC_OUTAGE_SURE);
 	hc_outage_contest(outage, key_str("k"), 8, true);
 	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
-	hc_entry_unref(entry);
-	hc_entry_unref(base);
-	hc_outage_destroy(outage);
-}
-END_TEST
-
-/* Another wrote it; then the upstream may have what was there before both. */
-START_TEST(outage_value_that_was_contested_before_a_loss_replaces_the_base_and_nothing_else)
-{
-	struct hc_outage *outage = outage_of();
-	struct hc_key k = key_str("k");
-	struct hc_entry *found;
-
-	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
-	hc_outage_contest(outage, k, 6, false);
-	hc_outage_unsure(outage);
-	struct hc_outage_page page = page_of_one(outage, 1);
-	must(page.items[0].was_contested && page.items[0].base != NULL && page.items[0].doubt == HC_OUTAGE_UNSURE);
-	must(hc_outage_find(outage, k, 1, &found) && found == NULL);
-	hc_outage_own(outage, k, 3);
-	must_be(outage, "one", NULL, HC_OUTAGE_UNSURE);
-	hc_outage_page_fini(&page);
-	note(outage, "two", HC_MODEL_DEFAULT, NULL, false);
-	page = page_of_one(outage, 1);
-	must(!page.items[0].was_contested && page.items[0].doubt == HC_OUTAGE_SURE);
-	hc_outage_page_fini(&page);
-	hc_outage_destroy(outage);
-}
-END_TEST
-
-/* What is lost while a value comes onto the list may be younger. */
-START_TEST(outage_value_that_comes_while_something_is_lost_is_unsure)
-{
-	struct hc_outage *outage = outage_of();
-	struct hc_entry *entry = entry_str(store, "k", "two");
-	const struct hc_outage_value two = {
-	    .entry = entry, .expire_ms = 1000, .since = {.life = 1, .heard = 5}, .losses = hc_outage_losses(outage)};
-
-	note(outage, "one", HC_MODEL_DEFAULT, "base", false);
-	hc_outage_unsure(outage);
-	must(hc_outage_add_value(outage, key_str("k"), &two, &limits) == HC_OK);
-	must_be(outage, "two", "base", HC_OUTAGE_UNSURE);
-	hc_entry_unref(entry);
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -589,28 +356,6 @@ START_TEST(outage_change_from_before_an_own_one_makes_the_key_go)
 	note(outage, "mine", HC_MODEL_DEFAULT, NULL, false);
 	hc_outage_contest(outage, key_str("k"), 10, true);
 	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
-	hc_outage_destroy(outage);
-}
-END_TEST
-
-/* A worker has looked up how far changes had been heard of, and then those numbers were given up. */
-START_TEST(outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure)
-{
-	struct hc_outage *outage = outage_of();
-	struct hc_entry *entry = entry_str(store, "k", "mine");
-	struct hc_outage_value value = {
-	    .entry = entry, .expire_ms = 1000, .since = {.life = 1, .heard = 500}, .losses = hc_outage_losses(outage)};
-
-	hc_outage_unsure(outage);
-	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
-	must_be(outage, "mine", NULL, HC_OUTAGE_UNSURE);
-	hc_outage_contest(outage, key_str("k"), 7, true); /* by the new numbers, that is younger */
-	must_be(outage, "mine", NULL, HC_OUTAGE_CONTESTED);
-	hc_outage_forget_key(outage, key_str("k"), hc_outage_mark(outage));
-	value.losses = hc_outage_losses(outage);
-	must(hc_outage_add_value(outage, key_str("k"), &value, &limits) == HC_OK);
-	must_be(outage, "mine", NULL, HC_OUTAGE_SURE);
-	hc_entry_unref(entry);
 	hc_outage_destroy(outage);
 }
 END_TEST
@@ -766,9 +511,7 @@ START_TEST(outage_value_that_is_never_taken_is_deleted_in_the_end)
 	for (bool is_value = true; is_value; tries++) {
 		struct hc_outage_page page = page_of_one(outage, 1);
 		is_value = page.items[0].entry != NULL;
-		page.items[0].outcome = HC_OUTAGE_AGAIN;
-		hc_outage_settle(outage, &page);
-		hc_outage_page_fini(&page);
+		settle(outage, &page, HC_OUTAGE_AGAIN, 0);
 	}
 	must(tries > 10 && tries < 100 && hc_outage_count(outage) == 1);
 	hc_outage_destroy(outage);
@@ -793,17 +536,10 @@ main(void)
 	tcase_add_test(tcase, outage_what_came_onto_the_list_after_a_write_set_out_is_not_forgotten_for_its_answer);
 	tcase_add_test(tcase, outage_expiry_of_what_a_write_overtook_is_forgotten_with_it);
 	tcase_add_test(tcase, outage_base_stays_what_was_there_whatever_of_ours_it_had_replaced);
-	tcase_add_test(tcase, outage_value_that_comes_after_what_was_missed_is_sure);
-	tcase_add_test(tcase, outage_value_that_comes_while_something_is_lost_is_unsure);
-	tcase_add_test(tcase, outage_value_that_was_told_is_sure_unless_something_is_lost_meanwhile);
-	tcase_add_test(tcase, outage_value_that_was_lost_on_its_way_is_its_own_base_if_it_is_heard_of);
-	tcase_add_test(tcase, outage_base_stays_when_what_was_told_was_not_taken);
 	tcase_add_test(tcase, outage_event_of_the_base_contests_nothing);
-	tcase_add_test(tcase, outage_value_that_was_contested_before_a_loss_replaces_the_base_and_nothing_else);
 	tcase_add_test(tcase, outage_change_of_another_contests_what_is_older_than_it);
 	tcase_add_test(tcase, outage_change_of_ours_that_comes_last_makes_the_key_go);
 	tcase_add_test(tcase, outage_change_from_before_an_own_one_makes_the_key_go);
-	tcase_add_test(tcase, outage_value_noted_by_numbers_that_were_given_up_meanwhile_is_unsure);
 	tcase_add_test(tcase, outage_value_whose_time_or_model_is_over_is_to_be_deleted);
 	tcase_add_test(tcase, outage_value_set_after_a_clear_of_this_daemon_is_of_the_epoch_that_this_gets);
 	tcase_add_test(tcase, outage_value_set_before_a_clear_or_in_another_life_is_not_moved_behind_it);
