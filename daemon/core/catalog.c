@@ -71,19 +71,26 @@ find(const struct hc_catalog *catalog, const char *name)
 	return command;
 }
 
+/* A server that compares names as C strings may say that it knows "ping\0", if hashes fall together. */
+bool
+hc_catalog_is_name(struct hc_slice word)
+{
+	return word.len > 0 && word.len < NAME_MAX_BYTES && memchr(word.ptr, '\0', word.len) == NULL;
+}
+
 const struct hc_remote_command *
 hc_catalog_find(const struct hc_catalog *catalog, const struct hc_slice *argv, size_t argc)
 {
 	char name[2 * NAME_MAX_BYTES];
 
-	if (argv[0].len >= NAME_MAX_BYTES || (argc > 1 && argv[0].len == 0))
+	if (!hc_catalog_is_name(argv[0]))
 		return NULL;
 	size_t len = 0;
 	for (; len < argv[0].len; len++)
 		name[len] = (char)tolower((unsigned char)argv[0].ptr[len]);
 	name[len] = '\0';
 	const struct hc_remote_command *command = find(catalog, name);
-	if (command == NULL || !(command->flags & HC_REMOTE_CONTAINER) || argc < 2 || argv[1].len >= NAME_MAX_BYTES)
+	if (command == NULL || !(command->flags & HC_REMOTE_CONTAINER) || argc < 2 || !hc_catalog_is_name(argv[1]))
 		return command;
 	name[len++] = '|';
 	for (size_t i = 0; i < argv[1].len; i++)

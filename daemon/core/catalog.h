@@ -53,6 +53,8 @@ enum hc_status hc_catalog_create(struct hc_catalog **out);
 void hc_catalog_destroy(struct hc_catalog *catalog);
 void hc_catalog_forget(struct hc_catalog *catalog);
 
+/* Whether a command may be called so: if not, there is nothing to ask the server. */
+bool hc_catalog_is_name(struct hc_slice word);
 /* The command that `argv` calls, subcommand or not. NULL: not known (yet). Valid until the next take or forget. */
 const struct hc_remote_command *hc_catalog_find(
     const struct hc_catalog *catalog, const struct hc_slice *argv, size_t argc);

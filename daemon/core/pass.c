@@ -153,7 +153,7 @@ go_on(struct hc_pass *pass)
 	const struct hc_remote_command *command = hc_catalog_find(pass->worker->catalog, pass->argv, pass->argc);
 
 	if (command == NULL)
-		return ask_info(pass);
+		return hc_catalog_is_name(pass->argv[0]) ? ask_info(pass) : HC_MISS;
 	pass->flags = command->flags;
 	enum hc_pass_reason reason = hc_pass_refuses(command, pass->argv, pass->argc, core->prefix.len > 0);
 	if (reason != HC_PASS_OK)

@@ -170,6 +170,11 @@ START_TEST(catalog_flags_and_subcommands_are_told)
 	memset(name, 'x', sizeof(name));
 	must(hc_catalog_find(catalog, &(struct hc_slice){name, sizeof(name)}, 1) == NULL);
 	must(hc_catalog_find(catalog, (struct hc_slice[]){HC_SLICE("xgroup"), {name, sizeof(name)}}, 2) != NULL);
+	/* Servers that compare names as C strings take this for "xread", now and then, and tell of it. */
+	must(hc_catalog_find(catalog, &HC_SLICE("xread\0"), 1) == NULL);
+	must(hc_catalog_find(catalog, (struct hc_slice[]){HC_SLICE("xgroup"), HC_SLICE("create\0")}, 2)->flags &
+	     HC_REMOTE_CONTAINER);
+	must(hc_catalog_find(catalog, &HC_SLICE(""), 1) == NULL);
 	hc_catalog_forget(catalog);
 	call = call_of("xread");
 	must(hc_catalog_find(catalog, call->argv, 1) == NULL);
