@@ -13,7 +13,10 @@
 #include "core/life.h"
 #include "core/sync.h"
 
-/* What a server needs at the least to take another's data and to keep nothing that tells so: see hc_life_goes_on(). */
+/*
+ * From one look to the next at a server that goes on, see hc_life_goes_on(): half a lease and a little. One that gives
+ * up its backlog after a second, and needs less than half of one to take another's data, could pass unseen.
+ */
 #define LOOK_GAP_MS 1500
 
 static void
@@ -93,15 +96,6 @@ on_state(void *arg, enum hc_status status, const redisReply *reply)
 		start_over(sync);
 }
 
-static uint64_t
-life_of(enum hc_status status, const redisReply *reply, struct hc_slice *info)
-{
-	if (status != HC_OK || reply->type != REDIS_REPLY_STRING)
-		return 0;
-	*info = hc_slice(reply->str, reply->len);
-	return hc_life(*info);
-}
-
 /*
  * The same life by its new name, which workers are told when they notice that their links lead to one of another
  * (worker.c).
@@ -109,9 +103,7 @@ life_of(enum hc_status status, const redisReply *reply, struct hc_slice *info)
 static void
 rename_life(struct hc_sync *sync, uint64_t life)
 {
-	if (sync->events_life == sync->life)
-		sync->events_life = life;
-	sync->life = sync->control_life = life;
+	sync->life = sync->control_life = sync->events_life = life; /* which are one while it is followed */
 	sync->looked_ms = hc_clock_mono_ms();
 	atomic_store(&sync->core->life, life);
 	hc_sync_note_heard(sync);
@@ -124,12 +116,11 @@ static void
 on_renamed(void *arg, enum hc_status status, const redisReply *reply)
 {
 	struct hc_sync *sync = arg;
-	struct hc_slice info;
-	uint64_t life = life_of(status, reply, &info);
+	uint64_t life = hc_sync_life_of(status, reply);
 
 	if (!sync->following || life == 0 || life == sync->life)
 		return; /* the next fence looks again */
-	if (life >> 32 != sync->life >> 32 || !hc_life_goes_on(info) ||
+	if (life >> 32 != sync->life >> 32 || !hc_life_goes_on(hc_slice(reply->str, reply->len)) ||
 	    hc_clock_mono_ms() - sync->looked_ms > LOOK_GAP_MS) {
 		start_over(sync);
 		return;

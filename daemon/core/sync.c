@@ -135,8 +135,8 @@ on_state(void *arg, enum hc_status status, const redisReply *state)
 	take_state(sync, incarnation, hc_core_state_number(state, "seq"));
 }
 
-static uint64_t
-life_of(enum hc_status status, const redisReply *info)
+uint64_t
+hc_sync_life_of(enum hc_status status, const redisReply *info)
 {
 	if (status != HC_OK || info->type != REDIS_REPLY_STRING)
 		return 0;
@@ -161,7 +161,7 @@ on_control_info(void *arg, enum hc_status status, const redisReply *info)
 	struct hc_sync *sync = arg;
 
 	look_for_cluster(status, info);
-	sync->control_life = life_of(status, info);
+	sync->control_life = hc_sync_life_of(status, info);
 }
 
 static void
@@ -169,7 +169,7 @@ on_events_info(void *arg, enum hc_status status, const redisReply *info)
 {
 	struct hc_sync *sync = arg;
 
-	sync->events_life = life_of(status, info);
+	sync->events_life = hc_sync_life_of(status, info);
 }
 
 void

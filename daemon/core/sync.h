@@ -83,6 +83,8 @@ struct hc_sync {
 void hc_sync_get_in_step(struct hc_sync *sync);
 /* How far changes have been heard of, for all threads: once they are applied. */
 void hc_sync_note_heard(struct hc_sync *sync);
+/* Which life INFO's answer tells of; 0: none. */
+uint64_t hc_sync_life_of(enum hc_status status, const redisReply *info);
 /* What was missed up to `seq` cannot be made up for. */
 void hc_sync_lose(struct hc_sync *sync, uint64_t seq, const char *why);
 
