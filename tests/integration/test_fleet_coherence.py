@@ -11,7 +11,6 @@ from harcad_harness import SLOW, free_port, wait_until
 JOURNAL = b"harcad/harca/journal"
 LEASE_S = 1.0 * SLOW
 LEASE = {"fleet.lease": f"{int(LEASE_S * 1000)}ms"}
-WORKER_TICK_S = 1  # looks where its link leads
 LATE_S = 0.25 * SLOW  # what a busy machine takes to run a timer
 
 
@@ -443,7 +442,8 @@ def test_a_first_replica_makes_the_upstream_no_other(make_harcad, make_redis):
             writer.client().set("k", writer.port)
             for node in nodes:
                 serves(node, "k", str(writer.port).encode())
-        time.sleep(2 * max(LEASE_S, WORKER_TICK_S))
+        fences = calls(redis, "hmget")
+        wait_until(lambda: calls(redis, "hmget") >= fences + 5 * len(nodes), message="it is looked at again and again")
         for node in nodes:
             wait_until(lambda: node.client().get("k") and has_fresh_copy(node, "k"), message="its worker knows the name")
         logs = "".join(node.log() for node in nodes)

@@ -14,7 +14,6 @@ BRISK = {
     "upstream.backoff_max": "100ms",
     "fleet.lease": f"{int(1000 * SLOW)}ms",
 }
-SAVE_S = 1  # how often it is written down how far the fleet has been heard
 JOURNAL = b"harcad/harca/journal"
 # How much longer than a bound something may take on a machine with other things to do.
 SLACK_S = 1.0 * SLOW
